@@ -1,0 +1,93 @@
+"""The composition root: the only module that sees every part and puts them together.
+
+Nothing heavy is imported before the first request needs it.
+"""
+
+import logging
+import time
+
+from higgs_worker import weights
+from higgs_worker.jobs import JobRunner
+from higgs_worker.schema import ModelInfo
+from higgs_worker.service import Speaker, SpeechService
+from higgs_worker.settings import Settings
+
+log = logging.getLogger(__name__)
+
+DEMO_WARNING = (
+    "this is the embedded demo model: its weights are random, so what you hear is noise; set "
+    "HIGGS_MODEL to the real one"
+)
+
+
+def build(settings: Settings) -> JobRunner:
+    """Assemble a worker; the model itself is loaded by the first job."""
+    service = SpeechService(lambda: load_speaker(settings))
+    return JobRunner(service, max_text_chars=settings.max_text_chars, save_dir=settings.save_dir)
+
+
+def load_speaker(settings: Settings) -> Speaker:
+    """Load language model, tokenizer and codec.
+
+    Raises:
+        WeightsNotFound: a checkpoint is not where the settings say.
+        InvalidCheckpoint: a checkpoint is damaged or belongs to another model.
+    """
+    started = time.perf_counter()
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from higgs_worker.codec.loader import load_decoder
+    from higgs_worker.engine.engine import Engine
+    from higgs_worker.engine.loader import load
+    from higgs_worker.engine.model import LanguageModel
+    from higgs_worker.engine.runner import Runner
+    from higgs_worker.engine.sequence import Codes
+    from higgs_worker.prompt import PromptBuilder
+
+    model_directory = weights.locate(settings.model, "model")
+    codec_directory = weights.locate(settings.codec, "codec")
+    name = settings.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    if settings.dtype != "auto":
+        dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[settings.dtype]
+
+    prompts = PromptBuilder.from_directory(model_directory)
+    config, tensors, report = load(model_directory, device=device, dtype=dtype)
+    decoder, codec_report = load_decoder(codec_directory, device)
+    # TF32 would cost the codec two digits: streamed and whole audio would no longer be equal.
+    torch.backends.cudnn.allow_tf32 = False
+    runner = Runner(
+        LanguageModel(config, tensors, settings.max_length),
+        num_slots=settings.max_slots,
+        max_length=settings.max_length,
+    )
+
+    @torch.inference_mode()
+    def decode(codes: Codes) -> NDArray[np.float32]:
+        pcm = decoder(torch.from_numpy(codes.T.copy()).unsqueeze(0).to(device))
+        return np.asarray(pcm[0].cpu().numpy())
+
+    log.info(
+        "model loaded",
+        extra={
+            "model": settings.model,
+            "device": str(device),
+            "dtype": str(dtype).removeprefix("torch."),
+            "num_bytes_read": report.num_bytes_read + codec_report.num_bytes_read,
+            "load_s": round(time.perf_counter() - started, 3),
+        },
+    )
+    return Speaker(
+        prompts=prompts,
+        engine=Engine(runner),
+        decode=decode,
+        sample_rate=decoder.config.sample_rate,
+        frame_rate=decoder.config.frame_rate,
+        info=ModelInfo(id=settings.model, revision=None),
+        warnings=(DEMO_WARNING,) if settings.model == weights.DEMO else (),
+    )

@@ -1,0 +1,117 @@
+"""A checkpoint directory as transformers writes it: `config.json` and `model.safetensors`.
+
+Opens it so that every tensor is accounted for before any is read: wanted, or known to be not
+needed. Nothing else of the file is touched. Knows neither which model it is nor where it came from.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from higgs_worker.errors import InvalidCheckpoint, WeightsNotFound
+
+FLOATS = frozenset({"F32", "F16", "BF16"})
+"""What safetensors calls the element types that become weights."""
+
+
+@dataclass(slots=True)
+class TensorFile:
+    """An open `model.safetensors` whose tensors have been checked."""
+
+    not_needed: tuple[str, ...]
+    """Names in the file that nobody will read."""
+    _file: Any
+    _sizes: dict[str, int] = field(default_factory=dict)
+
+    def read(self, name: str) -> Any:
+        """Give a tensor, on the CPU and in the file's own number format.
+
+        It is a view of the mapped file: copy what should outlive the file.
+        """
+        tensor = self._file.get_tensor(name)
+        self._sizes[name] = tensor.nbytes
+        return tensor
+
+    @property
+    def num_bytes_read(self) -> int:
+        """Bytes of all tensors that were read."""
+        return sum(self._sizes.values())
+
+
+def read_config(directory: Path, source: str) -> dict[str, Any]:
+    """Parse `config.json`.
+
+    Args:
+        directory: where the checkpoint should be.
+        source: what belongs there, for the error text.
+
+    Raises:
+        WeightsNotFound: the file cannot be read.
+        InvalidCheckpoint: it is not a JSON object.
+    """
+    path = directory / "config.json"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WeightsNotFound(
+            f"{path} cannot be read ({error.strerror}); the directory must hold {source}"
+        ) from error
+    except ValueError as error:
+        raise InvalidCheckpoint(f"{path} is not JSON; fetch {source} again") from error
+    if not isinstance(raw, dict):
+        raise InvalidCheckpoint(f"{path} is not a JSON object; fetch {source} again")
+    return raw
+
+
+@contextmanager
+def open_tensors(
+    directory: Path,
+    source: str,
+    *,
+    wanted: Mapping[str, tuple[int, ...]],
+    is_not_needed: Callable[[str], bool],
+) -> Iterator[TensorFile]:
+    """Open `model.safetensors` after holding its tensors against the wanted ones.
+
+    Args:
+        directory: the checkpoint.
+        source: what belongs there, for the error text.
+        wanted: shape by name.
+        is_not_needed: whether a name that is not wanted may stand in the file.
+
+    Raises:
+        WeightsNotFound: the file does not exist.
+        InvalidCheckpoint: it is damaged, or a tensor is missing, unknown, misshapen or not a float;
+            the first few are named.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = directory / "model.safetensors"
+    if not path.is_file():
+        raise WeightsNotFound(f"{path} does not exist; the directory must hold {source}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            problems = [f"missing {name}" for name in wanted if name not in slices]
+            for name in sorted(slices):
+                shape, kind = tuple(slices[name].get_shape()), slices[name].get_dtype()
+                if name not in wanted:
+                    if not is_not_needed(name):
+                        problems.append(f"unknown {name}")
+                elif shape != wanted[name]:
+                    problems.append(f"{name} is {list(shape)}, not {list(wanted[name])}")
+                elif kind not in FLOATS:
+                    problems.append(f"{name} holds {kind}, not F32, F16 or BF16")
+            if problems:
+                more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+                raise InvalidCheckpoint(
+                    f"{path} does not hold what its config.json describes: "
+                    f"{'; '.join(problems[:3])}{more}; use {source}",
+                    details={"problems": problems[:50]},
+                )
+            yield TensorFile(tuple(sorted(slices.keys() - wanted.keys())), file)
+    except SafetensorError as error:
+        raise InvalidCheckpoint(f"{path} is damaged ({error}); fetch {source} again") from error

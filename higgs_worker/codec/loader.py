@@ -1,0 +1,119 @@
+"""Checkpoint on disk -> a CodecDecoder in memory.
+
+Reads `config.json` and `model.safetensors` as transformers writes them. The file holds the whole
+codec, nine tenths of which only serve encoding: every tensor is accounted for, and only the
+decoder's are read. It does not know where the directory came from.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from higgs_worker.checkpoint import open_tensors
+from higgs_worker.codec.config import SOURCE, CodecConfig
+from higgs_worker.codec.decoder import AcousticDecoder, CodecDecoder, fold
+
+NOT_NEEDED_PREFIXES = (
+    "acoustic_encoder.",
+    "encoder_semantic.",
+    "decoder_semantic.",
+    "semantic_model.",
+    "fc.",
+    "fc1.",
+)
+"""In the file, never read: the way from PCM to codes, and what training alone used."""
+
+NOT_NEEDED_OF_QUANTIZER = (
+    "project_in.weight",
+    "project_in.bias",
+    "codebook.cluster_size",
+    "codebook.embed_avg",
+    "codebook.inited",
+)
+"""The same, of each quantizer."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What a load did."""
+
+    num_bytes_read: int
+    duration_s: float
+
+
+def load_decoder(directory: Path, device: torch.device) -> tuple[CodecDecoder, LoadReport]:
+    """Load the decoder half of the codec in `directory`, as float32, ready for inference.
+
+    Half-precision tensors are widened. The memory is our own: the file may go away afterwards.
+
+    Raises:
+        WeightsNotFound: a file is missing.
+        InvalidCheckpoint: a file is damaged, or its tensors are not those of its configuration.
+    """
+    started = time.perf_counter()
+    config = CodecConfig.from_directory(directory)
+    wanted = tensor_shapes(config)
+    not_needed = {
+        prefix + name for prefix in _quantizers(config) for name in NOT_NEEDED_OF_QUANTIZER
+    }
+    with open_tensors(
+        directory,
+        SOURCE,
+        wanted=wanted,
+        is_not_needed=lambda name: name in not_needed or name.startswith(NOT_NEEDED_PREFIXES),
+    ) as file:
+        decoder = _build(config, {name: file.read(name) for name in wanted}, device)
+        report = LoadReport(file.num_bytes_read, time.perf_counter() - started)
+    return decoder, report
+
+
+def tensor_shapes(config: CodecConfig) -> dict[str, tuple[int, ...]]:
+    """Give the shape of every tensor that the decoder needs, by its name in the checkpoint.
+
+    Source: transformers `HiggsAudioV2TokenizerModel` state dict; the published file has weight
+    norm folded in, so a convolution's weight is just `.weight`.
+    """
+    with torch.device("meta"):
+        network = AcousticDecoder(config)
+    shapes = {
+        f"acoustic_decoder.{name}": tuple(tensor.shape)
+        for name, tensor in network.state_dict().items()
+    }
+    for prefix in _quantizers(config):
+        shapes[prefix + "codebook.embed"] = (config.codebook_size, config.codebook_dim)
+        shapes[prefix + "project_out.weight"] = (config.hidden_size, config.codebook_dim)
+        shapes[prefix + "project_out.bias"] = (config.hidden_size,)
+    shapes["fc2.weight"] = (config.acoustic_hidden_size, config.hidden_size)
+    shapes["fc2.bias"] = (config.acoustic_hidden_size,)
+    return shapes
+
+
+def _quantizers(config: CodecConfig) -> list[str]:
+    return [f"quantizer.quantizers.{index}." for index in range(config.num_codebooks)]
+
+
+def _build(
+    config: CodecConfig, tensors: Mapping[str, Tensor], device: torch.device
+) -> CodecDecoder:
+    def of_quantizers(name: str) -> Tensor:
+        return torch.stack([tensors[prefix + name] for prefix in _quantizers(config)])
+
+    table, bias = fold(
+        of_quantizers("codebook.embed"),
+        of_quantizers("project_out.weight"),
+        of_quantizers("project_out.bias"),
+        tensors["fc2.weight"],
+        tensors["fc2.bias"],
+    )
+    state = {"code_table.table": table, "code_table.bias": bias}
+    state |= {name: tensors[name] for name in tensors if name.startswith("acoustic_decoder.")}
+    # A copy even where nothing changes: safetensors maps the file into memory.
+    state = {name: tensor.to(device, torch.float32, copy=True) for name, tensor in state.items()}
+    with torch.device("meta"):  # no time spent on first values that are then thrown away
+        decoder = CodecDecoder(config)
+    decoder.load_state_dict(state, assign=True)
+    return decoder.requires_grad_(False).eval()

@@ -1,0 +1,1 @@
+"""The embedded demo model: two checkpoints in the formats of the real ones."""

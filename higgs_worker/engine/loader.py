@@ -1,0 +1,47 @@
+"""Checkpoint on disk -> weights in memory, each tensor straight into its fused place."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from higgs_worker.checkpoint import open_tensors
+from higgs_worker.engine.config import SOURCE, ModelConfig
+from higgs_worker.engine.weights import NOT_NEEDED, Weights
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What a load did."""
+
+    num_bytes_read: int
+    duration_s: float
+    not_needed: tuple[str, ...]
+    """Tensors of the file that were left where they are."""
+
+
+def load(
+    directory: Path, *, device: torch.device, dtype: torch.dtype
+) -> tuple[ModelConfig, Weights, LoadReport]:
+    """Load the language model of `directory`.
+
+    Raises:
+        WeightsNotFound: a file is missing.
+        InvalidCheckpoint: a file is damaged, or its tensors are not those of its configuration.
+    """
+    started = time.perf_counter()
+    config = ModelConfig.from_directory(directory)
+    # Its shapes are known before any memory is taken: a foreign file costs nothing.
+    planned = Weights.empty(config, device=torch.device("meta"), dtype=dtype).by_name(config)
+    with open_tensors(
+        directory,
+        SOURCE,
+        wanted={name: tuple(place.shape) for name, place in planned.items()},
+        is_not_needed=NOT_NEEDED.__contains__,
+    ) as file:
+        weights = Weights.empty(config, device=device, dtype=dtype)
+        for name, place in weights.by_name(config).items():
+            place.copy_(file.read(name))
+        report = LoadReport(file.num_bytes_read, time.perf_counter() - started, file.not_needed)
+    return config, weights, report

@@ -1,0 +1,113 @@
+"""Where every tensor of the checkpoint lives in memory.
+
+Projections that always run together are stored fused (query, key and value; gate and up). The map
+from checkpoint names to views of the fused storage is the one place that knows both sides: the
+loader fills it, and the demo's script writes random files by it.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from higgs_worker.engine.config import ModelConfig
+
+NOT_NEEDED = frozenset({"text_lm_head.weight"})
+"""In the file, never read: audio is forced to start, so the text head has nothing to decide."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedForward:
+    """The part of a layer that text and audio positions have each for themselves."""
+
+    input_norm: Tensor
+    """[D], before attention."""
+    post_norm: Tensor
+    """[D], before the two matrices."""
+    gate_up: Tensor
+    """[2 x mlp_width, D]."""
+    down: Tensor
+    """[D, mlp_width]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer: attention for all positions, a feed-forward for text and one for audio."""
+
+    qkv: Tensor
+    """[(H + 2 H_kv) x head_dim, D]."""
+    out: Tensor
+    """[D, H x head_dim]."""
+    text: FeedForward
+    audio: FeedForward
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """All tensors that serving needs."""
+
+    embed_text: Tensor
+    """[vocab, D]."""
+    embed_audio: Tensor
+    """[K x V, D]; codebook k starts at row k x V."""
+    layers: tuple[Layer, ...]
+    norm: Tensor
+    """[D]."""
+    head: Tensor
+    """[K x V, D]."""
+
+    @classmethod
+    def empty(cls, config: ModelConfig, *, device: torch.device, dtype: torch.dtype) -> "Weights":
+        """Allocate without filling."""
+        width, mlp = config.width, config.mlp_width
+
+        def new(*shape: int) -> Tensor:
+            return torch.empty(shape, device=device, dtype=dtype)
+
+        def feed_forward() -> FeedForward:
+            return FeedForward(new(width), new(width), new(2 * mlp, width), new(width, mlp))
+
+        heads = config.num_heads + 2 * config.num_kv_heads
+        return cls(
+            embed_text=new(config.vocab_size, width),
+            embed_audio=new(config.num_codebooks * config.codebook_size, width),
+            layers=tuple(
+                Layer(
+                    qkv=new(heads * config.head_dim, width),
+                    out=new(width, config.num_heads * config.head_dim),
+                    text=feed_forward(),
+                    audio=feed_forward(),
+                )
+                for _ in range(config.num_layers)
+            ),
+            norm=new(width),
+            head=new(config.num_codebooks * config.codebook_size, width),
+        )
+
+    def by_name(self, config: ModelConfig) -> dict[str, Tensor]:
+        """Map each checkpoint name to the view that takes its values.
+
+        Source: transformers `HiggsAudioV2ForConditionalGeneration` state dict.
+        """
+        query = config.num_heads * config.head_dim
+        key = config.num_kv_heads * config.head_dim
+        names = {
+            "model.embed_tokens.weight": self.embed_text,
+            "model.embed_audio_tokens.embed_audio_tokens.weight": self.embed_audio,
+            "model.norm.weight": self.norm,
+            "audio_lm_head.weight": self.head,
+        }
+        for index, layer in enumerate(self.layers):
+            prefix = f"model.layers.{index}."
+            attention = prefix + "self_attn."
+            names[attention + "q_proj.weight"] = layer.qkv[:query]
+            names[attention + "k_proj.weight"] = layer.qkv[query : query + key]
+            names[attention + "v_proj.weight"] = layer.qkv[query + key :]
+            names[attention + "o_proj.weight"] = layer.out
+            for kind, part in (("", layer.text), ("audio_", layer.audio)):
+                names[f"{prefix}{kind}input_layernorm.weight"] = part.input_norm
+                names[f"{prefix}{kind}post_attention_layernorm.weight"] = part.post_norm
+                names[f"{prefix}{kind}mlp.gate_proj.weight"] = part.gate_up[: config.mlp_width]
+                names[f"{prefix}{kind}mlp.up_proj.weight"] = part.gate_up[config.mlp_width :]
+                names[f"{prefix}{kind}mlp.down_proj.weight"] = part.down
+        return names

@@ -1,0 +1,84 @@
+"""Every error a caller or an operator can meet.
+
+    WorkerError
+    ├── InvalidRequest        invalid_request        the job itself is wrong
+    │   └── CredentialsRefused  credentials_refused  the job carries credentials
+    ├── PromptTooLong         prompt_too_long        text and audio do not fit into one sequence
+    ├── InvalidSettings       invalid_settings       an environment variable is wrong
+    ├── WeightsNotFound       weights_not_found      no checkpoint where one was promised
+    ├── InvalidCheckpoint     invalid_checkpoint     a checkpoint that cannot be the model
+    ├── NoSound               no_sound               generation gave no audio
+    ├── ResultTooLarge        result_too_large       more bytes than the platform takes
+    └── InternalError         internal_error         a defect of ours; the log has the traceback
+
+The text is for the reader who can do something about it: it says what is wrong and what to do.
+It never repeats a secret and never holds a traceback.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class WorkerError(Exception):
+    """A failure with a stable code and a sentence that says what to do."""
+
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, message: str, *, details: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details: dict[str, Any] = dict(details or {})
+
+
+class InvalidRequest(WorkerError):
+    """The caller sent something that no retry can make right."""
+
+    code = "invalid_request"
+
+
+class CredentialsRefused(InvalidRequest):
+    """The job carries credentials; they belong into the endpoint's environment."""
+
+    code = "credentials_refused"
+
+
+class PromptTooLong(WorkerError):
+    """Prompt and requested audio need more positions than a slot has."""
+
+    code = "prompt_too_long"
+
+
+class InvalidSettings(WorkerError):
+    """An environment variable cannot be used as it is."""
+
+    code = "invalid_settings"
+
+
+class WeightsNotFound(WorkerError):
+    """The checkpoint is not where the settings say."""
+
+    code = "weights_not_found"
+
+
+class InvalidCheckpoint(WorkerError):
+    """A file is there, but it is damaged or belongs to another model."""
+
+    code = "invalid_checkpoint"
+
+
+class NoSound(WorkerError):
+    """The model ended before it gave a single frame."""
+
+    code = "no_sound"
+
+
+class ResultTooLarge(WorkerError):
+    """The result exceeds what the platform accepts."""
+
+    code = "result_too_large"
+
+
+class InternalError(WorkerError):
+    """Anything unforeseen; details are in the log, not in the reply."""
+
+    code = "internal_error"

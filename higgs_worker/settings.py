@@ -1,0 +1,250 @@
+"""What the environment says, read once and frozen.
+
+This is the only reader of the environment. Each setting is one dataclass field whose metadata holds
+its variable's name, meaning and allowed values, so that the documentation can be generated from
+here and nowhere else. It knows no model, no device and no job: `auto` is resolved by those who do.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+from higgs_worker.errors import InvalidSettings
+from higgs_worker.weights import DEMO
+
+PREFIX = "HIGGS_"
+
+_MAX_TEXT = 4096  # the longest path Linux takes
+_MAX_QUOTED = 40
+
+
+class Kind(Protocol):
+    """A kind of value: says in words what it allows, and reads it."""
+
+    @property
+    def allowed(self) -> str:
+        """Complete the sentence "it must be …"."""
+
+    def read(self, raw: str) -> Any:
+        """Return the typed value, or raise ValueError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole number within bounds."""
+
+    low: int
+    high: int
+
+    @property
+    def allowed(self) -> str:
+        """Complete the sentence "it must be …"."""
+        return f"a whole number from {self.low} to {self.high}"
+
+    def read(self, raw: str) -> int:
+        """Return the number; `int` alone would take 1_000 and other scripts' digits."""
+        if not re.fullmatch(r"[+-]?[0-9]{1,20}", raw):
+            raise ValueError(raw)
+        value = int(raw)
+        if not self.low <= value <= self.high:
+            raise ValueError(raw)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of a few words, in any case, or a word of the given pattern."""
+
+    words: tuple[str, ...]
+    pattern: str = ""
+    shown: str = ""
+    """The pattern as people write it."""
+
+    @property
+    def allowed(self) -> str:
+        """Complete the sentence "it must be …"."""
+        return "one of " + ", ".join([*self.words, *([self.shown] if self.shown else [])])
+
+    def read(self, raw: str) -> str:
+        """Return the word as it is spelled here."""
+        for word in self.words:
+            if raw.casefold() == word.casefold():
+                return word
+        if self.pattern and re.fullmatch(self.pattern, raw.casefold()):
+            return raw.casefold()
+        raise ValueError(raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A name or a path, on one line."""
+
+    max_length: int = _MAX_TEXT
+
+    @property
+    def allowed(self) -> str:
+        """Complete the sentence "it must be …"."""
+        return f"one line of at most {self.max_length} characters"
+
+    def read(self, raw: str) -> str:
+        """Return the text as it is."""
+        if len(raw) > self.max_length or not raw.isprintable():
+            raise ValueError(raw)
+        return raw
+
+
+@dataclass(frozen=True, slots=True)
+class Directory(Text):
+    """A directory; it need not exist yet."""
+
+    def read(self, raw: str) -> Any:
+        """Return the path."""
+        return Path(Text.read(self, raw))
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One environment variable, as the documentation shows it."""
+
+    name: str
+    meaning: str
+    kind: Kind
+
+
+def _filled_by(name: str, kind: Kind, meaning: str) -> dict[str, Variable]:
+    return {"variable": Variable(PREFIX + name, meaning, kind)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything an operator can choose."""
+
+    model: str = field(
+        default="bosonai/higgs-audio-v2-generation-3B-base",
+        metadata=_filled_by(
+            "MODEL",
+            Text(),
+            "The language model: a hub id, a local directory, or `demo` for the embedded model.",
+        ),
+    )
+    codec: str = field(
+        default="bosonai/higgs-audio-v2-tokenizer",
+        metadata=_filled_by(
+            "CODEC",
+            Text(),
+            "The audio codec: a hub id, a local directory, or `demo`; when unset and the model is "
+            "`demo`, it is `demo` too.",
+        ),
+    )
+    device: str = field(
+        default="auto",
+        metadata=_filled_by(
+            "DEVICE",
+            Choice(("auto", "cpu", "cuda"), r"cuda:[0-9]{1,3}", "cuda:N"),
+            "Where to compute; `auto` takes a GPU if there is one.",
+        ),
+    )
+    dtype: str = field(
+        default="auto",
+        metadata=_filled_by(
+            "DTYPE",
+            Choice(("auto", "float32", "bfloat16")),
+            "Number format of the weights; `auto` takes what suits the device.",
+        ),
+    )
+    max_slots: int = field(
+        default=8,
+        metadata=_filled_by(
+            "MAX_SLOTS", Whole(1, 256), "How many sequences are generated at the same time."
+        ),
+    )
+    max_length: int = field(
+        default=4096,
+        metadata=_filled_by(
+            "MAX_LENGTH",
+            Whole(256, 32768),
+            "Positions a slot holds: text ids and audio frames (25 a second) together.",
+        ),
+    )
+    max_text_chars: int = field(
+        default=1500,
+        metadata=_filled_by(
+            "MAX_TEXT_CHARS",
+            Whole(1, 1_000_000),
+            "Longest text a job may send, in characters.",
+        ),
+    )
+    save_dir: Path | None = field(
+        default=None,
+        metadata=_filled_by(
+            "SAVE_DIR",
+            Directory(),
+            "Directory into which each result's audio is also written, for local runs; unset: "
+            "nothing is written.",
+        ),
+    )
+    log_level: str = field(
+        default="INFO",
+        metadata=_filled_by(
+            "LOG_LEVEL",
+            Choice(("DEBUG", "INFO", "WARNING", "ERROR")),
+            "The least severe log lines to print.",
+        ),
+    )
+    unknown_names: tuple[str, ...] = ()
+    """Variables of our prefix that nothing reads: most likely misspelled."""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
+        """Read every setting; an empty variable counts as unset.
+
+        Args:
+            environ: the variables; None takes those of this process.
+
+        Raises:
+            InvalidSettings: at least one value is wrong; all wrong ones are named.
+        """
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        problems: dict[str, str] = {}
+        for name, variable in _VARIABLES.items():
+            raw = environ.get(variable.name, "").strip()
+            if not raw:
+                continue
+            try:
+                values[name] = variable.kind.read(raw)
+            except ValueError:
+                shown = repr(raw[:_MAX_QUOTED]) + ("…" if len(raw) > _MAX_QUOTED else "")
+                problems[variable.name] = (
+                    f"{variable.name} is {shown}; it must be {variable.kind.allowed}"
+                )
+        if problems:
+            raise InvalidSettings(". ".join(problems.values()), details={"errors": problems})
+        if values.get("model") == DEMO:
+            values.setdefault("codec", DEMO)  # the real codec cannot decode the demo model's codes
+        known = {variable.name for variable in _VARIABLES.values()}
+        unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+        return cls(**values, unknown_names=tuple(unknown))
+
+
+def variable_of(setting: "Field[Any]") -> Variable | None:
+    """Return the variable that fills a field of Settings; None when none does."""
+    return setting.metadata.get("variable")
+
+
+def nearest_name(name: str) -> str | None:
+    """Return the known variable that an unknown name most resembles, if any does."""
+    known = [variable.name for variable in _VARIABLES.values()]
+    # Every name shares the prefix; comparing what follows keeps it from counting as likeness.
+    tails = [each.removeprefix(PREFIX) for each in known]
+    near = difflib.get_close_matches(name.removeprefix(PREFIX), tails, n=1)
+    return PREFIX + near[0] if near else None
+
+
+_VARIABLES: dict[str, Variable] = {
+    each.name: variable for each in fields(Settings) if (variable := variable_of(each))
+}

@@ -1,0 +1,1 @@
+"""The codec, held against transformers."""

@@ -1,0 +1,197 @@
+"""The language model against its oracle: greedy columns equal transformers' `generate`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from higgs_worker.engine.delay import undelay
+from higgs_worker.engine.engine import Engine, Submission
+from higgs_worker.engine.loader import load
+from higgs_worker.engine.model import LanguageModel
+from higgs_worker.engine.runner import Runner
+from higgs_worker.engine.sequence import Prompt, Sampling
+from higgs_worker.errors import PromptTooLong
+from tests.oracles.language_model import (
+    SIZES,
+    fix_logits,
+    generate,
+    random_model,
+    random_prompt,
+    save,
+)
+
+NUM_CODEBOOKS = 8
+GREEDY = Sampling(seed=0, temperature=0.0, ras_window=0)
+
+
+@dataclass
+class Pair:
+    """An oracle and our engine on the same weights."""
+
+    oracle: object
+    engine: Engine
+
+    def both(self, prompts: list[Prompt], max_columns: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Generate alone with the oracle and side by side with ours."""
+        ours = self.engine.generate(
+            [Submission(prompt, GREEDY, max_columns - NUM_CODEBOOKS) for prompt in prompts]
+        )
+        theirs = [generate(self.oracle, [prompt], max_columns)[0] for prompt in prompts]
+        return [(own.columns, their) for own, their in zip(ours, theirs, strict=True)]
+
+
+def make_pair(
+    directory: Path, seed: int, size: str, *, end: float, num_slots: int = 8, max_length: int = 320
+) -> Pair:
+    """Save a random oracle and load it with our loader."""
+    oracle = random_model(seed, size, end=end)
+    config, weights, _ = load(
+        save(oracle, directory), device=torch.device("cpu"), dtype=torch.float32
+    )
+    runner = Runner(
+        LanguageModel(config, weights, max_length), num_slots=num_slots, max_length=max_length
+    )
+    return Pair(oracle, Engine(runner))
+
+
+def check(ours: np.ndarray, theirs: np.ndarray) -> None:
+    """Ours stop once all frames before the end are complete; up to there, and in frames, equal."""
+    assert np.array_equal(ours, theirs[: len(ours)])
+    assert np.array_equal(undelay(ours, 64, 65), undelay(theirs, 64, 65))
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("size", SIZES)
+def test_greedy_columns_equal_generate(seed: int, size: str, tmp_path: Path) -> None:
+    """Unequal prompts, with and without reference audio, side by side, equal `generate` alone."""
+    pair = make_pair(tmp_path, seed, size, end=1.0)
+    rng = np.random.default_rng(seed)
+    prompts = [random_prompt(rng, count) for count in (9, 20, 47)]
+    prompts += [random_prompt(rng, *counts) for counts in ((8, 12), (15, 40))]
+    results = pair.both(prompts, max_columns=70)
+    for ours, theirs in results:
+        check(ours, theirs)
+    assert any(len(ours) < 70 for ours, _ in results), "no sequence ended by an end code"
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_greedy_columns_equal_generate_at_the_cap(size: str, tmp_path: Path) -> None:
+    """A sequence that never ends is cut at exactly as many columns as `generate` gives."""
+    pair = make_pair(tmp_path, 7, size, end=0.0)
+    rng = np.random.default_rng(7)
+    for ours, theirs in pair.both([random_prompt(rng, 10), random_prompt(rng, 20, 9)], 50):
+        assert ours.shape == theirs.shape == (50, NUM_CODEBOOKS)
+        assert np.array_equal(ours, theirs)
+
+
+def test_greedy_columns_equal_a_padded_batch(tmp_path: Path) -> None:
+    """Our rows of unequal length equal transformers' left-padded batch."""
+    pair = make_pair(tmp_path, 11, "wide", end=1.0)
+    rng = np.random.default_rng(11)
+    prompts = [random_prompt(rng, count) for count in (8, 30, 17, 25)]
+    ours = pair.engine.generate([Submission(p, GREEDY, 52) for p in prompts])
+    for own, their in zip(ours, generate(pair.oracle, prompts, 60), strict=True):
+        assert np.array_equal(own.columns, their[: len(own.columns)])
+
+
+def test_more_sequences_than_slots(tmp_path: Path) -> None:
+    """Slots are used again, and a reused slot is as good as a fresh one."""
+    pair = make_pair(tmp_path, 5, "narrow", end=1.0, num_slots=2)
+    rng = np.random.default_rng(5)
+    prompts = [random_prompt(rng, 8 + 3 * i, 10 * (i % 2)) for i in range(7)]
+    for ours, theirs in pair.both(prompts, 60):
+        check(ours, theirs)
+
+
+def test_an_attention_bucket_is_crossed(tmp_path: Path) -> None:
+    """Columns stay equal when the sequence outgrows the first attention length."""
+    pair = make_pair(tmp_path, 3, "narrow", end=0.0)
+    prompt = random_prompt(np.random.default_rng(3), 240)
+    ((ours, theirs),) = pair.both([prompt], 60)
+    assert np.array_equal(ours, theirs)
+
+
+def test_sampled_codes_do_not_depend_on_the_batch(tmp_path: Path) -> None:
+    """A sampled sequence with RAS is the same alone, among strangers and beside a wide sampler."""
+    pair = make_pair(tmp_path, 2, "narrow", end=0.5)
+    rng = np.random.default_rng(2)
+    prompts = [random_prompt(rng, count) for count in (12, 9, 31, 14)]
+    odd = Sampling(seed=4, temperature=1.2, top_k=0, ras_window=30)
+    samplings = [Sampling(seed=1, temperature=0.9), Sampling(seed=2), odd, Sampling(seed=1)]
+    submissions = [Submission(p, s, 40) for p, s in zip(prompts, samplings, strict=True)]
+    together = pair.engine.generate(submissions)
+    for submission, result in zip(submissions, together, strict=True):
+        (alone,) = pair.engine.generate([submission])
+        assert np.array_equal(alone.columns, result.columns)
+
+
+def test_the_seed_decides(tmp_path: Path) -> None:
+    """Same seed, same codes; another seed, other codes."""
+    pair = make_pair(tmp_path, 2, "narrow", end=0.0)
+    prompt = random_prompt(np.random.default_rng(0), 12)
+    first, second, other = pair.engine.generate(
+        [Submission(prompt, Sampling(seed=seed, temperature=1.0), 30) for seed in (5, 5, 6)]
+    )
+    assert np.array_equal(first.codes, second.codes)
+    assert not np.array_equal(first.codes, other.codes)
+
+
+def test_ras_lowers_repetition(tmp_path: Path) -> None:
+    """Without RAS a model with a favourite code says nothing else; with it, the code is redrawn."""
+    pair = make_pair(tmp_path, 2, "narrow", end=0.0)
+    logits = torch.zeros(NUM_CODEBOOKS, 66)
+    logits[:, 5] = 1.0
+    logits[:, 65] = -1e9
+    fix_logits(pair.engine._runner.model.weights, logits)
+    prompt = random_prompt(np.random.default_rng(0), 12)
+    plain, varied = pair.engine.generate(
+        [
+            Submission(prompt, Sampling(seed=1, temperature=1e-3, ras_window=window), 60)
+            for window in (0, 7)
+        ]
+    )
+    assert len(np.unique(plain.codes)) == 1
+    assert len(np.unique(varied.codes)) > 10
+    assert max(int((varied.codes[i : i + 8] == 5).sum(axis=0).max()) for i in range(52)) < 6
+
+
+def test_stream_bos_is_masked_after_the_ramp(tmp_path: Path) -> None:
+    """A model that wants nothing but the start code still gives codes."""
+    pair = make_pair(tmp_path, 2, "narrow", end=0.0)
+    logits = torch.zeros(NUM_CODEBOOKS, 66)
+    logits[:, 64] = 100.0
+    logits[:, 65] = -1e9
+    fix_logits(pair.engine._runner.model.weights, logits)
+    prompt = random_prompt(np.random.default_rng(0), 12)
+    samplings = [GREEDY, Sampling(seed=1, top_k=0, top_p=1.0), Sampling(seed=1, ras_max_repeats=1)]
+    for result in pair.engine.generate([Submission(prompt, s, 60) for s in samplings]):
+        assert result.codes.shape == (60, NUM_CODEBOOKS)
+        assert result.codes.max() < 64
+
+
+def test_a_model_that_ends_at_once(tmp_path: Path) -> None:
+    """An end code right after the start gives no frame, and no wait for more."""
+    pair = make_pair(tmp_path, 2, "narrow", end=0.0)
+    logits = torch.zeros(NUM_CODEBOOKS, 66)
+    logits[:, 65] = 100.0
+    fix_logits(pair.engine._runner.model.weights, logits)
+    prompt = random_prompt(np.random.default_rng(0), 12)
+    (result,) = pair.engine.generate([Submission(prompt, GREEDY, 200)])
+    assert result.finish_reason == "stop"
+    assert result.codes.shape == (0, NUM_CODEBOOKS)
+    assert len(result.columns) <= NUM_CODEBOOKS
+
+
+def test_a_prompt_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    """Too long a text is an error that says what to do, before anything runs."""
+    pair = make_pair(tmp_path, 2, "narrow", end=0.0, max_length=64)
+    prompt = random_prompt(np.random.default_rng(0), 50)
+    with pytest.raises(PromptTooLong, match="shorter text"):
+        pair.engine.generate([Submission(prompt, GREEDY, 25)])
+    assert pair.engine.max_frames(prompt) == 64 - 51 - 1 - 8
+    (result,) = pair.engine.generate([Submission(prompt, GREEDY, pair.engine.max_frames(prompt))])
+    assert len(result.codes) == 4
+    assert result.finish_reason == "length"

@@ -1,0 +1,151 @@
+"""Loading: every tensor accounted for, every fault named."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from higgs_worker.engine.config import ModelConfig
+from higgs_worker.engine.loader import load
+from higgs_worker.errors import InvalidCheckpoint, WeightsNotFound
+from tests.oracles.language_model import random_model, save
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """A checkpoint as transformers writes it, text head included."""
+    save(random_model(0), tmp_path)
+    edit(tmp_path, lambda tensors: tensors.update({"text_lm_head.weight": torch.zeros(96, 64)}))
+    return tmp_path
+
+
+def edit(directory: Path, change: object) -> None:
+    """Change the tensors of a checkpoint."""
+    tensors = load_file(directory / "model.safetensors")
+    change(tensors)
+    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+
+
+def load_cpu(directory: Path) -> object:
+    """Load on the CPU in float32."""
+    return load(directory, device=torch.device("cpu"), dtype=torch.float32)
+
+
+def test_every_value_arrives(directory: Path) -> None:
+    """Fused or not, each view holds what the file holds."""
+    config, weights, _ = load_cpu(directory)
+    places = weights.by_name(config)
+    for name, value in load_file(directory / "model.safetensors").items():
+        if name != "text_lm_head.weight":
+            assert torch.equal(places[name], value), name
+
+
+def test_only_what_is_used_is_read(directory: Path) -> None:
+    """The bytes read are those of all tensors but the text head, which the report names."""
+    _, _, report = load_cpu(directory)
+    sizes = {n: t.nbytes for n, t in load_file(directory / "model.safetensors").items()}
+    assert report.num_bytes_read == sum(sizes.values()) - sizes["text_lm_head.weight"]
+    assert report.not_needed == ("text_lm_head.weight",)
+
+
+def test_half_precision_files_are_widened(directory: Path) -> None:
+    """A file in bfloat16 loads into float32."""
+    edit(directory, lambda t: t.update({n: v.bfloat16() for n, v in t.items()}))
+    _, weights, _ = load_cpu(directory)
+    assert weights.norm.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "name", ["model.norm.weight", "model.layers.1.audio_mlp.up_proj.weight", "audio_lm_head.weight"]
+)
+def test_a_missing_tensor_is_named(directory: Path, name: str) -> None:
+    """Nothing is served with weights left as they were allocated."""
+    edit(directory, lambda tensors: tensors.pop(name))
+    with pytest.raises(InvalidCheckpoint, match=f"missing {name}"):
+        load_cpu(directory)
+
+
+def test_an_extra_tensor_is_named(directory: Path) -> None:
+    """A tensor nobody knows means another model."""
+    edit(directory, lambda t: t.update({"model.layers.0.adapter.weight": torch.zeros(1)}))
+    with pytest.raises(InvalidCheckpoint, match=r"unknown model\.layers\.0\.adapter\.weight"):
+        load_cpu(directory)
+
+
+def test_a_misshapen_tensor_is_named(directory: Path) -> None:
+    """Both shapes are said."""
+    edit(directory, lambda tensors: tensors.update({"model.norm.weight": torch.zeros(63)}))
+    with pytest.raises(InvalidCheckpoint, match=r"model\.norm\.weight is \[63\], not \[64\]"):
+        load_cpu(directory)
+
+
+def test_integers_are_not_weights(directory: Path) -> None:
+    """Quantised files are refused rather than read as numbers."""
+    edit(directory, lambda t: t.update({"model.norm.weight": torch.zeros(64, dtype=torch.int8)}))
+    with pytest.raises(InvalidCheckpoint, match=r"model\.norm\.weight holds I8"):
+        load_cpu(directory)
+
+
+@pytest.mark.parametrize("keep", [0, 5, 1000, -1])
+def test_a_truncated_file_is_damaged(directory: Path, keep: int) -> None:
+    """A download cut anywhere is told from a whole one."""
+    path = directory / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InvalidCheckpoint, match=r"model\.safetensors is damaged .* again"):
+        load_cpu(directory)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_missing_file_is_named(directory: Path, name: str) -> None:
+    """What must be there is said."""
+    (directory / name).unlink()
+    with pytest.raises(WeightsNotFound, match=name):
+        load_cpu(directory)
+
+
+def test_a_directory_without_weights(tmp_path: Path) -> None:
+    """An empty directory is not a checkpoint."""
+    with pytest.raises(WeightsNotFound, match=r"config\.json"):
+        load_cpu(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("model_type", "higgs_audio", "main revision"),
+        ("hidden_size", None, "hidden_size is None"),
+        ("num_hidden_layers", True, "num_hidden_layers is True"),
+        ("hidden_act", "gelu", "hidden_act is 'gelu'"),
+        ("attention_bias", True, "attention_bias"),
+        ("codebook_size", 65, "no room for stream ids"),
+        ("num_key_value_heads", 3, "do not divide"),
+        ("rope_parameters", {"rope_type": "yarn", "rope_theta": 1.0}, "rope_type is 'yarn'"),
+        ("rope_parameters", {"rope_type": "llama3", "rope_theta": 1.0}, "lack 'factor'"),
+        ("rope_parameters", {}, "no rope_theta"),
+    ],
+)
+def test_a_wrong_config_is_named(directory: Path, key: str, value: object, message: str) -> None:
+    """The key that is wrong stands in the error."""
+    path = directory / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(InvalidCheckpoint, match=message):
+        load_cpu(directory)
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_a_damaged_config_is_named(directory: Path, text: str) -> None:
+    """A cut or foreign config.json is an error of its own."""
+    (directory / "config.json").write_text(text)
+    with pytest.raises(InvalidCheckpoint, match=r"config\.json is not"):
+        load_cpu(directory)
+
+
+def test_older_rope_names_are_understood(directory: Path) -> None:
+    """`rope_scaling` with a separate `rope_theta` means the same."""
+    path = directory / "config.json"
+    raw = json.loads(path.read_text())
+    rope = raw.pop("rope_parameters")
+    older = raw | {"rope_theta": rope.pop("rope_theta"), "rope_scaling": rope}
+    assert ModelConfig.from_dict(older) == ModelConfig.from_directory(directory)

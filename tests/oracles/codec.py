@@ -1,0 +1,111 @@
+"""The oracle of the codec: transformers' own model, on random weights.
+
+transformers starts with codebooks of zeros and tiny convolutions, which decode to silence; here all
+weights are spread so that every layer hands on values of about one and the sound has an RMS of 0.3.
+Larger values would make the snakes turn many times, and rounding would grow with every block. The
+semantic model, which decoding never runs, is as small as it gets.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from transformers import HiggsAudioV2TokenizerConfig
+from transformers.models.auto import modeling_auto  # noqa: F401  before the stand-in is in place
+
+from tests.oracles import torchaudio_stand_in
+
+# The modelling file imports torchaudio at its top. It takes the stand-in with it; nobody else does.
+stands_in = sys.modules.setdefault("torchaudio", torchaudio_stand_in) is torchaudio_stand_in
+try:
+    from transformers.models.higgs_audio_v2_tokenizer.modeling_higgs_audio_v2_tokenizer import (
+        HiggsAudioV2TokenizerModel,
+    )
+finally:
+    if stands_in:
+        del sys.modules["torchaudio"]
+
+REAL_RATIOS = (8, 5, 4, 2, 3)
+RMS = 0.3
+
+
+def random_codec(
+    seed: int,
+    *,
+    ratios: tuple[int, ...] = (4, 3, 2),
+    num_codebooks: int = 4,
+    codebook_size: int = 32,
+    codebook_dim: int = 8,
+    acoustic_width: int = 16,
+    semantic_width: int = 16,
+    decoder_width: int = 32,
+) -> HiggsAudioV2TokenizerModel:
+    """Make a random codec at 24 kHz, in eval mode."""
+    hop_length = int(torch.tensor(ratios).prod())
+    bits = (codebook_size - 1).bit_length()
+    config = HiggsAudioV2TokenizerConfig(
+        sample_rate=24000,
+        target_bandwidths=[num_codebooks * bits * -(-24000 // hop_length) / 1000],
+        codebook_size=codebook_size,
+        codebook_dim=codebook_dim,
+        acoustic_model_config={
+            "model_type": "dac",
+            "encoder_hidden_size": 4,
+            "hidden_size": acoustic_width,
+            "decoder_hidden_size": decoder_width,
+            "downsampling_ratios": list(ratios),
+            "upsampling_ratios": list(ratios),
+        },
+        semantic_model_config={
+            "model_type": "hubert",
+            "hidden_size": semantic_width,
+            "intermediate_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "conv_dim": [8] * 7,
+            "num_conv_pos_embeddings": 4,
+            "num_conv_pos_embedding_groups": 2,
+        },
+    )
+    model = HiggsAudioV2TokenizerModel(config).eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            noise = torch.randn(tensor.shape, generator=generator)
+            if name.endswith("alpha"):
+                tensor.copy_(0.5 + noise.abs())
+            elif name.endswith("codebook.embed"):
+                tensor.copy_(noise)
+            elif "conv_t1" in name and tensor.dim() == 3:  # two taps of each input reach a sample
+                tensor.copy_(0.7 * noise * (2 * tensor.shape[0]) ** -0.5)
+            elif tensor.dim() > 1:
+                gain = 0.3 if "res_unit" in name and "conv2" in name else 0.7
+                tensor.copy_(gain * noise * tensor[0].numel() ** -0.5)
+            else:
+                tensor.copy_(0.1 * noise)
+        last = model.acoustic_decoder.conv2
+        rms = decode(model, random_codes(model, 2, 8, seed)).square().mean().sqrt()
+        last.weight *= RMS / rms
+        last.bias *= RMS / rms
+    return model
+
+
+def random_codes(
+    model: HiggsAudioV2TokenizerModel, batch: int, frames: int, seed: int = 0
+) -> torch.Tensor:
+    """Make codes [B, K, F]."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (batch, model.config.num_quantizers, frames)
+    return torch.randint(model.config.codebook_size, shape, generator=generator)
+
+
+@torch.inference_mode()
+def decode(model: HiggsAudioV2TokenizerModel, codes: torch.Tensor) -> torch.Tensor:
+    """Decode with transformers: [B, K, F] -> [B, S]."""
+    return model.decode(codes).audio_values.squeeze(1)
+
+
+def save(model: HiggsAudioV2TokenizerModel, directory: Path) -> Path:
+    """Write the checkpoint as transformers does."""
+    model.save_pretrained(directory)
+    return directory

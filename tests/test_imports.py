@@ -1,0 +1,31 @@
+"""Imports: an invalid job is answered without loading what only speech needs."""
+
+import subprocess
+import sys
+
+SCRIPT = """
+import asyncio
+import sys
+
+import higgs_worker
+import higgs_worker.audio, higgs_worker.errors, higgs_worker.logs, higgs_worker.schema
+import higgs_worker.settings
+from higgs_worker.jobs import JobRunner
+
+
+class UnreachedService:
+    async def speak(self, request):
+        raise AssertionError("an invalid job must not get here")
+
+
+runner = JobRunner(UnreachedService(), max_text_chars=1500)
+print(asyncio.run(runner.run({"id": "1", "input": {}}))["code"])
+heavy = {"torch", "transformers", "runpod", "boto3", "soundfile"}
+print(*sorted(heavy & set(sys.modules)))
+"""
+
+
+def test_an_invalid_job_needs_nothing_heavy() -> None:
+    """A fresh interpreter answers it with neither torch nor an SDK in memory."""
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["invalid_request", ""], done.stderr

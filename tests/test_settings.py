@@ -1,0 +1,119 @@
+"""The environment: defaults, bounds, and complaints an operator can act on."""
+
+from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
+
+import pytest
+
+from higgs_worker.errors import InvalidSettings
+from higgs_worker.settings import Choice, Settings, Text, Whole, nearest_name, variable_of
+
+SETTINGS = [each for each in fields(Settings) if each.name != "unknown_names"]
+
+
+def test_defaults_speak_with_the_published_model() -> None:
+    """An empty environment gives the published model and conservative limits."""
+    settings = Settings.from_env({})
+    assert settings == Settings()
+    assert settings.model == "bosonai/higgs-audio-v2-generation-3B-base"
+    assert settings.codec == "bosonai/higgs-audio-v2-tokenizer"
+    assert (settings.max_slots, settings.max_length, settings.max_text_chars) == (8, 4096, 1500)
+    assert settings.save_dir is None
+
+
+def test_every_variable_arrives() -> None:
+    """Each variable fills its own field, with its own type."""
+    settings = Settings.from_env(
+        {
+            "HIGGS_MODEL": "/models/higgs",
+            "HIGGS_CODEC": "/models/codec",
+            "HIGGS_DEVICE": "cuda:1",
+            "HIGGS_DTYPE": "bfloat16",
+            "HIGGS_MAX_SLOTS": "16",
+            "HIGGS_MAX_LENGTH": "8192",
+            "HIGGS_MAX_TEXT_CHARS": "5000",
+            "HIGGS_SAVE_DIR": "/tmp/out",
+            "HIGGS_LOG_LEVEL": "debug",
+        }
+    )
+    assert settings == Settings(
+        model="/models/higgs",
+        codec="/models/codec",
+        device="cuda:1",
+        dtype="bfloat16",
+        max_slots=16,
+        max_length=8192,
+        max_text_chars=5000,
+        save_dir=Path("/tmp/out"),
+        log_level="DEBUG",
+    )
+
+
+def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an argument the variables of this process count."""
+    monkeypatch.setenv("HIGGS_MAX_SLOTS", "3")
+    assert Settings.from_env().max_slots == 3
+
+
+@pytest.mark.parametrize("blank", ["", "  "])
+def test_empty_is_unset(blank: str) -> None:
+    """A template's empty variable means the default."""
+    assert Settings.from_env({"HIGGS_MAX_SLOTS": blank}).max_slots == 8
+
+
+def test_the_demo_model_brings_its_codec() -> None:
+    """`demo` needs no second variable, and a codec that was named stays."""
+    assert Settings.from_env({"HIGGS_MODEL": "demo"}).codec == "demo"
+    assert Settings.from_env({"HIGGS_MODEL": "demo", "HIGGS_CODEC": "/c"}).codec == "/c"
+
+
+def test_all_wrong_values_are_named_at_once() -> None:
+    """The error names every wrong variable, its value and what is allowed."""
+    wrong = {"HIGGS_MAX_SLOTS": "many", "HIGGS_DEVICE": "tpu", "HIGGS_MAX_LENGTH": "255"}
+    with pytest.raises(InvalidSettings) as caught:
+        Settings.from_env(wrong)
+    assert "HIGGS_MAX_SLOTS is 'many'; it must be a whole number from 1 to 256" in str(caught.value)
+    assert "one of auto, cpu, cuda, cuda:N" in str(caught.value)
+    assert set(caught.value.details["errors"]) == set(wrong)
+
+
+@pytest.mark.parametrize("number", ["0", "257", "8.0", "1_0", "٨", "0x8", "9" * 5000])
+def test_numbers_are_plain_and_within_bounds(number: str) -> None:
+    """Nothing but ASCII digits within the bounds is a number, and little of it is quoted."""
+    with pytest.raises(InvalidSettings) as caught:
+        Settings.from_env({"HIGGS_MAX_SLOTS": number})
+    assert len(str(caught.value)) < 150
+
+
+def test_control_characters_are_no_path() -> None:
+    """A stray newline in a template is reported instead of searched for."""
+    with pytest.raises(InvalidSettings, match="one line"):
+        Settings.from_env({"HIGGS_MODEL": "a\nb"})
+
+
+def test_unknown_names_are_reported_with_the_nearest() -> None:
+    """A misspelled variable of ours is noticed; others are not ours."""
+    settings = Settings.from_env({"HIGGS_MAX_SLOT": "4", "HOME": "/root"})
+    assert settings.unknown_names == ("HIGGS_MAX_SLOT",)
+    assert nearest_name("HIGGS_MAX_SLOT") == "HIGGS_MAX_SLOTS"
+    assert nearest_name("HIGGS_ZZZ") is None
+
+
+def test_settings_are_frozen() -> None:
+    """Nothing changes settings after they were read."""
+    with pytest.raises(FrozenInstanceError):
+        Settings().max_slots = 9  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda each: each.name)
+def test_every_setting_is_described_and_bounded(setting) -> None:
+    """No setting without a variable, a sentence of meaning, and bounds that hold its default."""
+    variable = variable_of(setting)
+    assert variable is not None
+    assert variable.name == f"HIGGS_{setting.name.upper()}"
+    assert len(variable.meaning) > 10
+    assert variable.meaning.endswith(".")
+    assert isinstance(variable.kind, Whole | Choice | Text)
+    assert variable.kind.allowed
+    if setting.default is not None:
+        assert variable.kind.read(str(setting.default)) == setting.default
