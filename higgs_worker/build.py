@@ -39,6 +39,7 @@ def load_speaker(settings: Settings) -> Speaker:
     from numpy.typing import NDArray
 
     from higgs_worker.codec.loader import load_decoder
+    from higgs_worker.engine.budget import free_memory, plan_memory
     from higgs_worker.engine.engine import Engine
     from higgs_worker.engine.loader import load
     from higgs_worker.engine.model import LanguageModel
@@ -61,10 +62,18 @@ def load_speaker(settings: Settings) -> Speaker:
     decoder, codec_report = load_decoder(codec_directory, device)
     # TF32 would cost the codec two digits: streamed and whole audio would no longer be equal.
     torch.backends.cudnn.allow_tf32 = False
-    runner = Runner(
-        LanguageModel(config, tensors, settings.max_length),
-        num_slots=settings.max_slots,
+    budget = plan_memory(
+        config,
+        dtype,
+        free_bytes=free_memory(device),
+        max_slots=settings.max_slots,
         max_length=settings.max_length,
+    )
+    runner = Runner(
+        LanguageModel(config, tensors, budget.max_length),
+        num_slots=budget.num_slots,
+        max_length=budget.max_length,
+        prefix_cache_bytes=budget.prefix_cache_bytes,
     )
 
     @torch.inference_mode()
@@ -79,6 +88,9 @@ def load_speaker(settings: Settings) -> Speaker:
             "device": str(device),
             "dtype": str(dtype).removeprefix("torch."),
             "num_bytes_read": report.num_bytes_read + codec_report.num_bytes_read,
+            "num_slots": budget.num_slots,
+            "max_length": budget.max_length,
+            "num_bytes_slots": budget.slot_bytes * budget.num_slots,
             "load_s": round(time.perf_counter() - started, 3),
         },
     )

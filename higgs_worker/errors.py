@@ -7,6 +7,11 @@
     ├── InvalidSettings       invalid_settings       an environment variable is wrong
     ├── WeightsNotFound       weights_not_found      no checkpoint where one was promised
     ├── InvalidCheckpoint     invalid_checkpoint     a checkpoint that cannot be the model
+    ├── QueueFull             queue_full             more waits than the worker takes
+    ├── DeadlineExceeded      deadline_exceeded      the time limit came first
+    ├── Cancelled             cancelled              the caller changed their mind
+    ├── EngineFailed          engine_failed          the device failed on this one; others go on
+    ├── EngineBroken          engine_broken          the device is gone; the worker must be replaced
     ├── NoSound               no_sound               generation gave no audio
     ├── ResultTooLarge        result_too_large       more bytes than the platform takes
     └── InternalError         internal_error         a defect of ours; the log has the traceback
@@ -64,6 +69,36 @@ class InvalidCheckpoint(WorkerError):
     """A file is there, but it is damaged or belongs to another model."""
 
     code = "invalid_checkpoint"
+
+
+class QueueFull(WorkerError):
+    """As many sequences wait as may."""
+
+    code = "queue_full"
+
+
+class DeadlineExceeded(WorkerError):
+    """The time limit of a request came before its end."""
+
+    code = "deadline_exceeded"
+
+
+class Cancelled(WorkerError):
+    """The request was cancelled before its end."""
+
+    code = "cancelled"
+
+
+class EngineFailed(WorkerError):
+    """The device failed while it worked on this sequence; others were not touched."""
+
+    code = "engine_failed"
+
+
+class EngineBroken(WorkerError):
+    """Nothing can be generated any more in this process."""
+
+    code = "engine_broken"
 
 
 class NoSound(WorkerError):

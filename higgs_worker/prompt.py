@@ -72,7 +72,7 @@ class PromptBuilder:
             text: what to say.
             scene: setting and style, or None for none.
         """
-        return self._encode([*self._system(scene), *self._turn("user", text), *self._answer()])
+        return self._encode(self._system(scene), [*self._turn("user", text), *self._answer()])
 
     def clone(
         self, text: str, scene: str | None, *, reference_text: str, reference_codes: Codes
@@ -95,9 +95,8 @@ class PromptBuilder:
                 AudioSegment(reference_codes),
                 Control.AUDIO_END,
                 Control.END_OF_TURN,
-                *self._turn("user", text),
-                *self._answer(),
-            ]
+            ],
+            [*self._turn("user", text), *self._answer()],
         )
 
     def _system(self, scene: str | None) -> list[Part]:
@@ -122,7 +121,15 @@ class PromptBuilder:
     def _header(self, role: str) -> list[Part]:
         return [Control.HEADER_START, role, Control.HEADER_END, "\n\n"]
 
-    def _encode(self, parts: list[Part]) -> Prompt:
+    def _encode(self, shared: list[Part], own: list[Part]) -> Prompt:
+        """Encode what many prompts share, and what is this one's own.
+
+        The border is a control token, so both encode as they would together.
+        """
+        prefix, rest = self._segments(shared), self._segments(own)
+        return Prompt((*prefix, *rest), num_shared=len(prefix))
+
+    def _segments(self, parts: list[Part]) -> list[TextSegment | AudioSegment]:
         segments: list[TextSegment | AudioSegment] = []
         ids: list[int] = []
         text = ""
@@ -144,8 +151,7 @@ class PromptBuilder:
             else:
                 text += part
         flush_text()
-        segments.append(TextSegment(tuple(ids)))
-        return Prompt(tuple(segments))
+        return [*segments, TextSegment(tuple(ids))]
 
 
 def neutral(text: str) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from higgs_worker import audio, quality
+from higgs_worker.engine.sequence import Codes, Sampling, Submission
 from higgs_worker.errors import NoSound
 from higgs_worker.schema import (
     ModelInfo,
@@ -27,7 +28,6 @@ from higgs_worker.schema import (
 
 if TYPE_CHECKING:
     from higgs_worker.engine.engine import Engine
-    from higgs_worker.engine.sequence import Codes, Generation, Prompt
     from higgs_worker.prompt import PromptBuilder
 
 
@@ -37,7 +37,7 @@ class Speaker:
 
     prompts: "PromptBuilder"
     engine: "Engine"
-    decode: Callable[["Codes"], NDArray[np.float32]]
+    decode: Callable[[Codes], NDArray[np.float32]]
     """Codes [F, K] -> PCM [S] at `sample_rate`."""
     sample_rate: int
     frame_rate: int
@@ -47,12 +47,12 @@ class Speaker:
 
 
 class SpeechService:
-    """Speaks requests, one at a time; further ones wait their turn."""
+    """Speaks requests, as many at once as there are slots; further ones wait in the engine."""
 
     def __init__(self, load: Callable[[], Speaker]) -> None:
         self._load = load
         self._speaker: Speaker | None = None
-        self._turn = asyncio.Lock()
+        self._loading = asyncio.Lock()
 
     async def speak(self, request: SpeechRequest) -> SpeechResult:
         """Speak one request.
@@ -61,17 +61,22 @@ class SpeechService:
             WorkerError: with a code and a sentence for the caller.
         """
         arrived = time.perf_counter()
-        async with self._turn:
+        async with self._loading:
             started = time.perf_counter()
             if self._speaker is None:
                 self._speaker = await asyncio.to_thread(self._load)
-            loaded = time.perf_counter()
-            seed = secrets.randbelow(2**63) if request.seed is None else request.seed
-            prompt, generation, pcm = await asyncio.to_thread(
-                _generate, self._speaker, request, seed
-            )
-            spoken = time.perf_counter()
+        loaded = time.perf_counter()
         speaker = self._speaker
+        seed = secrets.randbelow(2**63) if request.seed is None else request.seed
+        submission = _submission(speaker, request, seed)
+        generation = await speaker.engine.submit(submission).wait()
+        if not len(generation.codes):
+            raise NoSound(
+                f"the model ended before it said anything (seed {seed}); send another seed, or a "
+                "longer text"
+            )
+        pcm = await asyncio.to_thread(speaker.decode, generation.codes)
+        spoken = time.perf_counter()
         duration_s = len(pcm) / speaker.sample_rate
         return SpeechResult(
             audio=await asyncio.to_thread(audio.encode_wav, pcm, speaker.sample_rate),
@@ -84,28 +89,22 @@ class SpeechService:
             finish_reason=generation.finish_reason,
             warnings=speaker.warnings,
             usage=Usage(
-                text_tokens=prompt.num_text_ids,
+                text_tokens=submission.prompt.num_text_ids,
                 audio_frames=len(generation.codes),
                 characters=len(request.text),
             ),
             timing=Timing(
-                queue_s=started - arrived,
+                queue_s=started - arrived + generation.queue_s,
                 load_s=loaded - started,
                 first_audio_s=spoken - arrived,
                 total_s=time.perf_counter() - arrived,
-                rtf=(spoken - loaded) / duration_s,
+                rtf=(spoken - loaded - generation.queue_s) / duration_s,
             ),
             model=speaker.info,
         )
 
 
-def _generate(
-    speaker: Speaker, request: SpeechRequest, seed: int
-) -> tuple["Prompt", "Generation", NDArray[np.float32]]:
-    """Run the model; blocks."""
-    from higgs_worker.engine.engine import Submission
-    from higgs_worker.engine.sequence import Sampling
-
+def _submission(speaker: Speaker, request: SpeechRequest, seed: int) -> Submission:
     prompt = speaker.prompts.speech(request.text, request.scene)
     wished_s = request.max_duration_s
     if wished_s is None:
@@ -124,10 +123,4 @@ def _generate(
         ras_window=request.ras_window,
         ras_max_repeats=request.ras_max_repeats,
     )
-    (generation,) = speaker.engine.generate([Submission(prompt, sampling, max_frames)])
-    if not len(generation.codes):
-        raise NoSound(
-            f"the model ended before it said anything (seed {seed}); send another seed, or a "
-            "longer text"
-        )
-    return prompt, generation, speaker.decode(generation.codes)
+    return Submission(prompt, sampling, max_frames)

@@ -156,17 +156,20 @@ class Settings:
             "Number format of the weights; `auto` takes what suits the device.",
         ),
     )
-    max_slots: int = field(
-        default=8,
+    max_slots: int | None = field(
+        default=None,
         metadata=_filled_by(
-            "MAX_SLOTS", Whole(1, 256), "How many sequences are generated at the same time."
+            "MAX_SLOTS",
+            Whole(1, 256),
+            "How many sequences are generated at the same time; unset: as many as the memory "
+            "holds, up to 64.",
         ),
     )
     max_length: int = field(
         default=4096,
         metadata=_filled_by(
             "MAX_LENGTH",
-            Whole(256, 32768),
+            Whole(512, 32768),
             "Positions a slot holds: text ids and audio frames (25 a second) together.",
         ),
     )

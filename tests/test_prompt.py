@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from higgs_worker import weights
-from higgs_worker.engine.sequence import AudioSegment, Prompt, TextSegment
+from higgs_worker.engine.sequence import AudioSegment, Prompt
 from higgs_worker.errors import InvalidCheckpoint, WeightsNotFound
 from higgs_worker.prompt import Control, PromptBuilder
 
@@ -52,8 +52,14 @@ def ids_of(rendered: str) -> list[tuple[int, ...]]:
 
 
 def text_of(prompt: Prompt) -> list[tuple[int, ...]]:
-    """Take the text segments of a prompt."""
-    return [part.ids for part in prompt.segments if isinstance(part, TextSegment)]
+    """Join the text of a prompt on either side of its reference."""
+    runs: list[tuple[int, ...]] = [()]
+    for part in prompt.segments:
+        if isinstance(part, AudioSegment):
+            runs.append(())
+        else:
+            runs[-1] += part.ids
+    return runs
 
 
 def test_plain_speech() -> None:
@@ -74,10 +80,22 @@ def test_clone(scene: str | None, rendered: str) -> None:
     prompt = BUILDER.clone(
         "Hello there.", scene, reference_text="What I said.", reference_codes=CODES
     )
-    before, reference, after = prompt.segments
-    assert [before, after] == [TextSegment(ids) for ids in ids_of(rendered)]
-    assert isinstance(reference, AudioSegment)
+    assert text_of(prompt) == ids_of(rendered)
+    (reference,) = [part for part in prompt.segments if isinstance(part, AudioSegment)]
     assert np.array_equal(reference.codes, CODES)
+
+
+def test_what_prompts_share_comes_first() -> None:
+    """Same scene and reference, another text: the shared part has the same key; else it has not."""
+
+    def clone(text: str, scene: str | None = SCENE, codes: np.ndarray = CODES) -> Prompt:
+        return BUILDER.clone(text, scene, reference_text="What I said.", reference_codes=codes)
+
+    assert clone("One.").shared_key() == clone("Two.").shared_key()
+    others = [clone("One.", None), clone("One.", codes=CODES[:2]), BUILDER.speech("One.", SCENE)]
+    assert len({prompt.shared_key() for prompt in [clone("One."), *others]}) == 4
+    plain = BUILDER.speech("One.", SCENE)
+    assert plain.segments[: plain.num_shared] == BUILDER.speech("Two.", SCENE).segments[:1]
 
 
 def test_text_is_trimmed_as_upstreams_template_does() -> None:

@@ -131,9 +131,13 @@ def test_a_callers_limit_that_does_not_fit_is_refused(speaker: Speaker) -> None:
 def test_no_sound_is_an_error(speaker: Speaker) -> None:
     """A model that ends at once is no success."""
 
+    class MuteHandle:
+        async def wait(self) -> Generation:
+            return Generation(np.zeros((0, 8), dtype=np.int64), np.zeros((8, 8)), "stop")
+
     class MuteEngine:
-        def generate(self, submissions: object) -> list[Generation]:
-            return [Generation(np.zeros((0, 8), dtype=np.int64), np.zeros((8, 8)), "stop")]
+        def submit(self, submission: object) -> MuteHandle:
+            return MuteHandle()
 
     mute = Speaker(
         speaker.prompts,
@@ -141,7 +145,7 @@ def test_no_sound_is_an_error(speaker: Speaker) -> None:
         speaker.decode,
         24000,
         25,
-        speaker.info,  # type: ignore[arg-type]
+        speaker.info,
     )
     with pytest.raises(NoSound, match="another seed"):
         speak(SpeechService(lambda: mute))

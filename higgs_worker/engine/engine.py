@@ -1,86 +1,275 @@
-"""The engine's face: prompts in, finished sequences out.
+"""The engine: many sequences at once, each as if it were alone.
 
-Fills the slots with what waits, steps until all have ended, refills slots as they come free. Knows
-no product: no text, no audio, no requests. One thread at a time.
+One thread owns the device. Everyone else submits sequences and cancels them through an inbox, and
+waits on a handle. Each round takes in what came, reads a ration of prompts, makes a few steps for
+all that speak, looks once at the outcome and ends what has ended.
+
+Every sequence that was accepted ends exactly once: done, cancelled, past its deadline, or failed.
+Knows no product: no text, no audio, no requests.
 """
 
+import logging
+import threading
+import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from collections.abc import Sequence as Many
+from typing import TYPE_CHECKING
 
 from higgs_worker.engine.delay import undelay
-from higgs_worker.engine.runner import Runner, Start
-from higgs_worker.engine.sequence import Generation, Prompt, Sampling
-from higgs_worker.errors import PromptTooLong
+from higgs_worker.engine.handle import Handle
+from higgs_worker.engine.scheduler import Scheduler, Sequence
+from higgs_worker.engine.sequence import Generation, Piece, Prompt, Submission
+from higgs_worker.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    EngineBroken,
+    EngineFailed,
+    PromptTooLong,
+    QueueFull,
+    WorkerError,
+)
 
-STEPS_PER_POLL = 8
-"""Each poll drains the device's queue; a finished sequence waits at most this many steps."""
+if TYPE_CHECKING:
+    from higgs_worker.engine.runner import Runner
 
+log = logging.getLogger(__name__)
 
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """One sequence to generate."""
-
-    prompt: Prompt
-    sampling: Sampling
-    max_frames: int
-    """Hard cap; at 25 frames a second."""
+STEPS_PER_ROUND = 8
+"""Each poll drains the device's queue; a finished, cancelled or new sequence waits this long."""
+MAX_PREFILL = 512
+"""Positions read per round while others speak: on an H200 about half the time of its steps."""
+CLOSE_TIMEOUT_S = 30.0
 
 
 class Engine:
-    """Generates sequences in the slots of a `Runner`."""
+    """Runs a `Runner` in a thread of its own. A context manager: leaving it closes the engine."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(
+        self,
+        runner: "Runner",
+        *,
+        max_waiting: int = 256,
+        max_prefill: int = MAX_PREFILL,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._runner = runner
+        self._scheduler = Scheduler(
+            runner.num_slots, max_waiting=max_waiting, max_prefill=max_prefill
+        )
+        self._clock = clock
+        self._handles: dict[Sequence, Handle] = {}
+        self._wake = threading.Condition()
+        # Guarded by `_wake`; all else belongs to the engine's thread.
+        self._inbox: deque[tuple[Sequence, Handle]] = deque()
+        self._cancelled: deque[Handle] = deque()
+        self._num_waiting = 0
+        self._closing = False
+        self._broken: EngineBroken | None = None
+        self._thread = threading.Thread(target=self._serve, name="engine", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> "Engine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def max_frames(self, prompt: Prompt) -> int:
         """How many frames can follow a prompt; below 1 when the prompt alone fills a slot."""
         return self._runner.max_frames(prompt)
 
-    def generate(self, submissions: Sequence[Submission]) -> list[Generation]:
-        """Generate all sequences, side by side; results in the order given.
+    def submit(self, submission: Submission, *, timeout_s: float | None = None) -> Handle:
+        """Queue a sequence.
+
+        Args:
+            submission: what to generate.
+            timeout_s: from now on; then it ends with DeadlineExceeded.
 
         Raises:
-            PromptTooLong: a prompt and its frames exceed a slot; nothing has been generated then.
+            PromptTooLong: it can never fit into a slot.
+            QueueFull: too many wait already.
+            EngineBroken: the device is gone, or the engine is closed.
         """
-        for submission in submissions:
-            room = self._runner.max_frames(submission.prompt)
-            if submission.max_frames > room:
-                raise PromptTooLong(
-                    f"the text needs {submission.max_frames} frames of room for its audio and has "
-                    f"{max(0, room)}; send a shorter text or a lower "
-                    "max_duration_s, or raise HIGGS_MAX_LENGTH"
+        room = self._runner.max_frames(submission.prompt)
+        if submission.max_frames > room:
+            raise PromptTooLong(
+                f"the text needs {submission.max_frames} frames of room for its audio and has "
+                f"{max(0, room)}; send a shorter text or a lower max_duration_s, or raise "
+                "HIGGS_MAX_LENGTH"
+            )
+        now = self._clock()
+        deadline = None if timeout_s is None else now + timeout_s
+        handle = Handle(self._request_cancel)
+        with self._wake:
+            if self._broken or self._closing:
+                raise self._broken or EngineBroken("the engine is closed; this worker is stopping")
+            if self._num_waiting >= self._scheduler.max_waiting:
+                raise QueueFull(
+                    f"{self._num_waiting} sequences wait already; send this again in a few "
+                    "seconds, or add workers"
                 )
-        results: list[Generation | None] = [None] * len(submissions)
-        waiting = deque(enumerate(submissions))
-        free = list(range(self._runner.num_slots))
-        running: dict[int, int] = {}
-        while waiting or running:
-            starts = []
-            while waiting and free:
-                index, submission = waiting.popleft()
-                slot = free.pop(0)
-                running[slot] = index
-                starts.append(
-                    Start(slot, submission.prompt, submission.sampling, submission.max_frames)
-                )
-            if starts:
-                self._runner.prefill(starts)
-            for _ in range(STEPS_PER_POLL):
-                self._runner.step()
-            progress = self._runner.poll()
-            for slot in [slot for slot in running if progress.done[slot]]:
-                index = running.pop(slot)
-                num_columns = int(progress.num_columns[slot])
-                results[index] = self._finish(slot, num_columns, submissions[index].max_frames)
-                free.append(slot)
-            free.sort()  # the lowest free slot first: a step serves all rows up to the highest
-        return [result for result in results if result is not None]
+            self._num_waiting += 1
+            self._inbox.append((Sequence(submission, deadline, now), handle))
+            self._wake.notify()
+        return handle
 
-    def _finish(self, slot: int, num_columns: int, max_frames: int) -> Generation:
-        config = self._runner.model.config
-        columns = self._runner.columns(slot, num_columns)
-        self._runner.release(slot)
-        codes = undelay(columns, config.stream_bos_id, config.stream_eos_id)
-        capped = len(codes) == max_frames
-        return Generation(codes, columns, "length" if capped else "stop")
+    def generate(self, submissions: Many[Submission]) -> list[Generation]:
+        """Generate sequences side by side and wait for all, in the order given."""
+        handles = [self.submit(submission) for submission in submissions]
+        return [handle.result() for handle in handles]
+
+    def close(self) -> None:
+        """Cancel what has not ended and stop the thread."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join(CLOSE_TIMEOUT_S)
+
+    def _request_cancel(self, handle: Handle) -> None:
+        with self._wake:
+            self._cancelled.append(handle)
+            self._wake.notify()
+
+    # From here on, the engine's thread.
+
+    def _serve(self) -> None:
+        while self._receive():
+            try:
+                self._round()
+            except Exception:
+                # A defect of the engine's own: nobody may wait for a reply that will not come.
+                log.exception("the engine met a defect and stops")
+                self._break(EngineBroken("the engine failed; this worker must be replaced"))
+        self._end_all(EngineBroken("the worker is stopping; send this again"))
+
+    def _receive(self) -> bool:
+        """Take in what came, waiting for it when there is nothing else to do; False: close."""
+        with self._wake:
+            while self._scheduler.is_idle and not (self._inbox or self._cancelled or self._closing):
+                self._wake.wait()
+            arrived, self._inbox = self._inbox, deque()
+            cancelled, self._cancelled = self._cancelled, deque()
+            broken = self._broken
+        for sequence, handle in arrived:
+            self._handles[sequence] = handle
+            if broken:
+                self._end(sequence, broken)
+            else:
+                self._scheduler.enqueue(sequence)
+        if cancelled:
+            gone = set(map(id, cancelled))
+            for sequence, handle in list(self._handles.items()):
+                if id(handle) in gone:
+                    self._end(sequence, Cancelled("the request was cancelled"))
+        return not self._closing
+
+    def _round(self) -> None:
+        for sequence in self._scheduler.expired(self._clock()):
+            self._end(
+                sequence, DeadlineExceeded("the request took longer than its time limit allows")
+            )
+        while (admitted := self._scheduler.admit()) is not None:
+            self._admit(admitted)
+        pieces = self._scheduler.ration()
+        if pieces and self._attempt(
+            [sequence for sequence, _ in pieces],
+            lambda: self._runner.prefill([Piece(_slot(s), count) for s, count in pieces]),
+        ):
+            for sequence, count in pieces:
+                self._scheduler.read(sequence, count)
+        running = dict(self._scheduler.running)
+        if running:
+            self._attempt(list(running.values()), self._speak)
+        self._count_waiting()
+
+    def _admit(self, sequence: Sequence) -> None:
+        sequence.admitted = self._clock()
+
+        def begin() -> None:
+            sequence.num_unread = self._runner.begin(_slot(sequence), sequence.submission)
+
+        self._attempt([sequence], begin)
+
+    def _speak(self) -> None:
+        for _ in range(STEPS_PER_ROUND):
+            self._runner.step()
+        progress = self._runner.poll()
+        for slot, sequence in list(self._scheduler.running.items()):
+            if progress.failed[slot]:
+                self._end(
+                    sequence,
+                    EngineFailed(
+                        "the model computed a value that is not a number; send this again, and if "
+                        "it fails again, check the weights with another HIGGS_DTYPE"
+                    ),
+                )
+            elif progress.done[slot]:
+                bos, eos = self._runner.stream_ids
+                columns = self._runner.columns(slot, int(progress.num_columns[slot]))
+                codes = undelay(columns, bos, eos)
+                capped = len(codes) == sequence.submission.max_frames
+                queue_s = sequence.admitted - sequence.arrived
+                self._end(
+                    sequence,
+                    Generation(codes, columns, "length" if capped else "stop", queue_s),
+                )
+
+    def _attempt(self, touched: list[Sequence], work: Callable[[], None]) -> bool:
+        """Do something on the device; if it fails, so do the sequences it was for, no others."""
+        try:
+            work()
+        except Exception as error:
+            log.exception("work on the device failed", extra={"num_sequences": len(touched)})
+            memory = "OutOfMemory" in type(error).__name__
+            for sequence in touched:
+                if sequence in self._handles:
+                    self._end(
+                        sequence,
+                        EngineFailed(
+                            "the device ran out of memory; send a shorter text, or lower "
+                            "HIGGS_MAX_SLOTS or HIGGS_MAX_LENGTH"
+                            if memory
+                            else "the engine failed while it worked on this; send it again"
+                        ),
+                    )
+            try:
+                self._runner.check_device()
+            except Exception:
+                log.exception("the device is gone")
+                self._break(EngineBroken("the device is gone; this worker must be replaced"))
+            return False
+        return True
+
+    def _end(self, sequence: Sequence, outcome: Generation | WorkerError) -> None:
+        """End a sequence, once: free what it holds, then tell whoever waits."""
+        slot = sequence.slot
+        if sequence in self._scheduler.sequences:
+            self._scheduler.remove(sequence)
+        if slot is not None and self._broken is None:
+            self._runner.release(slot)
+        self._handles.pop(sequence).end(outcome)
+
+    def _break(self, reason: EngineBroken) -> None:
+        """Refuse everything from now on."""
+        with self._wake:
+            self._broken = reason
+        self._end_all(reason)
+
+    def _end_all(self, reason: EngineBroken) -> None:
+        with self._wake:
+            arrived, self._inbox = self._inbox, deque()
+        self._handles.update(arrived)
+        for sequence in list(self._handles):
+            self._end(sequence, reason)
+        self._count_waiting()
+
+    def _count_waiting(self) -> None:
+        with self._wake:
+            self._num_waiting = self._scheduler.num_waiting + len(self._inbox)
+
+
+def _slot(sequence: Sequence) -> int:
+    if sequence.slot is None:
+        raise ValueError("the sequence has no slot")
+    return sequence.slot

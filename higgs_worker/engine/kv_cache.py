@@ -1,8 +1,10 @@
-"""Keys and values of every slot, in place.
+"""Keys and values of every slot, in place, and the prefixes that many prompts share.
 
 One row range per slot, allocated once; a sequence that joins or leaves copies nothing. Readers get
 views over the first positions only, so attention costs what is in use, not what is reserved.
 """
+
+from collections import OrderedDict
 
 import torch
 from torch import Tensor
@@ -11,7 +13,7 @@ from higgs_worker.engine.config import ModelConfig
 
 
 class KVCache:
-    """Keys and values [L, B, H_kv, T, head_dim].
+    """Keys and values, [L, B, 2 H_kv, T, head_dim]: per layer and slot the keys, then the values.
 
     Starts as zeros: rows that hold no sequence are computed along with the others, and must stay
     finite.
@@ -26,24 +28,70 @@ class KVCache:
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        shape = (config.num_layers, num_slots, config.num_kv_heads, max_length, config.head_dim)
-        self.keys = torch.zeros(shape, device=device, dtype=dtype)
-        self.values = torch.zeros(shape, device=device, dtype=dtype)
-        self.num_slots = num_slots
-        self.max_length = max_length
+        self._num_heads = config.num_kv_heads
+        self._data = torch.zeros(
+            (config.num_layers, num_slots, 2 * config.num_kv_heads, max_length, config.head_dim),
+            device=device,
+            dtype=dtype,
+        )
+        # One row per slot, head and position: a write is one indexed copy.
+        self._flat = self._data.view(config.num_layers, -1, config.head_dim)
+        self._heads = torch.arange(2 * config.num_kv_heads, device=device) * max_length
+        self._slot_size = 2 * config.num_kv_heads * max_length
 
-    def write(
-        self, layer: int, slots: Tensor, positions: Tensor, keys: Tensor, values: Tensor
-    ) -> None:
-        """Store one position per row, in place.
+    def rows(self, slots: Tensor, positions: Tensor) -> Tensor:
+        """Find the places of some positions, once for all layers.
 
         Args:
             slots, positions: [N] int64.
-            keys, values: [N, H_kv, head_dim].
+
+        Returns:
+            [N, 2 H_kv] int64, for `write`.
         """
-        self.keys[layer][slots, :, positions] = keys
-        self.values[layer][slots, :, positions] = values
+        return (slots * self._slot_size + positions)[:, None] + self._heads
+
+    def write(self, layer: int, rows: Tensor, keys_and_values: Tensor) -> None:
+        """Store [N, 2 H_kv, head_dim] at `rows`, in place."""
+        self._flat[layer].index_put_((rows,), keys_and_values)
 
     def read(self, layer: int, slots: slice, length: int) -> tuple[Tensor, Tensor]:
-        """Give views [slots, H_kv, length, head_dim] of the first `length` positions."""
-        return self.keys[layer, slots, :, :length], self.values[layer, slots, :, :length]
+        """View keys and values of the first `length` positions, [B, H_kv, length, head_dim]."""
+        seen = self._data[layer, slots, :, :length]
+        return seen[:, : self._num_heads], seen[:, self._num_heads :]
+
+    def save(self, slot: int, length: int) -> Tensor:
+        """Copy the first `length` positions of a slot, [L, 2 H_kv, length, head_dim]."""
+        return self._data[:, slot, :, :length].clone()
+
+    def restore(self, slot: int, saved: Tensor) -> None:
+        """Put a saved prefix at the beginning of a slot."""
+        self._data[:, slot, :, : saved.shape[2]] = saved
+
+
+class PrefixCache:
+    """Saved prefixes by content, the least recently used dropped first.
+
+    System text and reference are the same for every request with one voice: their keys and values
+    are computed once and copied in.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.num_bytes = 0
+        self._saved: OrderedDict[bytes, Tensor] = OrderedDict()
+
+    def get(self, key: bytes) -> Tensor | None:
+        """Find a prefix and mark it as used."""
+        if key in self._saved:
+            self._saved.move_to_end(key)
+        return self._saved.get(key)
+
+    def put(self, key: bytes, saved: Tensor) -> None:
+        """Keep a prefix, at the cost of the oldest ones; one that is too large is not kept."""
+        if saved.nbytes > self.max_bytes or key in self._saved:
+            return
+        while self.num_bytes + saved.nbytes > self.max_bytes:
+            _, oldest = self._saved.popitem(last=False)
+            self.num_bytes -= oldest.nbytes
+        self._saved[key] = saved
+        self.num_bytes += saved.nbytes

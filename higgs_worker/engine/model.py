@@ -16,21 +16,21 @@ from torch import Tensor
 
 from higgs_worker.engine.config import ModelConfig, Rope
 from higgs_worker.engine.kv_cache import KVCache
-from higgs_worker.engine.weights import FeedForward, Layer, Weights
+from higgs_worker.engine.weights import FeedForward, Weights
 
-Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-"""(layer, queries [N, H, head_dim], keys, values [N, H_kv, head_dim]) -> [N, H, head_dim]."""
+Attend = Callable[[int, Tensor], Tensor]
+"""(layer, rows [N, H + 2 H_kv, head_dim], queries and keys rotated) -> [N, H x head_dim]."""
 
 
 @dataclass(frozen=True, slots=True)
-class PromptRows:
+class PackedRows:
     """One sequence's share of a packed prefill."""
 
     slot: int
     start: int
-    """Its first position; what lies before is in the cache already."""
+    """Its first position in this pass; what lies before is in the cache already."""
     rows: Tensor
-    """[T] int64, its rows of the packed batch in the order of their positions."""
+    """[T] int64, its rows of the batch in the order of their positions."""
 
 
 class LanguageModel:
@@ -44,47 +44,45 @@ class LanguageModel:
         cos, sin = rope_table(config.rope, config.head_dim, max_length)
         self._cos = cos.to(self.device, self.dtype)
         self._sin = sin.to(self.device, self.dtype)
+        self._positions = torch.arange(max_length, device=self.device)
         self._offsets = config.codebook_size * torch.arange(
             config.num_codebooks, device=self.device
         )
         self._scale = config.head_dim**-0.5
 
-    def decode(
-        self, columns: Tensor, positions: Tensor, mask: Tensor, cache: KVCache, length: int
-    ) -> Tensor:
+    def decode(self, columns: Tensor, positions: Tensor, cache: KVCache, length: int) -> Tensor:
         """Run one column per slot, for the first B slots.
 
         Args:
             columns: [B, K] int64, the columns to read.
-            positions: [B] int64, where they stand; written to the cache.
-            mask: [B, 1, 1, length] bool, which positions each slot may see.
+            positions: [B] int64, where they stand; written to the cache, seen with all before.
             cache: holds all earlier positions.
             length: how many positions attention covers; at least the largest position + 1.
 
         Returns:
             logits [B, K, V] float32.
         """
-        slots = slice(0, columns.shape[0])
-        index = torch.arange(columns.shape[0], device=self.device)
-        groups = (
-            self.config.num_kv_heads,
-            self.config.num_heads // self.config.num_kv_heads,
-            self.config.head_dim,
-        )
+        config, num_rows = self.config, columns.shape[0]
+        slots = slice(0, num_rows)
+        places = cache.rows(self._positions[:num_rows], positions)
+        # Additive and made once: a boolean mask would be converted in every layer.
+        hidden = self._positions[:length] > positions[:, None]
+        mask = torch.zeros((num_rows, length), device=self.device, dtype=self.dtype)
+        mask = mask.masked_fill_(hidden, -torch.inf)[:, None, None]
+        # Query heads that share a KV head stand as if they were positions of it: grouped attention
+        # without repeating keys and values.
+        grouped = (num_rows, config.num_kv_heads, -1, config.head_dim)
 
-        def attend(layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-            cache.write(layer, index, positions, keys, values)
-            seen_keys, seen_values = cache.read(layer, slots, length)
-            # The query heads that share a KV head stand as if they were positions of it: grouped
-            # attention without repeating keys and values.
-            grouped = queries.view(-1, *groups)
+        def attend(layer: int, heads: Tensor) -> Tensor:
+            cache.write(layer, places, heads[:, config.num_heads :])
+            keys, values = cache.read(layer, slots, length)
+            queries = heads[:, : config.num_heads].view(grouped)
             out = F.scaled_dot_product_attention(
-                grouped, seen_keys, seen_values, attn_mask=mask, scale=self._scale
+                queries, keys, values, attn_mask=mask, scale=self._scale
             )
-            return out.flatten(1, 2)
+            return out.reshape(num_rows, -1)
 
-        hidden = self._forward(self._embed_audio(columns), 0, positions, attend)
-        return self._logits(hidden)
+        return self._logits(self._forward(self._embed_audio(columns), 0, positions, attend))
 
     def prefill(
         self,
@@ -92,10 +90,10 @@ class LanguageModel:
         columns: Tensor,
         positions: Tensor,
         slots: Tensor,
-        sequences: list[PromptRows],
+        sequences: list[PackedRows],
         cache: KVCache,
     ) -> Tensor:
-        """Run prompts of any lengths, packed, and write their keys and values.
+        """Run prompts or pieces of them, packed, and write their keys and values.
 
         Args:
             text_ids: [N_text] int64.
@@ -105,106 +103,95 @@ class LanguageModel:
             cache: holds earlier positions of sequences that do not start at 0.
 
         Returns:
-            logits [len(sequences), K, V] float32 after each sequence's last row.
+            hidden [N_text + N_audio, D]; `logits_after` makes logits of those rows that need them.
         """
-        x = torch.cat([F.embedding(text_ids, self.weights.embed_text), self._embed_audio(columns)])
+        config = self.config
+        places = cache.rows(slots, positions)
+        masks = [
+            # Rows see what was read before and, within the piece, themselves and earlier rows.
+            self._positions[: part.start + len(part.rows)]
+            <= self._positions[part.start : part.start + len(part.rows), None]
+            if part.start
+            else None
+            for part in sequences
+        ]
 
-        def attend(layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-            cache.write(layer, slots, positions, keys, values)
+        def attend(layer: int, heads: Tensor) -> Tensor:
+            cache.write(layer, places, heads[:, config.num_heads :])
+            queries = heads[:, : config.num_heads]
             out = torch.empty_like(queries)
-            for part in sequences:
-                # Alone, so that nothing of a sequence depends on its neighbours.
-                end = part.start + part.rows.shape[0]
+            for part, mask in zip(sequences, masks, strict=True):
+                # Each alone, so that nothing of a sequence depends on its neighbours.
                 own = slice(part.slot, part.slot + 1)
-                seen_keys, seen_values = cache.read(layer, own, end)
-                mask = None
-                if part.start:
-                    at = torch.arange(end, device=self.device)
-                    mask = at <= at[part.start :, None]
+                keys, values = cache.read(layer, own, part.start + len(part.rows))
                 answer = F.scaled_dot_product_attention(
                     queries[part.rows].transpose(0, 1).unsqueeze(0),
-                    seen_keys,
-                    seen_values,
+                    keys,
+                    values,
                     attn_mask=mask,
                     is_causal=mask is None,
                     scale=self._scale,
                     enable_gqa=True,
                 )
                 out[part.rows] = answer.squeeze(0).transpose(0, 1)
-            return out
+            return out.flatten(1)
 
-        hidden = self._forward(x, text_ids.shape[0], positions, attend)
-        last = torch.stack([part.rows[-1] for part in sequences])
-        return self._logits(hidden[last])
+        x = torch.cat([F.embedding(text_ids, self.weights.embed_text), self._embed_audio(columns)])
+        return self._forward(x, len(text_ids), positions, attend)
+
+    def logits_after(self, hidden: Tensor, rows: Tensor) -> Tensor:
+        """Make logits [len(rows), K, V] float32 of some rows of a prefill."""
+        return self._logits(hidden[rows])
 
     def _embed_audio(self, columns: Tensor) -> Tensor:
-        return F.embedding_bag(columns + self._offsets, self.weights.embed_audio, mode="sum")
+        return F.embedding(columns + self._offsets, self.weights.embed_audio).sum(1)
 
     def _forward(self, x: Tensor, num_text: int, positions: Tensor, attend: Attend) -> Tensor:
-        """Run all layers over rows [N, D], of which the first `num_text` are text."""
-        cos, sin = self._cos[positions].unsqueeze(1), self._sin[positions].unsqueeze(1)
+        """Run all layers over rows [N, D], of which the first `num_text` are text; x is reused."""
+        config = self.config
+        num_rows = x.shape[0]
+        cos, sin = self._rotation(positions)
         for index, layer in enumerate(self.weights.layers):
-            x = x + self._attention(index, layer, x, num_text, cos, sin, attend)
+            parts = []
             if num_text:
-                text = self._mlp(layer.text, x[:num_text])
-                x = x + torch.cat([text, self._mlp(layer.audio, x[num_text:])])
-            else:
-                x = x + self._mlp(layer.audio, x)
+                parts.append((layer.text, x[:num_text]))
+            if num_text < num_rows:
+                parts.append((layer.audio, x[num_text:]))
+            normed = [self._norm(rows, part.input_norm) for part, rows in parts]
+            heads = F.linear(normed[0] if len(normed) == 1 else torch.cat(normed), layer.qkv)
+            heads = heads.view(num_rows, -1, config.head_dim)
+            # Half-split rotary form; the sine's first half is negated, so that a roll will do.
+            heads = torch.addcmul(heads * cos, heads.roll(config.head_dim // 2, -1), sin)
+            x.addmm_(attend(index, heads), layer.out.t())
+            for part, rows in parts:
+                self._add_feed_forward(part, rows)
         return x
 
-    def _attention(
-        self,
-        index: int,
-        layer: Layer,
-        x: Tensor,
-        num_text: int,
-        cos: Tensor,
-        sin: Tensor,
-        attend: Attend,
-    ) -> Tensor:
-        config = self.config
-        if num_text:
-            normed = torch.cat(
-                [
-                    self._norm(x[:num_text], layer.text.input_norm),
-                    self._norm(x[num_text:], layer.audio.input_norm),
-                ]
-            )
-        else:
-            normed = self._norm(x, layer.audio.input_norm)
-        qkv = F.linear(normed, layer.qkv).view(len(x), -1, config.head_dim)
-        num_rotated = config.num_heads + config.num_kv_heads
-        rotated = rotate(qkv[:, :num_rotated], cos, sin)
-        out = attend(
-            index,
-            rotated[:, : config.num_heads],
-            rotated[:, config.num_heads :],
-            qkv[:, num_rotated:],
-        )
-        return F.linear(out.flatten(1), layer.out)
-
-    def _mlp(self, part: FeedForward, x: Tensor) -> Tensor:
+    def _add_feed_forward(self, part: FeedForward, x: Tensor) -> None:
         gate, up = F.linear(self._norm(x, part.post_norm), part.gate_up).chunk(2, dim=-1)
-        return F.linear(F.silu(gate) * up, part.down)
+        x.addmm_(F.silu(gate).mul_(up), part.down.t())
 
     def _norm(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.rms_norm(x, weight.shape, weight, self.config.norm_eps)
 
+    def _rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Give cosine and sine [N, H + 2 H_kv, head_dim]; values stay as they are (1 and 0).
+
+        So one rotation serves queries, keys and values, and keys and values are written together.
+        """
+        config = self.config
+        cos, sin = self._cos[positions].unsqueeze(1), self._sin[positions].unsqueeze(1)
+        rotated = config.num_heads + config.num_kv_heads
+        shape = (len(positions), config.num_kv_heads, config.head_dim)
+        return (
+            torch.cat([cos.expand(-1, rotated, -1), cos.new_ones(shape)], dim=1),
+            torch.cat([sin.expand(-1, rotated, -1), sin.new_zeros(shape)], dim=1),
+        )
+
     def _logits(self, hidden: Tensor) -> Tensor:
         logits = F.linear(self._norm(hidden, self.weights.norm), self.weights.head)
-        return logits.view(
-            len(hidden), self.config.num_codebooks, self.config.codebook_size
-        ).float()
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Apply rotary embedding in the half-split form; `sin` has its first half negated.
-
-    Args:
-        x: [N, H, head_dim].
-        cos, sin: [N, 1, head_dim] from `rope_table`.
-    """
-    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
+        shape = (len(hidden), self.config.num_codebooks, self.config.codebook_size)
+        return logits.view(shape).float()
 
 
 def rope_table(rope: Rope, head_dim: int, max_length: int) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The slots: their state on the device, prefill into them, and the step that serves them all.
+"""The slots: prompts read into them, and the step that serves them all.
 
 One step is one computation of fixed shape: forward, sampling, forced ids of the ramp and the end,
 stop rule, all as tensors over slots, without a branch on data and without a host sync. The host
@@ -8,16 +8,18 @@ Knows slots, not who asked for them. One thread at a time.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from higgs_worker.engine.delay import delay
-from higgs_worker.engine.kv_cache import KVCache
-from higgs_worker.engine.model import LanguageModel, PromptRows
+from higgs_worker.engine.graphs import Capture, StepGraphs, cuda_capture
+from higgs_worker.engine.kv_cache import KVCache, PrefixCache
+from higgs_worker.engine.layout import Layout, num_positions
+from higgs_worker.engine.model import LanguageModel, PackedRows
 from higgs_worker.engine.sampling import (
     MAX_WINDOW,
     NARROW_TOP_K,
@@ -26,89 +28,31 @@ from higgs_worker.engine.sampling import (
     redraw_repeats,
     sample,
 )
-from higgs_worker.engine.sequence import AudioSegment, Codes, Prompt, Sampling
+from higgs_worker.engine.sequence import (
+    Codes,
+    Piece,
+    Progress,
+    Prompt,
+    Sampling,
+    Submission,
+)
+from higgs_worker.engine.slots import NEVER, SlotState
 
-NEVER = 1 << 30
-"""A step that no sequence reaches."""
-LENGTH_BUCKET = 256
-"""Attention covers the longest live sequence, rounded up to this many positions."""
+Mode = Literal["greedy", "narrow", "wide"]
+"""What the live sequences need of a step; each gives every row the ids that the wider ones give."""
 
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """A sequence about to enter a slot."""
-
-    slot: int
-    prompt: Prompt
-    sampling: Sampling
-    max_frames: int
+MIN_SHARED = 16
+"""Positions below which a prefix is cheaper to read again than to look up."""
 
 
 @dataclass(slots=True)
-class SlotState:
-    """What the step keeps per row; all [B] but `column`."""
+class _Reading:
+    """A prompt on its way into a slot."""
 
-    column: Tensor
-    """[B, K] int64, the newest column, not yet in the cache."""
-    position: Tensor
-    """Where `column` will stand."""
-    step: Tensor
-    """Index of the column that is drawn next; column 0 is all stream BOS."""
-    eos_step: Tensor
-    """Step at which an end code first appeared, or `NEVER`."""
-    num_frames: Tensor
-    """Frames before the first one that holds an end code, or `NEVER`."""
-    max_columns: Tensor
-    done: Tensor
-    """bool; a row that is done keeps computing and changes nothing that counts."""
-    temperature: Tensor
-    top_p: Tensor
-    top_k: Tensor
-    ras_window: Tensor
-    ras_max_repeats: Tensor
-    row: Tensor
-    """The slot itself: first index into the history and the draws."""
-
-    @classmethod
-    def idle(cls, num_slots: int, num_codebooks: int, device: torch.device) -> "SlotState":
-        """Rows without a sequence: done, at position 0."""
-
-        def whole(value: int) -> Tensor:
-            return torch.full((num_slots,), value, device=device)
-
-        return cls(
-            column=torch.zeros((num_slots, num_codebooks), dtype=torch.int64, device=device),
-            position=whole(0),
-            step=whole(0),
-            eos_step=whole(NEVER),
-            num_frames=whole(NEVER),
-            max_columns=whole(0),
-            done=torch.ones(num_slots, dtype=torch.bool, device=device),
-            temperature=torch.zeros(num_slots, device=device),
-            top_p=torch.ones(num_slots, device=device),
-            top_k=whole(1),
-            ras_window=whole(0),
-            ras_max_repeats=whole(1),
-            row=torch.arange(num_slots, device=device),
-        )
-
-    def select(self, rows: slice | Tensor) -> "SlotState":
-        """Give some rows: views for a slice, copies for an index."""
-        return SlotState(*(getattr(self, field.name)[rows] for field in fields(self)))
-
-    def store(self, rows: Tensor, other: "SlotState") -> None:
-        """Put copies of rows back."""
-        for field in fields(self):
-            getattr(self, field.name)[rows] = getattr(other, field.name)
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What `poll` saw, per row on the host."""
-
-    done: NDArray[np.bool_]
-    num_columns: NDArray[np.int64]
-    """Columns drawn so far, column 0 included."""
+    layout: Layout
+    num_read: int
+    shared_key: bytes | None
+    """Under which to keep the prefix once it is read."""
 
 
 class Runner:
@@ -118,13 +62,26 @@ class Runner:
     that a finished row may still take.
     """
 
-    def __init__(self, model: LanguageModel, *, num_slots: int, max_length: int) -> None:
+    def __init__(
+        self,
+        model: LanguageModel,
+        *,
+        num_slots: int,
+        max_length: int,
+        prefix_cache_bytes: int = 1 << 28,
+        capture: Capture | None = None,
+    ) -> None:
         config = model.config
         self.model = model
         self.num_slots = num_slots
+        self.stream_ids = (config.stream_bos_id, config.stream_eos_id)
         self.max_length = max_length
         self.device = model.device
         self.cache = KVCache(config, num_slots, max_length, device=model.device, dtype=model.dtype)
+        self.prefixes = PrefixCache(prefix_cache_bytes)
+        self._graphs = StepGraphs(capture or cuda_capture(self.device))
+        # A graph per shape: few, wide buckets. Eager steps may fit closely.
+        self._length_bucket = 512 if self._graphs.enabled else 64
         self._state = SlotState.idle(num_slots, config.num_codebooks, self.device)
         # Reference columns (for RAS) before the sequence's own, and one spare row after them.
         self._history = torch.full(
@@ -136,139 +93,177 @@ class Runner:
             (num_slots, max_length + 1, config.num_codebooks, 2), device=self.device
         )
         self._codebooks = torch.arange(config.num_codebooks, device=self.device)
-        self._positions = torch.arange(max_length, device=self.device)
+        self._back = torch.arange(MAX_WINDOW, device=self.device)
+        self._reading: dict[int, _Reading] = {}
         self._lengths = np.zeros(num_slots, dtype=np.int64)
-        """Host's bound on each live slot's positions, the one being written included."""
-        self._wide = np.zeros(num_slots, dtype=bool)
+        """Host's bound on each running slot's positions, the next one included; 0: not running."""
+        self._modes: dict[int, Mode] = {}
 
     def max_frames(self, prompt: Prompt) -> int:
         """How many frames fit behind a prompt; below 1, the prompt is too long."""
-        num_positions = self._num_positions(prompt)
-        return self.max_length - 1 - num_positions - self.model.config.num_codebooks
-
-    def _num_positions(self, prompt: Prompt) -> int:
-        num_extra = self.model.config.num_codebooks + 1
-        return sum(
-            part.codes.shape[0] + num_extra if isinstance(part, AudioSegment) else len(part.ids)
-            for part in prompt.segments
-        )
+        config = self.model.config
+        return self.max_length - num_positions(prompt, config) - config.num_codebooks
 
     @torch.inference_mode()
-    def prefill(self, starts: Sequence[Start]) -> None:
-        """Read prompts into slots and draw each one's first column after the forced one."""
-        config = self.model.config
-        text_ids: list[int] = []
-        text_at: list[tuple[int, int]] = []
-        columns: list[Codes] = [np.zeros((0, config.num_codebooks), dtype=np.int64)]
-        audio_at: list[tuple[int, int]] = []
-        for start in starts:
-            position = 0
-            first_heard = len(columns)
-            for part in start.prompt.segments:
-                if isinstance(part, AudioSegment):
-                    columns.append(delay(part.codes, config.stream_bos_id, config.stream_eos_id))
-                    size = len(columns[-1])
-                    audio_at += [(start.slot, position + i) for i in range(size)]
-                    position += size
-                else:
-                    text_ids += part.ids
-                    text_at += [(start.slot, position + i) for i in range(len(part.ids))]
-                    position += len(part.ids)
-            # The forced first column is part of the prompt: its logits draw the second.
-            columns.append(np.full((1, config.num_codebooks), config.stream_bos_id))
-            audio_at.append((start.slot, position))
-            self._enter(start, position, np.concatenate(columns[first_heard:]))
+    def begin(self, slot: int, submission: Submission) -> int:
+        """Put a sequence into a slot, with what is kept of its prompt's prefix.
 
-        at = np.array(text_at + audio_at, dtype=np.int64)
-        slots, positions = at[:, 0], at[:, 1]
-        sequences = []
-        for start in starts:
-            rows = np.flatnonzero(slots == start.slot)
-            rows = rows[np.argsort(positions[rows])]
-            sequences.append(PromptRows(start.slot, 0, self._to_device(rows)))
-        logits = self.model.prefill(
-            self._to_device(np.array(text_ids, dtype=np.int64)),
-            self._to_device(np.concatenate(columns)),
-            self._to_device(positions),
-            self._to_device(slots),
-            sequences,
-            self.cache,
-        )
-        rows_ = self._to_device(np.array([start.slot for start in starts]))
-        state = self._state.select(rows_)
-        self._advance(state, logits, wide=bool(self._wide[[s.slot for s in starts]].any()))
-        self._state.store(rows_, state)
+        Returns:
+            how many positions remain to be read by `prefill` before the slot runs.
+        """
+        config, prompt = self.model.config, submission.prompt
+        layout = Layout.of(prompt, config)
+        max_columns = submission.max_frames + config.num_codebooks
+        if layout.num_positions + max_columns > self.max_length:
+            raise ValueError(f"{layout.num_positions} + {max_columns} exceed {self.max_length}")
+        num_read, key = 0, None
+        if layout.num_shared >= MIN_SHARED:
+            key = prompt.shared_key()
+            saved = self.prefixes.get(key)
+            if saved is not None:
+                self.cache.restore(slot, saved)
+                num_read, key = layout.num_shared, None
+        self._reading[slot] = _Reading(layout, num_read, key)
+        self._enter(slot, layout, submission.sampling, max_columns)
+        return layout.num_positions - num_read
 
-    def _enter(self, start: Start, position: int, heard: Codes) -> None:
-        """Set a slot's state; the forced first column stands at `position`, the last of `heard`."""
-        slot, sampling, state = start.slot, start.sampling, self._state
-        max_columns = start.max_frames + self.model.config.num_codebooks
-        if position + max_columns + 1 > self.max_length:
-            raise ValueError(f"{position} + {max_columns} + 1 exceed {self.max_length} positions")
-        state.position[slot] = position
+    def _enter(self, slot: int, layout: Layout, sampling: Sampling, max_columns: int) -> None:
+        state = self._state
+        # The row stays done while its prompt is read. What the steps of others meanwhile write for
+        # it lands where its own last position and first column will stand.
+        state.done[slot] = True
+        state.failed[slot] = False
+        state.position[slot] = layout.num_positions - 1
         state.step[slot] = 1
         state.eos_step[slot] = NEVER
         state.num_frames[slot] = NEVER
         state.max_columns[slot] = max_columns
-        state.done[slot] = False
         state.temperature[slot] = sampling.temperature
         state.top_p[slot] = sampling.top_p
         state.top_k[slot] = sampling.top_k
         state.ras_window[slot] = sampling.ras_window
         state.ras_max_repeats[slot] = sampling.ras_max_repeats
-        heard = heard[-MAX_WINDOW - 1 :]
+        heard = layout.heard(MAX_WINDOW + 1)
         self._history[slot, : MAX_WINDOW + 1] = self.model.config.stream_bos_id
         self._history[slot, MAX_WINDOW + 1 - len(heard) : MAX_WINDOW + 1] = self._to_device(heard)
         self._draws[slot, :max_columns] = self._to_device(
             draws(sampling.seed, max_columns, self.model.config.num_codebooks)
         )
-        self._lengths[slot] = position + 2
-        self._wide[slot] = (
-            not 1 <= sampling.top_k <= NARROW_TOP_K or sampling.ras_window > NARROW_WINDOW
+        if sampling.temperature == 0 and not sampling.ras_window:
+            self._modes[slot] = "greedy"
+        elif 1 <= sampling.top_k <= NARROW_TOP_K and sampling.ras_window <= NARROW_WINDOW:
+            self._modes[slot] = "narrow"
+        else:
+            self._modes[slot] = "wide"
+
+    @torch.inference_mode()
+    def prefill(self, pieces: Sequence[Piece]) -> None:
+        """Read pieces of prompts, packed; a prompt read to its end draws its first own column."""
+        text_ids, columns, positions, slots = [], [], [], []
+        for piece in pieces:
+            reading = self._reading[piece.slot]
+            part = slice(reading.num_read, reading.num_read + piece.num_positions)
+            text_ids.append(reading.layout.text_ids[part])
+            columns.append(reading.layout.columns[part])
+            positions.append(np.arange(part.start, part.start + len(text_ids[-1])))
+            slots.append(np.full(len(text_ids[-1]), piece.slot))
+        ids = np.concatenate(text_ids)
+        is_audio = ids < 0
+        order = np.argsort(is_audio, kind="stable")
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        ends = np.cumsum([len(part) for part in text_ids])
+        sequences = [
+            PackedRows(piece.slot, int(first[0]), self._to_device(place[end - len(first) : end]))
+            for piece, first, end in zip(pieces, positions, ends, strict=True)
+        ]
+        hidden = self.model.prefill(
+            self._to_device(ids[~is_audio]),
+            self._to_device(np.concatenate(columns)[is_audio]),
+            self._to_device(np.concatenate(positions)[order]),
+            self._to_device(np.concatenate(slots)[order]),
+            sequences,
+            self.cache,
         )
+        read, rows = [], []
+        for piece, end in zip(pieces, ends, strict=True):
+            reading = self._reading[piece.slot]
+            reading.num_read += piece.num_positions
+            if reading.shared_key and reading.num_read >= reading.layout.num_shared:
+                saved = self.cache.save(piece.slot, reading.layout.num_shared)
+                self.prefixes.put(reading.shared_key, saved)
+                reading.shared_key = None
+            if reading.num_read == reading.layout.num_positions:
+                read.append(piece.slot)
+                rows.append(int(place[end - 1]))
+        if read:
+            self._run(read, self.model.logits_after(hidden, self._to_device(np.array(rows))))
+
+    def _run(self, slots: list[int], logits: Tensor) -> None:
+        """Let slots run whose prompts are read."""
+        for slot in slots:
+            self._lengths[slot] = self._reading.pop(slot).layout.num_positions + 1
+        rows = self._to_device(np.array(slots))
+        state = self._state.select(rows)
+        state.done.fill_(False)
+        self._advance(state, logits, self._mode(slots))
+        self._state.store(rows, state)
+
+    def _mode(self, slots: Sequence[int]) -> Mode:
+        modes = {self._modes[slot] for slot in slots}
+        return "wide" if "wide" in modes else "narrow" if "narrow" in modes else "greedy"
 
     @torch.inference_mode()
     def step(self) -> None:
-        """Draw one more column for every slot up to the highest live one."""
-        live = np.flatnonzero(self._lengths)
-        if not len(live):
+        """Draw one more column for every running slot."""
+        running = np.flatnonzero(self._lengths).tolist()
+        if not running:
             return
-        num_rows = int(live[-1]) + 1
-        longest = int(self._lengths.max())
-        length = min(-(-longest // LENGTH_BUCKET) * LENGTH_BUCKET, self.max_length)
-        state = self._state.select(slice(0, num_rows))
-        mask = (self._positions[:length] <= state.position[:, None])[:, None, None]
-        logits = self.model.decode(state.column, state.position, mask, self.cache, length)
-        self._advance(state, logits, wide=bool(self._wide[:num_rows].any()))
-        self._lengths[live] = np.minimum(self._lengths[live] + 1, self.max_length)
+        num_rows = running[-1] + 1
+        if self._graphs.enabled:
+            num_rows = min(1 << (num_rows - 1).bit_length(), self.num_slots)
+        bucket = self._length_bucket
+        length = min(-(-int(self._lengths.max()) // bucket) * bucket, self.max_length)
+        mode = self._mode(running)
 
-    def _advance(self, state: SlotState, logits: Tensor, *, wide: bool) -> None:
+        def compute() -> None:
+            state = self._state.select(slice(0, num_rows))
+            logits = self.model.decode(state.column, state.position, self.cache, length)
+            self._advance(state, logits, mode)
+
+        self._graphs.run((num_rows, length, mode), compute)
+        self._lengths[running] = np.minimum(self._lengths[running] + 1, self.max_length)
+
+    def _advance(self, state: SlotState, logits: Tensor, mode: Mode) -> None:
         """Draw the next column of each row from its logits and update the state in place."""
         config, codebooks = self.model.config, self._codebooks
         bos, eos = config.stream_bos_id, config.stream_eos_id
         # Stream BOS belongs to the ramp alone, where it is forced.
         logits[..., bos] = -torch.inf
         step = state.step[:, None]
-        uniform = self._draws[state.row, state.step]
-        ids = sample(
-            logits,
-            temperature=state.temperature,
-            top_k=state.top_k,
-            top_p=state.top_p,
-            uniform=uniform[..., 0],
-            wide=wide,
-        )
-        back = torch.arange(MAX_WINDOW if wide else NARROW_WINDOW, device=self.device)
-        window = self._history[state.row[:, None], MAX_WINDOW - 1 + step - back]
-        ids = redraw_repeats(
-            ids,
-            logits,
-            window,
-            ras_window=state.ras_window,
-            ras_max_repeats=state.ras_max_repeats,
-            uniform=uniform[..., 1],
-            first_stream_id=min(bos, eos),
-        )
+        if mode == "greedy":
+            peak, ids = logits.max(-1)
+        else:
+            uniform = self._draws[state.row, state.step]
+            ids, peak = sample(
+                logits,
+                temperature=state.temperature,
+                top_k=state.top_k,
+                top_p=state.top_p,
+                uniform=uniform[..., 0],
+                wide=mode == "wide",
+            )
+            back = self._back[: MAX_WINDOW if mode == "wide" else NARROW_WINDOW]
+            ids = redraw_repeats(
+                ids,
+                logits,
+                peak,
+                self._history[state.row[:, None], MAX_WINDOW - 1 + step - back],
+                ras_window=state.ras_window,
+                ras_max_repeats=state.ras_max_repeats,
+                uniform=uniform[..., 1],
+                first_stream_id=min(bos, eos),
+            )
         # The delay pattern, step-wise: codebook k starts after k + 1 columns and, once any
         # codebook has ended, ends one after the other.
         ids = torch.where(codebooks < step - state.eos_step[:, None], eos, ids)
@@ -280,6 +275,8 @@ class Runner:
         state.num_frames.copy_(torch.minimum(state.num_frames, frames_before))
         first_end = torch.where(ended.any(1), state.step, NEVER)
         state.eos_step.copy_(torch.minimum(state.eos_step, first_end))
+        # NaN and infinity survive a sum, so eight numbers tell of eight thousand.
+        state.failed |= ~torch.isfinite(peak.sum(1)) & active
 
         self._history[state.row, MAX_WINDOW + state.step] = ids
         state.column.copy_(ids)
@@ -287,12 +284,13 @@ class Runner:
         state.position += active
         # Frame f is complete with column f + K, so that many columns are all that is needed.
         needed = torch.minimum(state.num_frames + config.num_codebooks, state.max_columns)
-        state.done |= state.step >= needed
+        state.done |= (state.step >= needed) | state.failed
 
     def poll(self) -> Progress:
         """Read how far every slot is. The only host sync."""
-        seen = torch.stack([self._state.done.long(), self._state.step]).cpu().numpy()
-        return Progress(done=seen[0].astype(bool), num_columns=seen[1])
+        state = self._state
+        seen = torch.stack([state.done.long(), state.failed.long(), state.step]).cpu().numpy()
+        return Progress(seen[0].astype(bool), seen[1].astype(bool), seen[2])
 
     def columns(self, slot: int, num_columns: int) -> Codes:
         """Fetch the first columns of a slot, [num_columns, K]."""
@@ -300,11 +298,20 @@ class Runner:
         # A copy: on a CPU the array would share memory with rows that the next sequence overwrites.
         return rows.cpu().numpy().copy()
 
+    @torch.inference_mode()
     def release(self, slot: int) -> None:
-        """Free a slot; its row stays as it is until the next sequence enters."""
+        """Free a slot at any time; its row stays as it is until the next sequence enters."""
         self._lengths[slot] = 0
-        self._wide[slot] = False
+        self._modes.pop(slot, None)
+        self._reading.pop(slot, None)
         self._state.done[slot] = True
 
+    def check_device(self) -> None:
+        """Do a little work on the device; raises what it raises when the device is gone."""
+        torch.ones(1, device=self.device).sum().item()
+
     def _to_device(self, array: NDArray[np.generic]) -> Tensor:
-        return torch.from_numpy(array).to(self.device)
+        tensor = torch.from_numpy(np.ascontiguousarray(array))
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor

@@ -62,7 +62,7 @@ def sample(
     top_p: Tensor,
     uniform: Tensor,
     wide: bool,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Draw after temperature, top-k and top-p.
 
     Args:
@@ -74,17 +74,19 @@ def sample(
             ids either way.
 
     Returns:
-        [B, K] int64.
+        ids [B, K] int64, and the largest logit of each [B, K] float32 (NaN where a logit is).
     """
     if not wide:
-        return _sample_sorted(*logits.topk(TOP_WIDTH), temperature, top_k, top_p, uniform)
+        values, ids = logits.topk(TOP_WIDTH)
+        return _sample_sorted(values, ids, temperature, top_k, top_p, uniform), values[..., 0]
     values, ids = logits.sort(dim=-1, descending=True)
     narrow = _sample_sorted(
         values[..., :TOP_WIDTH], ids[..., :TOP_WIDTH], temperature, top_k, top_p, uniform
     )
     all_ids = torch.where(top_k == 0, logits.shape[-1], top_k)
     full = _sample_sorted(values, ids, temperature, all_ids, top_p, uniform)
-    return torch.where(((top_k > 0) & (top_k <= NARROW_TOP_K))[:, None], narrow, full)
+    is_narrow = ((top_k > 0) & (top_k <= NARROW_TOP_K))[:, None]
+    return torch.where(is_narrow, narrow, full), values[..., 0]
 
 
 def _sample_sorted(
@@ -107,6 +109,7 @@ def _sample_sorted(
 def redraw_repeats(
     ids: Tensor,
     logits: Tensor,
+    peak: Tensor,
     window: Tensor,
     *,
     ras_window: Tensor,
@@ -119,6 +122,7 @@ def redraw_repeats(
     Args:
         ids: [B, K] as drawn.
         logits: [B, K, V] float32, raw but for ids that are not allowed (-inf).
+        peak: [B, K] the largest logit of each.
         window: [B, W, K] the last W columns, the newest first.
         ras_window, ras_max_repeats: [B] int64.
         uniform: [B, K] float32 in [0, 1).
@@ -131,5 +135,5 @@ def redraw_repeats(
     repeats = (window == ids[:, None]) & recent[..., None]
     again = repeats.sum(1) >= ras_max_repeats[:, None]
     again &= (ids < first_stream_id) & (ras_window > 0)[:, None]
-    weights = (logits - logits.amax(-1, keepdim=True)).exp()
+    weights = (logits - peak.unsqueeze(-1)).exp_()
     return torch.where(again, invert(weights, uniform), ids)

@@ -1,8 +1,9 @@
-"""What goes into the engine and what comes out: prompts, sampling parameters, generations.
+"""What goes into the engine, what comes out, and what its parts tell each other.
 
 Plain frozen data without torch, so that those who only prepare or queue work start in milliseconds.
 """
 
+import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,11 +35,24 @@ class Prompt:
     """What the model reads before it speaks; ends where the first column of audio begins."""
 
     segments: tuple[TextSegment | AudioSegment, ...]
+    num_shared: int = 0
+    """How many leading segments other prompts are likely to share: system text and reference."""
 
     @property
     def num_text_ids(self) -> int:
         """How many text ids the prompt holds, control tokens included."""
         return sum(len(part.ids) for part in self.segments if isinstance(part, TextSegment))
+
+    def shared_key(self) -> bytes:
+        """Name the shared segments by their content."""
+        digest = hashlib.blake2b(digest_size=16)
+        for part in self.segments[: self.num_shared]:
+            kind, values = (
+                (b"a", part.codes) if isinstance(part, AudioSegment) else (b"t", part.ids)
+            )
+            data = np.asarray(values, dtype=np.int64).tobytes()
+            digest.update(kind + len(data).to_bytes(8, "little") + data)
+        return digest.digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +75,16 @@ class Sampling:
     """Occurrences in the window from which an id is drawn again from the raw distribution."""
 
 
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One sequence to generate."""
+
+    prompt: Prompt
+    sampling: Sampling
+    max_frames: int
+    """Hard cap; at 25 frames a second."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Generation:
     """A finished sequence."""
@@ -70,3 +94,23 @@ class Generation:
     columns: Codes
     """[N, K], the delayed columns as they were drawn, the first all stream BOS."""
     finish_reason: FinishReason
+    queue_s: float = 0.0
+    """How long the sequence waited for a slot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a prompt to read now."""
+
+    slot: int
+    num_positions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What `poll` saw, per slot on the host."""
+
+    done: NDArray[np.bool_]
+    failed: NDArray[np.bool_]
+    num_columns: NDArray[np.int64]
+    """Columns drawn so far, column 0 included."""

@@ -1,60 +1,14 @@
 """The language model against its oracle: greedy columns equal transformers' `generate`."""
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 from higgs_worker.engine.delay import undelay
-from higgs_worker.engine.engine import Engine, Submission
-from higgs_worker.engine.loader import load
-from higgs_worker.engine.model import LanguageModel
-from higgs_worker.engine.runner import Runner
-from higgs_worker.engine.sequence import Prompt, Sampling
+from higgs_worker.engine.sequence import Sampling, Submission
 from higgs_worker.errors import PromptTooLong
-from tests.oracles.language_model import (
-    SIZES,
-    fix_logits,
-    generate,
-    random_model,
-    random_prompt,
-    save,
-)
-
-NUM_CODEBOOKS = 8
-GREEDY = Sampling(seed=0, temperature=0.0, ras_window=0)
-
-
-@dataclass
-class Pair:
-    """An oracle and our engine on the same weights."""
-
-    oracle: object
-    engine: Engine
-
-    def both(self, prompts: list[Prompt], max_columns: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Generate alone with the oracle and side by side with ours."""
-        ours = self.engine.generate(
-            [Submission(prompt, GREEDY, max_columns - NUM_CODEBOOKS) for prompt in prompts]
-        )
-        theirs = [generate(self.oracle, [prompt], max_columns)[0] for prompt in prompts]
-        return [(own.columns, their) for own, their in zip(ours, theirs, strict=True)]
-
-
-def make_pair(
-    directory: Path, seed: int, size: str, *, end: float, num_slots: int = 8, max_length: int = 320
-) -> Pair:
-    """Save a random oracle and load it with our loader."""
-    oracle = random_model(seed, size, end=end)
-    config, weights, _ = load(
-        save(oracle, directory), device=torch.device("cpu"), dtype=torch.float32
-    )
-    runner = Runner(
-        LanguageModel(config, weights, max_length), num_slots=num_slots, max_length=max_length
-    )
-    return Pair(oracle, Engine(runner))
+from tests.engine.pairs import GREEDY, NUM_CODEBOOKS, Pairs
+from tests.oracles.language_model import SIZES, fix_logits, generate, random_prompt
 
 
 def check(ours: np.ndarray, theirs: np.ndarray) -> None:
@@ -65,9 +19,9 @@ def check(ours: np.ndarray, theirs: np.ndarray) -> None:
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("size", SIZES)
-def test_greedy_columns_equal_generate(seed: int, size: str, tmp_path: Path) -> None:
+def test_greedy_columns_equal_generate(seed: int, size: str, pairs: Pairs) -> None:
     """Unequal prompts, with and without reference audio, side by side, equal `generate` alone."""
-    pair = make_pair(tmp_path, seed, size, end=1.0)
+    pair = pairs(seed, size, end=1.0)
     rng = np.random.default_rng(seed)
     prompts = [random_prompt(rng, count) for count in (9, 20, 47)]
     prompts += [random_prompt(rng, *counts) for counts in ((8, 12), (15, 40))]
@@ -78,18 +32,18 @@ def test_greedy_columns_equal_generate(seed: int, size: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_greedy_columns_equal_generate_at_the_cap(size: str, tmp_path: Path) -> None:
+def test_greedy_columns_equal_generate_at_the_cap(size: str, pairs: Pairs) -> None:
     """A sequence that never ends is cut at exactly as many columns as `generate` gives."""
-    pair = make_pair(tmp_path, 7, size, end=0.0)
+    pair = pairs(7, size, end=0.0)
     rng = np.random.default_rng(7)
     for ours, theirs in pair.both([random_prompt(rng, 10), random_prompt(rng, 20, 9)], 50):
         assert ours.shape == theirs.shape == (50, NUM_CODEBOOKS)
         assert np.array_equal(ours, theirs)
 
 
-def test_greedy_columns_equal_a_padded_batch(tmp_path: Path) -> None:
+def test_greedy_columns_equal_a_padded_batch(pairs: Pairs) -> None:
     """Our rows of unequal length equal transformers' left-padded batch."""
-    pair = make_pair(tmp_path, 11, "wide", end=1.0)
+    pair = pairs(11, "wide", end=1.0)
     rng = np.random.default_rng(11)
     prompts = [random_prompt(rng, count) for count in (8, 30, 17, 25)]
     ours = pair.engine.generate([Submission(p, GREEDY, 52) for p in prompts])
@@ -97,26 +51,26 @@ def test_greedy_columns_equal_a_padded_batch(tmp_path: Path) -> None:
         assert np.array_equal(own.columns, their[: len(own.columns)])
 
 
-def test_more_sequences_than_slots(tmp_path: Path) -> None:
+def test_more_sequences_than_slots(pairs: Pairs) -> None:
     """Slots are used again, and a reused slot is as good as a fresh one."""
-    pair = make_pair(tmp_path, 5, "narrow", end=1.0, num_slots=2)
+    pair = pairs(5, "narrow", end=1.0, num_slots=2)
     rng = np.random.default_rng(5)
     prompts = [random_prompt(rng, 8 + 3 * i, 10 * (i % 2)) for i in range(7)]
     for ours, theirs in pair.both(prompts, 60):
         check(ours, theirs)
 
 
-def test_an_attention_bucket_is_crossed(tmp_path: Path) -> None:
+def test_an_attention_bucket_is_crossed(pairs: Pairs) -> None:
     """Columns stay equal when the sequence outgrows the first attention length."""
-    pair = make_pair(tmp_path, 3, "narrow", end=0.0)
+    pair = pairs(3, "narrow", end=0.0)
     prompt = random_prompt(np.random.default_rng(3), 240)
     ((ours, theirs),) = pair.both([prompt], 60)
     assert np.array_equal(ours, theirs)
 
 
-def test_sampled_codes_do_not_depend_on_the_batch(tmp_path: Path) -> None:
+def test_sampled_codes_do_not_depend_on_the_batch(pairs: Pairs) -> None:
     """A sampled sequence with RAS is the same alone, among strangers and beside a wide sampler."""
-    pair = make_pair(tmp_path, 2, "narrow", end=0.5)
+    pair = pairs(2, "narrow", end=0.5)
     rng = np.random.default_rng(2)
     prompts = [random_prompt(rng, count) for count in (12, 9, 31, 14)]
     odd = Sampling(seed=4, temperature=1.2, top_k=0, ras_window=30)
@@ -128,9 +82,9 @@ def test_sampled_codes_do_not_depend_on_the_batch(tmp_path: Path) -> None:
         assert np.array_equal(alone.columns, result.columns)
 
 
-def test_the_seed_decides(tmp_path: Path) -> None:
+def test_the_seed_decides(pairs: Pairs) -> None:
     """Same seed, same codes; another seed, other codes."""
-    pair = make_pair(tmp_path, 2, "narrow", end=0.0)
+    pair = pairs(2, "narrow", end=0.0)
     prompt = random_prompt(np.random.default_rng(0), 12)
     first, second, other = pair.engine.generate(
         [Submission(prompt, Sampling(seed=seed, temperature=1.0), 30) for seed in (5, 5, 6)]
@@ -139,13 +93,13 @@ def test_the_seed_decides(tmp_path: Path) -> None:
     assert not np.array_equal(first.codes, other.codes)
 
 
-def test_ras_lowers_repetition(tmp_path: Path) -> None:
+def test_ras_lowers_repetition(pairs: Pairs) -> None:
     """Without RAS a model with a favourite code says nothing else; with it, the code is redrawn."""
-    pair = make_pair(tmp_path, 2, "narrow", end=0.0)
+    pair = pairs(2, "narrow", end=0.0)
     logits = torch.zeros(NUM_CODEBOOKS, 66)
     logits[:, 5] = 1.0
     logits[:, 65] = -1e9
-    fix_logits(pair.engine._runner.model.weights, logits)
+    fix_logits(pair.runner.model.weights, logits)
     prompt = random_prompt(np.random.default_rng(0), 12)
     plain, varied = pair.engine.generate(
         [
@@ -158,13 +112,13 @@ def test_ras_lowers_repetition(tmp_path: Path) -> None:
     assert max(int((varied.codes[i : i + 8] == 5).sum(axis=0).max()) for i in range(52)) < 6
 
 
-def test_stream_bos_is_masked_after_the_ramp(tmp_path: Path) -> None:
+def test_stream_bos_is_masked_after_the_ramp(pairs: Pairs) -> None:
     """A model that wants nothing but the start code still gives codes."""
-    pair = make_pair(tmp_path, 2, "narrow", end=0.0)
+    pair = pairs(2, "narrow", end=0.0)
     logits = torch.zeros(NUM_CODEBOOKS, 66)
     logits[:, 64] = 100.0
     logits[:, 65] = -1e9
-    fix_logits(pair.engine._runner.model.weights, logits)
+    fix_logits(pair.runner.model.weights, logits)
     prompt = random_prompt(np.random.default_rng(0), 12)
     samplings = [GREEDY, Sampling(seed=1, top_k=0, top_p=1.0), Sampling(seed=1, ras_max_repeats=1)]
     for result in pair.engine.generate([Submission(prompt, s, 60) for s in samplings]):
@@ -172,12 +126,12 @@ def test_stream_bos_is_masked_after_the_ramp(tmp_path: Path) -> None:
         assert result.codes.max() < 64
 
 
-def test_a_model_that_ends_at_once(tmp_path: Path) -> None:
+def test_a_model_that_ends_at_once(pairs: Pairs) -> None:
     """An end code right after the start gives no frame, and no wait for more."""
-    pair = make_pair(tmp_path, 2, "narrow", end=0.0)
+    pair = pairs(2, "narrow", end=0.0)
     logits = torch.zeros(NUM_CODEBOOKS, 66)
     logits[:, 65] = 100.0
-    fix_logits(pair.engine._runner.model.weights, logits)
+    fix_logits(pair.runner.model.weights, logits)
     prompt = random_prompt(np.random.default_rng(0), 12)
     (result,) = pair.engine.generate([Submission(prompt, GREEDY, 200)])
     assert result.finish_reason == "stop"
@@ -185,9 +139,9 @@ def test_a_model_that_ends_at_once(tmp_path: Path) -> None:
     assert len(result.columns) <= NUM_CODEBOOKS
 
 
-def test_a_prompt_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+def test_a_prompt_that_does_not_fit_is_refused(pairs: Pairs) -> None:
     """Too long a text is an error that says what to do, before anything runs."""
-    pair = make_pair(tmp_path, 2, "narrow", end=0.0, max_length=64)
+    pair = pairs(2, "narrow", end=0.0, max_length=64)
     prompt = random_prompt(np.random.default_rng(0), 50)
     with pytest.raises(PromptTooLong, match="shorter text"):
         pair.engine.generate([Submission(prompt, GREEDY, 25)])

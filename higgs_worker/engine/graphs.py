@@ -1,0 +1,65 @@
+"""CUDA graphs of the step: captured once per shape, replayed ever after.
+
+A step of this model is some five hundred small kernels; launching them one by one takes the host
+longer than the device needs to run them. The eager step stays as it is: it runs where there is no
+CUDA, it is what gets captured, and the first step of every shape.
+"""
+
+from collections.abc import Callable, Hashable
+from typing import Protocol
+
+import torch
+
+
+class Replay(Protocol):
+    """A captured computation."""
+
+    def replay(self) -> None:
+        """Run it again on the tensors it was captured with."""
+
+
+Capture = Callable[[Callable[[], None]], Replay]
+
+
+class StepGraphs:
+    """Steps by shape. `capture` is None where there is nothing to capture with."""
+
+    def __init__(self, capture: Capture | None) -> None:
+        self._capture = capture
+        self._graphs: dict[Hashable, Replay] = {}
+
+    @property
+    def enabled(self) -> bool:
+        """Whether shapes should be padded to few sizes."""
+        return self._capture is not None
+
+    def run(self, key: Hashable, step: Callable[[], None]) -> None:
+        """Do one step, eagerly the first time and by replay from then on.
+
+        Args:
+            key: everything that decides shapes and branches.
+            step: works in place on tensors that stay where they are.
+        """
+        graph = self._graphs.get(key)
+        if graph is not None:
+            graph.replay()
+            return
+        # This one counts, and doubles as the warm-up that a capture needs: nothing is done twice.
+        step()
+        if self._capture is not None:
+            self._graphs[key] = self._capture(step)
+
+
+def cuda_capture(device: torch.device) -> Capture | None:
+    """Give the way to capture on a device; all graphs share one memory pool. None on a CPU."""
+    if device.type != "cuda":
+        return None
+    pool = torch.cuda.graph_pool_handle()
+
+    def capture(step: Callable[[], None]) -> Replay:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=pool):
+            step()
+        return graph
+
+    return capture

@@ -1,0 +1,76 @@
+"""What the step keeps per slot, as tensors on the device."""
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+NEVER = 1 << 30
+"""A step that no sequence reaches."""
+
+
+@dataclass(slots=True)
+class SlotState:
+    """State of some rows; all [B] but `column`."""
+
+    row: Tensor
+    """int64, the slot itself: first index into history and draws."""
+    column: Tensor
+    """[B, K] int64, the newest column, not yet in the cache."""
+    position: Tensor
+    """int64, where `column` will stand."""
+    step: Tensor
+    """int64, index of the column that is drawn next; column 0 is all stream BOS."""
+    eos_step: Tensor
+    """int64, step at which an end code first appeared, or `NEVER`."""
+    num_frames: Tensor
+    """int64, frames before the first one that holds an end code, or `NEVER`."""
+    max_columns: Tensor
+    """int64, the cap."""
+    done: Tensor
+    """bool; a row that is done keeps computing and changes nothing that counts."""
+    failed: Tensor
+    """bool; the logits were not finite, and the row is done."""
+    temperature: Tensor
+    """float32."""
+    top_p: Tensor
+    """float32."""
+    top_k: Tensor
+    """int64."""
+    ras_window: Tensor
+    """int64."""
+    ras_max_repeats: Tensor
+    """int64."""
+
+    @classmethod
+    def idle(cls, num_slots: int, num_codebooks: int, device: torch.device) -> "SlotState":
+        """Rows without a sequence: done, at position 0."""
+
+        def whole(value: int) -> Tensor:
+            return torch.full((num_slots,), value, device=device)
+
+        return cls(
+            row=torch.arange(num_slots, device=device),
+            column=torch.zeros((num_slots, num_codebooks), dtype=torch.int64, device=device),
+            position=whole(0),
+            step=whole(1),
+            eos_step=whole(NEVER),
+            num_frames=whole(NEVER),
+            max_columns=whole(0),
+            done=torch.ones(num_slots, dtype=torch.bool, device=device),
+            failed=torch.zeros(num_slots, dtype=torch.bool, device=device),
+            temperature=torch.zeros(num_slots, device=device),
+            top_p=torch.ones(num_slots, device=device),
+            top_k=whole(1),
+            ras_window=whole(0),
+            ras_max_repeats=whole(1),
+        )
+
+    def select(self, rows: slice | Tensor) -> "SlotState":
+        """Give some rows: views for a slice, copies for an index."""
+        return SlotState(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def store(self, rows: Tensor, other: "SlotState") -> None:
+        """Put copies of rows back."""
+        for field in fields(self):
+            getattr(self, field.name)[rows] = getattr(other, field.name)

@@ -1,0 +1,61 @@
+"""An oracle and our engine on the same random weights."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import HiggsAudioV2ForConditionalGeneration
+
+from higgs_worker.engine.engine import Engine
+from higgs_worker.engine.loader import load
+from higgs_worker.engine.model import LanguageModel
+from higgs_worker.engine.runner import Runner
+from higgs_worker.engine.sequence import Prompt, Sampling, Submission
+from tests.oracles.language_model import generate, random_model, save
+
+NUM_CODEBOOKS = 8
+GREEDY = Sampling(seed=0, temperature=0.0, ras_window=0)
+
+
+@dataclass
+class Pair:
+    """Two networks of one checkpoint."""
+
+    oracle: HiggsAudioV2ForConditionalGeneration
+    runner: Runner
+    engine: Engine
+
+    def both(self, prompts: list[Prompt], max_columns: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Generate alone with the oracle and side by side with ours; columns of each."""
+        ours = self.engine.generate(
+            [Submission(prompt, GREEDY, max_columns - NUM_CODEBOOKS) for prompt in prompts]
+        )
+        theirs = [generate(self.oracle, [prompt], max_columns)[0] for prompt in prompts]
+        return [(own.columns, their) for own, their in zip(ours, theirs, strict=True)]
+
+
+Pairs = Callable[..., Pair]
+"""`make_pair` with the directory filled in."""
+
+
+def make_pair(
+    directory: Path,
+    seed: int,
+    size: str,
+    *,
+    end: float,
+    num_slots: int = 8,
+    max_length: int = 320,
+    max_prefill: int = 512,
+) -> Pair:
+    """Save a random oracle and load it with our loader."""
+    oracle = random_model(seed, size, end=end)
+    config, weights, _ = load(
+        save(oracle, directory), device=torch.device("cpu"), dtype=torch.float32
+    )
+    runner = Runner(
+        LanguageModel(config, weights, max_length), num_slots=num_slots, max_length=max_length
+    )
+    return Pair(oracle, runner, Engine(runner, max_prefill=max_prefill))
