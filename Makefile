@@ -2,6 +2,8 @@
 #   make demo   speak test_input.json through handler.py with the embedded model
 #   make test   run the tests (CPU, no network beyond loopback)
 #   make check  lint, types, import rules
+#   make bench  measure the engine against transformers' generate on this machine
+#   make gpu    what only a CUDA machine can prove: parity, graphs, step time at the real sizes
 #   make lock   resolve the versions again (writes requirements.lock)
 
 PYTHON ?= python3
@@ -11,7 +13,7 @@ READY  := $(VENV)/.ready
 UV     := uv==0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lock clean
+.PHONY: help demo test check bench gpu lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -36,6 +38,15 @@ check: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+bench: $(READY)
+	@$(BIN)/python -m benchmarks.engine
+
+# With the machine's own Python: a GPU machine may have no network to build .venv with. The tests
+# need pytest and transformers there, the benchmark torch alone.
+gpu:
+	@$(PYTHON) -m pytest -m gpu tests/engine
+	@$(PYTHON) -m benchmarks.gpu
 
 # Names and versions only: which index they come from is the machine's own business.
 lock: $(READY)

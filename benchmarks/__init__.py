@@ -1,0 +1,1 @@
+"""Measurements of our engine against the reference implementation; see docs/performance.md."""

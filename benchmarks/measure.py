@@ -1,0 +1,113 @@
+"""How things are measured: interleaved in one process, compared by the fastest run and by pairs.
+
+Noise only ever adds time, so the ratio of the fastest runs is the one to quote; the pairwise median
+and its range say how far to trust it.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+Runs = dict[str, list[float]]
+_CAN_SYNC = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2", "unique_dim"}
+
+
+def interleave(
+    cases: Mapping[str, Callable[[], float]], repeats: int, *, warm_up: bool = True
+) -> Runs:
+    """Run all cases in turn, `repeats` times, at first once more without counting it."""
+    if warm_up:
+        for case in cases.values():
+            case()
+    runs: Runs = {name: [] for name in cases}
+    for _ in range(repeats):
+        for name, case in cases.items():
+            runs[name].append(case())
+    return runs
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Give the seconds that `work` takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def mean_step(readings: list[float]) -> float:
+    """Give the mean difference of consecutive readings."""
+    return (readings[-1] - readings[0]) / (len(readings) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two cases that ran in turn; ratios above 1 are in favour of the second."""
+
+    base: float
+    ours: float
+    ratio_fastest: float
+    ratio_median: float
+    ratio_range: tuple[float, float]
+
+    @classmethod
+    def of(cls, base: list[float], ours: list[float]) -> "Comparison":
+        """Compare the runs of two cases, taken in turn."""
+        pairs = [b / o for b, o in zip(base, ours, strict=True)]
+        return cls(
+            base=min(base),
+            ours=min(ours),
+            ratio_fastest=min(base) / min(ours),
+            ratio_median=statistics.median(pairs),
+            ratio_range=(min(pairs), max(pairs)),
+        )
+
+
+class OperatorCounter(TorchDispatchMode):
+    """Counts operators that do work, and those of them that make the host wait for a device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_operators = 0
+        self.num_can_sync = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        # Inference mode hands composite operators over whole: take them apart, as autograd does.
+        with self:
+            result = func.decompose(*args, **kwargs)
+        if result is not NotImplemented:
+            return result
+        if not _is_view(func):
+            self.num_operators += 1
+            self.num_can_sync += _can_sync(func, args)
+        return func(*args, **kwargs)
+
+
+def _is_view(func: Any) -> bool:
+    aliases = [value.alias_info for value in func._schema.returns]
+    return any(alias is not None and not alias.is_write for alias in aliases)
+
+
+def _can_sync(func: Any, args: tuple[Any, ...]) -> bool:
+    name = func._schema.name.removeprefix("aten::")
+    if name in {"index", "index_put", "index_put_", "_index_put_impl_"}:
+        return any(index is not None and index.dtype == torch.bool for index in args[1])
+    return name in _CAN_SYNC
+
+
+def copy_bandwidth(num_bytes: int = 1 << 28, repeats: int = 5) -> float:
+    """Measure a large copy; bytes read plus bytes written, per second."""
+    source = torch.ones(num_bytes, dtype=torch.uint8)
+    target = torch.zeros_like(source)
+    fastest = min(timed(lambda: target.copy_(source)) for _ in range(repeats))
+    return 2 * num_bytes / fastest
