@@ -12,9 +12,10 @@ import pytest
 def test_engine_benchmark_ends_with_one_json_document(tmp_path: Path) -> None:
     """Stated ratios are positive, and our step leaves the device alone."""
     file = tmp_path / "result.json"
-    options = ["--quick", "--models", "tiny", "--batches", "1", "--frames", "4", "--repeats", "1"]
+    smallest = {"models": "tiny", "batches": 1, "frames": 4, "repeats": 1, "requests": 2}
+    options = [f"--{name}={value}" for name, value in smallest.items()]
     run = subprocess.run(
-        [sys.executable, "-m", "benchmarks.engine", *options, "--json", str(file)],
+        [sys.executable, "-m", "benchmarks.engine", "--quick", *options, f"--json={file}"],
         cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,

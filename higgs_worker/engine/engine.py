@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from collections.abc import Sequence as Many
+from functools import partial
 from typing import TYPE_CHECKING
 
 from higgs_worker.engine.delay import undelay
@@ -102,8 +103,10 @@ class Engine:
         deadline = None if timeout_s is None else now + timeout_s
         handle = Handle(self._request_cancel)
         with self._wake:
-            if self._broken or self._closing:
-                raise self._broken or EngineBroken("the engine is closed; this worker is stopping")
+            if self._broken is not None:
+                raise EngineBroken(self._broken.message)
+            if self._closing:
+                raise EngineBroken("the engine is closed; this worker is stopping")
             if self._num_waiting >= self._scheduler.max_waiting:
                 raise QueueFull(
                     f"{self._num_waiting} sequences wait already; send this again in a few "
@@ -140,8 +143,8 @@ class Engine:
             except Exception:
                 # A defect of the engine's own: nobody may wait for a reply that will not come.
                 log.exception("the engine met a defect and stops")
-                self._break(EngineBroken("the engine failed; this worker must be replaced"))
-        self._end_all(EngineBroken("the worker is stopping; send this again"))
+                self._break("the engine failed; this worker must be replaced")
+        self._end_all("the worker is stopping; send this again")
 
     def _receive(self) -> bool:
         """Take in what came, waiting for it when there is nothing else to do; False: close."""
@@ -153,8 +156,8 @@ class Engine:
             broken = self._broken
         for sequence, handle in arrived:
             self._handles[sequence] = handle
-            if broken:
-                self._end(sequence, broken)
+            if broken is not None:
+                self._end(sequence, EngineBroken(broken.message))
             else:
                 self._scheduler.enqueue(sequence)
         if cancelled:
@@ -171,6 +174,7 @@ class Engine:
             )
         while (admitted := self._scheduler.admit()) is not None:
             self._admit(admitted)
+        self._count_waiting()
         pieces = self._scheduler.ration()
         if pieces and self._attempt(
             [sequence for sequence, _ in pieces],
@@ -181,7 +185,6 @@ class Engine:
         running = dict(self._scheduler.running)
         if running:
             self._attempt(list(running.values()), self._speak)
-        self._count_waiting()
 
     def _admit(self, sequence: Sequence) -> None:
         sequence.admitted = self._clock()
@@ -205,15 +208,15 @@ class Engine:
                     ),
                 )
             elif progress.done[slot]:
-                bos, eos = self._runner.stream_ids
-                columns = self._runner.columns(slot, int(progress.num_columns[slot]))
-                codes = undelay(columns, bos, eos)
-                capped = len(codes) == sequence.submission.max_frames
-                queue_s = sequence.admitted - sequence.arrived
-                self._end(
-                    sequence,
-                    Generation(codes, columns, "length" if capped else "stop", queue_s),
-                )
+                num_columns = int(progress.num_columns[slot])
+                self._attempt([sequence], partial(self._finish, sequence, num_columns))
+
+    def _finish(self, sequence: Sequence, num_columns: int) -> None:
+        columns = self._runner.columns(_slot(sequence), num_columns)
+        codes = undelay(columns, *self._runner.stream_ids)
+        capped = len(codes) == sequence.submission.max_frames
+        queue_s = sequence.admitted - sequence.arrived
+        self._end(sequence, Generation(codes, columns, "length" if capped else "stop", queue_s))
 
     def _attempt(self, touched: list[Sequence], work: Callable[[], None]) -> bool:
         """Do something on the device; if it fails, so do the sequences it was for, no others."""
@@ -221,47 +224,57 @@ class Engine:
             work()
         except Exception as error:
             log.exception("work on the device failed", extra={"num_sequences": len(touched)})
-            memory = "OutOfMemory" in type(error).__name__
-            for sequence in touched:
-                if sequence in self._handles:
-                    self._end(
-                        sequence,
-                        EngineFailed(
-                            "the device ran out of memory; send a shorter text, or lower "
-                            "HIGGS_MAX_SLOTS or HIGGS_MAX_LENGTH"
-                            if memory
-                            else "the engine failed while it worked on this; send it again"
-                        ),
+            if self._device_answers():
+                if "OutOfMemory" in type(error).__name__:
+                    advice = (
+                        "the device ran out of memory; send a shorter text, or lower "
+                        "HIGGS_MAX_SLOTS or HIGGS_MAX_LENGTH"
                     )
+                else:
+                    advice = "the engine failed while it worked on this; send it again"
+                for sequence in touched:
+                    self._end(sequence, EngineFailed(advice))
+            return False
+        return True
+
+    def _device_answers(self) -> bool:
+        """Try the device after something failed; if it is gone, so is the engine."""
+        if self._broken is None:
             try:
                 self._runner.check_device()
             except Exception:
                 log.exception("the device is gone")
-                self._break(EngineBroken("the device is gone; this worker must be replaced"))
-            return False
-        return True
+                self._break("the device is gone; this worker must be replaced")
+        return self._broken is None
 
     def _end(self, sequence: Sequence, outcome: Generation | WorkerError) -> None:
         """End a sequence, once: free what it holds, then tell whoever waits."""
+        if sequence not in self._handles:
+            return
         slot = sequence.slot
         if sequence in self._scheduler.sequences:
             self._scheduler.remove(sequence)
         if slot is not None and self._broken is None:
-            self._runner.release(slot)
+            try:
+                self._runner.release(slot)
+            except Exception:
+                log.exception("a slot could not be freed")
+                if not self._device_answers():
+                    return  # and everyone has been told
         self._handles.pop(sequence).end(outcome)
 
-    def _break(self, reason: EngineBroken) -> None:
-        """Refuse everything from now on."""
+    def _break(self, reason: str) -> None:
+        """End everything, and refuse everything from now on."""
         with self._wake:
-            self._broken = reason
+            self._broken = EngineBroken(reason)
         self._end_all(reason)
 
-    def _end_all(self, reason: EngineBroken) -> None:
+    def _end_all(self, reason: str) -> None:
         with self._wake:
             arrived, self._inbox = self._inbox, deque()
         self._handles.update(arrived)
         for sequence in list(self._handles):
-            self._end(sequence, reason)
+            self._end(sequence, EngineBroken(reason))
         self._count_waiting()
 
     def _count_waiting(self) -> None:

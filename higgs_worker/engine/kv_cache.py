@@ -5,11 +5,23 @@ views over the first positions only, so attention costs what is in use, not what
 """
 
 from collections import OrderedDict
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from higgs_worker.engine.config import ModelConfig
+
+
+@dataclass(frozen=True, slots=True)
+class CacheWindow:
+    """The first positions of the first slots: views that a step uses again and again."""
+
+    length: int
+    layers: tuple[tuple[Tensor, Tensor], ...]
+    """Per layer keys and values, [B, H_kv, length, head_dim]."""
+    places: Tensor
+    """[B, 2 H_kv] int64, where position 0 of each slot and head is; for `KVCache.write`."""
 
 
 class KVCache:
@@ -58,6 +70,21 @@ class KVCache:
         """View keys and values of the first `length` positions, [B, H_kv, length, head_dim]."""
         seen = self._data[layer, slots, :, :length]
         return seen[:, : self._num_heads], seen[:, self._num_heads :]
+
+    def window(self, num_slots: int, length: int) -> CacheWindow:
+        """View the first slots, up to some length."""
+        slots = torch.arange(num_slots, device=self._data.device)
+        return CacheWindow(
+            length=length,
+            layers=tuple(
+                self.read(layer, slice(0, num_slots), length) for layer in range(len(self._data))
+            ),
+            places=self.rows(slots, torch.zeros_like(slots)),
+        )
+
+    def clear(self, slot: int) -> None:
+        """Make a slot's keys and values zero again."""
+        self._data[:, slot] = 0
 
     def save(self, slot: int, length: int) -> Tensor:
         """Copy the first `length` positions of a slot, [L, 2 H_kv, length, head_dim]."""

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from higgs_worker.engine.config import ModelConfig, Rope
-from higgs_worker.engine.kv_cache import KVCache
-from higgs_worker.engine.weights import FeedForward, Weights
+from higgs_worker.engine.kv_cache import CacheWindow, KVCache
+from higgs_worker.engine.weights import FeedForward, Layer, Weights
 
 Attend = Callable[[int, Tensor], Tensor]
 """(layer, rows [N, H + 2 H_kv, head_dim], queries and keys rotated) -> [N, H x head_dim]."""
@@ -41,41 +41,54 @@ class LanguageModel:
         self.weights = weights
         self.device = weights.norm.device
         self.dtype = weights.norm.dtype
-        cos, sin = rope_table(config.rope, config.head_dim, max_length)
-        self._cos = cos.to(self.device, self.dtype)
-        self._sin = sin.to(self.device, self.dtype)
+        # Queries and keys are rotated, values are not; laid out so, one gather by position and one
+        # by kind of head serve a whole pass, and keys and values can be written together.
+        rotated = rope_table(config.rope, config.head_dim, max_length)
+        unrotated = torch.stack([torch.ones(config.head_dim), torch.zeros(config.head_dim)])
+        table = torch.stack([rotated, unrotated.expand_as(rotated)], dim=1)
+        self._rotation = table.to(self.device, self.dtype)
+        num_rotated = config.num_heads + config.num_kv_heads
+        kinds = torch.arange(num_rotated + config.num_kv_heads, device=self.device) >= num_rotated
+        self._kinds = kinds.long()
         self._positions = torch.arange(max_length, device=self.device)
         self._offsets = config.codebook_size * torch.arange(
             config.num_codebooks, device=self.device
         )
         self._scale = config.head_dim**-0.5
+        # On a CPU a layer norm is one kernel and an RMS norm eight.
+        self._norms_by_layer_norm = self.device.type == "cpu"
+        self._layers = [self._prepared(layer) for layer in weights.layers]
+        self._last_norm = self._norm_weight(weights.norm)
+        self._seen = torch.zeros((), device=self.device, dtype=self.dtype)
+        self._unseen = torch.full_like(self._seen, -torch.inf)
 
-    def decode(self, columns: Tensor, positions: Tensor, cache: KVCache, length: int) -> Tensor:
-        """Run one column per slot, for the first B slots.
+    def decode(
+        self, columns: Tensor, positions: Tensor, cache: KVCache, window: CacheWindow
+    ) -> Tensor:
+        """Run one column per slot, for the slots of a window.
 
         Args:
             columns: [B, K] int64, the columns to read.
             positions: [B] int64, where they stand; written to the cache, seen with all before.
             cache: holds all earlier positions.
-            length: how many positions attention covers; at least the largest position + 1.
+            window: the first B slots, and at least as many positions as are in use.
 
         Returns:
             logits [B, K, V] float32.
         """
         config, num_rows = self.config, columns.shape[0]
-        slots = slice(0, num_rows)
-        places = cache.rows(self._positions[:num_rows], positions)
+        last = positions[:, None]
+        places = window.places + last
         # Additive and made once: a boolean mask would be converted in every layer.
-        hidden = self._positions[:length] > positions[:, None]
-        mask = torch.zeros((num_rows, length), device=self.device, dtype=self.dtype)
-        mask = mask.masked_fill_(hidden, -torch.inf)[:, None, None]
+        hidden = self._positions[: window.length] > last
+        mask = torch.where(hidden, self._unseen, self._seen)[:, None, None]
         # Query heads that share a KV head stand as if they were positions of it: grouped attention
         # without repeating keys and values.
         grouped = (num_rows, config.num_kv_heads, -1, config.head_dim)
 
         def attend(layer: int, heads: Tensor) -> Tensor:
             cache.write(layer, places, heads[:, config.num_heads :])
-            keys, values = cache.read(layer, slots, length)
+            keys, values = window.layers[layer]
             queries = heads[:, : config.num_heads].view(grouped)
             out = F.scaled_dot_product_attention(
                 queries, keys, values, attn_mask=mask, scale=self._scale
@@ -143,59 +156,57 @@ class LanguageModel:
         """Make logits [len(rows), K, V] float32 of some rows of a prefill."""
         return self._logits(hidden[rows])
 
+    def _prepared(self, layer: Layer) -> Layer:
+        """View a layer's matrices as the factors they are used as, [in, out]."""
+
+        def half(part: FeedForward) -> FeedForward:
+            norms = (self._norm_weight(part.input_norm), self._norm_weight(part.post_norm))
+            return FeedForward(*norms, part.gate_up.t(), part.down.t())
+
+        return Layer(layer.qkv.t(), layer.out.t(), half(layer.text), half(layer.audio))
+
+    def _norm_weight(self, weight: Tensor) -> Tensor:
+        return weight.repeat(2) if self._norms_by_layer_norm else weight
+
     def _embed_audio(self, columns: Tensor) -> Tensor:
         return F.embedding(columns + self._offsets, self.weights.embed_audio).sum(1)
 
     def _forward(self, x: Tensor, num_text: int, positions: Tensor, attend: Attend) -> Tensor:
         """Run all layers over rows [N, D], of which the first `num_text` are text; x is reused."""
-        config = self.config
-        num_rows = x.shape[0]
-        cos, sin = self._rotation(positions)
-        for index, layer in enumerate(self.weights.layers):
-            parts = []
-            if num_text:
-                parts.append((layer.text, x[:num_text]))
+        num_rows, head_dim = x.shape[0], self.config.head_dim
+        text, audio = x[:num_text], x[num_text:]
+        cos, sin = self._rotation[positions].index_select(1, self._kinds).unbind(2)
+        for index, layer in enumerate(self._layers):
+            parts = [(layer.text, text)] if num_text else []
             if num_text < num_rows:
-                parts.append((layer.audio, x[num_text:]))
+                parts.append((layer.audio, audio))
             normed = [self._norm(rows, part.input_norm) for part, rows in parts]
-            heads = F.linear(normed[0] if len(normed) == 1 else torch.cat(normed), layer.qkv)
-            heads = heads.view(num_rows, -1, config.head_dim)
+            heads = torch.mm(normed[0] if len(normed) == 1 else torch.cat(normed), layer.qkv)
+            heads = heads.view(num_rows, -1, head_dim)
             # Half-split rotary form; the sine's first half is negated, so that a roll will do.
-            heads = torch.addcmul(heads * cos, heads.roll(config.head_dim // 2, -1), sin)
-            x.addmm_(attend(index, heads), layer.out.t())
+            heads = torch.addcmul(heads * cos, heads.roll(head_dim // 2, -1), sin)
+            x.addmm_(attend(index, heads), layer.out)
             for part, rows in parts:
-                self._add_feed_forward(part, rows)
+                gate, up = torch.mm(self._norm(rows, part.post_norm), part.gate_up).chunk(2, dim=-1)
+                rows.addmm_(F.silu(gate).mul_(up), part.down)
         return x
 
-    def _add_feed_forward(self, part: FeedForward, x: Tensor) -> None:
-        gate, up = F.linear(self._norm(x, part.post_norm), part.gate_up).chunk(2, dim=-1)
-        x.addmm_(F.silu(gate).mul_(up), part.down.t())
-
     def _norm(self, x: Tensor, weight: Tensor) -> Tensor:
-        return F.rms_norm(x, weight.shape, weight, self.config.norm_eps)
-
-    def _rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Give cosine and sine [N, H + 2 H_kv, head_dim]; values stay as they are (1 and 0).
-
-        So one rotation serves queries, keys and values, and keys and values are written together.
-        """
-        config = self.config
-        cos, sin = self._cos[positions].unsqueeze(1), self._sin[positions].unsqueeze(1)
-        rotated = config.num_heads + config.num_kv_heads
-        shape = (len(positions), config.num_kv_heads, config.head_dim)
-        return (
-            torch.cat([cos.expand(-1, rotated, -1), cos.new_ones(shape)], dim=1),
-            torch.cat([sin.expand(-1, rotated, -1), sin.new_zeros(shape)], dim=1),
-        )
+        width, eps = self.config.width, self.config.norm_eps
+        if not self._norms_by_layer_norm:
+            return F.rms_norm(x, (width,), weight, eps)
+        # (x, -x) has the mean 0, and the mean square of x as its variance.
+        both = torch.cat([x, -x], dim=-1)
+        return F.layer_norm(both, (2 * width,), weight, None, eps)[:, :width]
 
     def _logits(self, hidden: Tensor) -> Tensor:
-        logits = F.linear(self._norm(hidden, self.weights.norm), self.weights.head)
+        logits = torch.mm(self._norm(hidden, self._last_norm), self.weights.head.t())
         shape = (len(hidden), self.config.num_codebooks, self.config.codebook_size)
         return logits.view(shape).float()
 
 
-def rope_table(rope: Rope, head_dim: int, max_length: int) -> tuple[Tensor, Tensor]:
-    """Make cosine and sine per position, [T, head_dim] float32 each, the sine's first half negated.
+def rope_table(rope: Rope, head_dim: int, max_length: int) -> Tensor:
+    """Make cosine and sine of each position, [T, 2, head_dim] float32; half the sine is negated.
 
     Source: transformers `modeling_rope_utils._compute_llama3_parameters`.
     """
@@ -214,4 +225,4 @@ def rope_table(rope: Rope, head_dim: int, max_length: int) -> tuple[Tensor, Tens
         )
     angles = torch.arange(max_length).float()[:, None] * frequencies
     cos, sin = angles.cos(), angles.sin()
-    return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
+    return torch.stack([torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)], dim=1)

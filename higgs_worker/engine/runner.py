@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from higgs_worker.engine.graphs import Capture, StepGraphs, cuda_capture
-from higgs_worker.engine.kv_cache import KVCache, PrefixCache
+from higgs_worker.engine.kv_cache import CacheWindow, KVCache, PrefixCache
 from higgs_worker.engine.layout import Layout, num_positions
 from higgs_worker.engine.model import LanguageModel, PackedRows
 from higgs_worker.engine.sampling import (
@@ -25,6 +25,7 @@ from higgs_worker.engine.sampling import (
     NARROW_TOP_K,
     NARROW_WINDOW,
     draws,
+    greedy,
     redraw_repeats,
     sample,
 )
@@ -93,11 +94,17 @@ class Runner:
             (num_slots, max_length + 1, config.num_codebooks, 2), device=self.device
         )
         self._codebooks = torch.arange(config.num_codebooks, device=self.device)
+        self._first_columns = self._codebooks + 1
         self._back = torch.arange(MAX_WINDOW, device=self.device)
+        self._shapes: dict[tuple[int, int], tuple[SlotState, CacheWindow]] = {}
         self._reading: dict[int, _Reading] = {}
         self._lengths = np.zeros(num_slots, dtype=np.int64)
         """Host's bound on each running slot's positions, the next one included; 0: not running."""
         self._modes: dict[int, Mode] = {}
+        self._unkept: dict[int, tuple[bytes, int]] = {}
+        """Prefixes to be kept, by slot: key and number of positions."""
+        self._healthy: set[int] = set()
+        """Running slots whose keys and values were all finite at the last poll."""
 
     def max_frames(self, prompt: Prompt) -> int:
         """How many frames fit behind a prompt; below 1, the prompt is too long."""
@@ -189,10 +196,6 @@ class Runner:
         for piece, end in zip(pieces, ends, strict=True):
             reading = self._reading[piece.slot]
             reading.num_read += piece.num_positions
-            if reading.shared_key and reading.num_read >= reading.layout.num_shared:
-                saved = self.cache.save(piece.slot, reading.layout.num_shared)
-                self.prefixes.put(reading.shared_key, saved)
-                reading.shared_key = None
             if reading.num_read == reading.layout.num_positions:
                 read.append(piece.slot)
                 rows.append(int(place[end - 1]))
@@ -202,10 +205,14 @@ class Runner:
     def _run(self, slots: list[int], logits: Tensor) -> None:
         """Let slots run whose prompts are read."""
         for slot in slots:
-            self._lengths[slot] = self._reading.pop(slot).layout.num_positions + 1
+            reading = self._reading.pop(slot)
+            self._lengths[slot] = reading.layout.num_positions + 1
+            if reading.shared_key is not None:
+                self._unkept[slot] = (reading.shared_key, reading.layout.num_shared)
         rows = self._to_device(np.array(slots))
         state = self._state.select(rows)
         state.done.fill_(False)
+        state.failed.fill_(False)
         self._advance(state, logits, self._mode(slots))
         self._state.store(rows, state)
 
@@ -219,6 +226,7 @@ class Runner:
         running = np.flatnonzero(self._lengths).tolist()
         if not running:
             return
+        self._healthy.clear()
         num_rows = running[-1] + 1
         if self._graphs.enabled:
             num_rows = min(1 << (num_rows - 1).bit_length(), self.num_slots)
@@ -226,13 +234,22 @@ class Runner:
         length = min(-(-int(self._lengths.max()) // bucket) * bucket, self.max_length)
         mode = self._mode(running)
 
+        state, window = self._views(num_rows, length)
+
         def compute() -> None:
-            state = self._state.select(slice(0, num_rows))
-            logits = self.model.decode(state.column, state.position, self.cache, length)
+            logits = self.model.decode(state.column, state.position, self.cache, window)
             self._advance(state, logits, mode)
 
         self._graphs.run((num_rows, length, mode), compute)
         self._lengths[running] = np.minimum(self._lengths[running] + 1, self.max_length)
+
+    def _views(self, num_rows: int, length: int) -> tuple[SlotState, CacheWindow]:
+        """View state and cache of the first rows; made once per shape, of which there are few."""
+        key = (num_rows, length)
+        if key not in self._shapes:
+            state = self._state.select(slice(0, num_rows))
+            self._shapes[key] = (state, self.cache.window(num_rows, length))
+        return self._shapes[key]
 
     def _advance(self, state: SlotState, logits: Tensor, mode: Mode) -> None:
         """Draw the next column of each row from its logits and update the state in place."""
@@ -242,7 +259,7 @@ class Runner:
         logits[..., bos] = -torch.inf
         step = state.step[:, None]
         if mode == "greedy":
-            peak, ids = logits.max(-1)
+            ids, peak = greedy(logits)
         else:
             uniform = self._draws[state.row, state.step]
             ids, peak = sample(
@@ -266,31 +283,41 @@ class Runner:
             )
         # The delay pattern, step-wise: codebook k starts after k + 1 columns and, once any
         # codebook has ended, ends one after the other.
-        ids = torch.where(codebooks < step - state.eos_step[:, None], eos, ids)
-        ids = torch.where(codebooks >= step, bos, ids)
+        ids.masked_fill_(codebooks < step - state.eos_step[:, None], eos)
+        ids.masked_fill_(codebooks >= step, bos)
 
-        active = ~state.done
-        ended = (ids == eos) & active[:, None]
-        frames_before = torch.where(ended, step - 1 - codebooks, NEVER).amin(1)
-        state.num_frames.copy_(torch.minimum(state.num_frames, frames_before))
-        first_end = torch.where(ended.any(1), state.step, NEVER)
-        state.eos_step.copy_(torch.minimum(state.eos_step, first_end))
-        # NaN and infinity survive a sum, so eight numbers tell of eight thousand.
-        state.failed |= ~torch.isfinite(peak.sum(1)) & active
+        goes_on = (ids != eos) | state.done[:, None]
+        frames_before = (step - self._first_columns).masked_fill_(goes_on, NEVER).amin(1)
+        torch.minimum(state.num_frames, frames_before, out=state.num_frames)
+        first_end = state.step.masked_fill(goes_on.all(1), NEVER)
+        torch.minimum(state.eos_step, first_end, out=state.eos_step)
+        # What is not finite survives a sum and differs from itself.
+        total = peak.sum(1)
+        state.failed |= (total - total) != 0
 
         self._history[state.row, MAX_WINDOW + state.step] = ids
         state.column.copy_(ids)
+        active = ~state.done
         state.step += active
         state.position += active
         # Frame f is complete with column f + K, so that many columns are all that is needed.
         needed = torch.minimum(state.num_frames + config.num_codebooks, state.max_columns)
         state.done |= (state.step >= needed) | state.failed
 
+    @torch.inference_mode()
     def poll(self) -> Progress:
-        """Read how far every slot is. The only host sync."""
+        """Read how far every slot is. The only host sync.
+
+        Prefixes are kept from here on, now that what came of them is known to be finite.
+        """
         state = self._state
         seen = torch.stack([state.done.long(), state.failed.long(), state.step]).cpu().numpy()
-        return Progress(seen[0].astype(bool), seen[1].astype(bool), seen[2])
+        failed = seen[1].astype(bool)
+        self._healthy = set(np.flatnonzero((self._lengths > 0) & ~failed).tolist())
+        for slot in self._healthy & self._unkept.keys():
+            key, length = self._unkept.pop(slot)
+            self.prefixes.put(key, self.cache.save(slot, length))
+        return Progress(seen[0].astype(bool), failed, seen[2])
 
     def columns(self, slot: int, num_columns: int) -> Codes:
         """Fetch the first columns of a slot, [num_columns, K]."""
@@ -303,8 +330,14 @@ class Runner:
         """Free a slot at any time; its row stays as it is until the next sequence enters."""
         self._lengths[slot] = 0
         self._modes.pop(slot, None)
+        self._unkept.pop(slot, None)
         self._reading.pop(slot, None)
         self._state.done[slot] = True
+        # What the idle row writes from now on lies where the next prompt begins.
+        self._state.position[slot] = 0
+        if slot not in self._healthy:
+            # A masked position still reaches attention, and NaN times nothing is NaN.
+            self.cache.clear(slot)
 
     def check_device(self) -> None:
         """Do a little work on the device; raises what it raises when the device is gone."""

@@ -1,0 +1,245 @@
+"""The engine on a scripted runner: in and out, waiting and giving up."""
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from higgs_worker.engine.handle import Handle
+from higgs_worker.engine.scheduler import IDLE_RATION
+from higgs_worker.engine.sequence import Generation
+from higgs_worker.errors import Cancelled, DeadlineExceeded, EngineBroken, PromptTooLong, QueueFull
+from tests.engine.fakes import (
+    TIMEOUT_S,
+    Clock,
+    ScriptedRunner,
+    ask,
+    check_said,
+    kinds,
+    outcome,
+    serve,
+)
+
+
+def test_results_come_in_the_order_asked_for() -> None:
+    """`generate` gives each sequence what it asked for, however long the others take."""
+    with serve(ScriptedRunner()) as engine:
+        results = engine.generate([ask(name, num_frames=40 - 3 * name) for name in range(9)])
+    for name, result in enumerate(results):
+        assert np.array_equal(result.codes, np.full((40 - 3 * name, 2), name))
+        assert result.finish_reason == "length"
+        assert len(result.columns) == len(result.codes) + 2
+
+
+def test_the_finish_reason_tells_an_end_from_the_cap() -> None:
+    """Who ended by itself has "stop"; who was cut has "length"."""
+    requests = [ask(1, num_frames=5, max_frames=9), ask(2, num_frames=50, max_frames=9)]
+    with serve(ScriptedRunner()) as engine:
+        results = engine.generate(requests)
+    assert [(len(r.codes), r.finish_reason) for r in results] == [(5, "stop"), (9, "length")]
+
+
+def test_the_wait_for_a_slot_is_told() -> None:
+    """`queue_s` is the time from submission to the slot, of each its own."""
+    clock, runner = Clock(), ScriptedRunner(num_slots=1)
+    late: list[Handle] = []
+    runner.at["poll", 2] = lambda: late.append(engine.submit(ask(2)))
+    runner.at["poll", 3] = lambda: setattr(clock, "now", 2.5)
+    with serve(runner, clock=clock) as engine:
+        assert engine.submit(ask(1, num_frames=20)).result(TIMEOUT_S).queue_s == 0.0
+        assert late[0].result(TIMEOUT_S).queue_s == 2.5
+
+
+def test_reading_does_not_starve_the_speaking() -> None:
+    """A flood of long prompts beside a speaker: at most `max_prefill` positions per 8 steps."""
+    runner = ScriptedRunner()
+    flood: list[Handle] = []
+    runner.at["poll", 1] = lambda: flood.extend(
+        engine.submit(ask(name, num_positions=900)) for name in range(1, 9)
+    )
+    with serve(runner, max_prefill=64) as engine:
+        check_said(engine.submit(ask(0, num_frames=400)), 0, 400)
+        assert set(runner.log.read_beside[1:51]) == {64}
+        for name, handle in enumerate(flood, 1):
+            check_said(handle, name)
+    assert runner.log.begun == list(range(9))
+    assert max(runner.log.read_beside) == 64
+    assert runner.log.calls["step"] == 8 * runner.log.calls["poll"]
+
+
+def test_an_idle_engine_reads_faster() -> None:
+    """With nobody speaking a prompt is read in larger pieces."""
+    runner = ScriptedRunner()
+    with serve(runner, max_prefill=50) as engine:
+        check_said(engine.submit(ask(1, num_positions=400)), 1)
+    assert runner.log.calls["prefill"] == 400 / (50 * IDLE_RATION)
+
+
+def test_a_full_queue_is_refused() -> None:
+    """One more than may wait is refused with the number that wait; those that wait are served."""
+    runner = ScriptedRunner()
+    refusals: list[QueueFull] = []
+    handles: list[Handle] = []
+
+    def flood() -> None:
+        for name in range(1, 4):
+            try:
+                handles.append(engine.submit(ask(name)))
+            except QueueFull as error:
+                refusals.append(error)
+
+    runner.at["poll", 2] = flood
+    with serve(runner, max_waiting=2) as engine:
+        check_said(engine.submit(ask(0, num_frames=20)), 0, 20)
+        for name, handle in enumerate(handles, 1):
+            check_said(handle, name)
+    assert [error.message for error in refusals] == [
+        "2 sequences wait already; send this again in a few seconds, or add workers"
+    ]
+
+
+def test_the_queue_holds_only_who_waits() -> None:
+    """Who has a slot does not wait: from its admission on, another may queue."""
+    runner = ScriptedRunner()
+    refusals: list[QueueFull] = []
+    second: list[Handle] = []
+
+    def arrive() -> None:
+        try:
+            second.append(engine.submit(ask(2)))
+        except QueueFull as error:
+            refusals.append(error)
+
+    runner.at["step", 1] = arrive
+    with serve(runner, max_waiting=1) as engine:
+        check_said(engine.submit(ask(1)), 1)
+        assert not refusals, "refused, though nobody waited"
+        check_said(second[0], 2)
+
+
+def test_what_cannot_fit_is_refused() -> None:
+    """Too long a prompt is refused at once, with numbers and names; the longest fits."""
+    with serve(ScriptedRunner(max_length=1000)) as engine:
+        with pytest.raises(PromptTooLong, match=r"needs 499 frames.*has 498;.*HIGGS_MAX_LENGTH"):
+            engine.submit(ask(1, num_positions=500, num_frames=499))
+        with pytest.raises(PromptTooLong, match="has 0;"):
+            engine.submit(ask(1, num_positions=1200, num_frames=1))
+        assert engine.max_frames(ask(1, num_positions=500).prompt) == 498
+        check_said(engine.submit(ask(1, num_positions=500, num_frames=498)), 1, 498)
+
+
+@pytest.mark.parametrize("stage", ["waiting", "reading", "running"])
+def test_cancel_at_any_stage(stage: str) -> None:
+    """A cancelled sequence ends within a round and leaves its slot; the others go on."""
+    runner = ScriptedRunner(num_slots=2)
+    sizes = {"waiting": (4, 4), "reading": (200,), "running": (4,)}[stage]
+    handles: list[Handle] = []
+    ends: list[bool] = []
+
+    def arrive() -> None:
+        for name, size in enumerate(sizes, 1):
+            handles.append(engine.submit(ask(name, num_positions=size, num_frames=60)))
+
+    def cancel() -> None:
+        used = [o.is_running for o in runner.used.values() if o.name == len(sizes)]
+        ends.append(used == {"waiting": [], "reading": [False], "running": [True]}[stage])
+        ends.append(handles[-1].is_done)
+        handles[-1].cancel()
+
+    runner.at["poll", 2] = arrive
+    runner.at["poll", 4] = cancel
+    runner.at["poll", 5] = lambda: ends.append(handles[-1].is_done)
+    with serve(runner, max_prefill=4) as engine:
+        check_said(engine.submit(ask(0, num_frames=60)), 0, 60)
+        assert kinds(handles) == [Generation] * (len(sizes) - 1) + [Cancelled]
+    assert ends == [True, False, True]
+
+
+def test_cancel_after_the_end_changes_nothing() -> None:
+    """A sequence that has ended stays as it ended."""
+    with serve(ScriptedRunner()) as engine:
+        handle = engine.submit(ask(1))
+        check_said(handle, 1)
+        handle.cancel()
+        handle.cancel()
+        check_said(engine.submit(ask(2)), 2)
+        check_said(handle, 1)
+
+
+@pytest.mark.parametrize("stage", ["waiting", "reading", "running"])
+def test_a_deadline_counts_at_any_stage(stage: str) -> None:
+    """Who is not done in time is told so, wherever it stands; the others go on."""
+    clock, runner = Clock(), ScriptedRunner(num_slots=1 if stage == "waiting" else 2)
+    late: list[Handle] = []
+
+    def tick() -> None:
+        clock.now += 1
+        if clock.now == 2:
+            size = 200 if stage == "reading" else 4
+            late.append(engine.submit(ask(1, num_positions=size, num_frames=60), timeout_s=3))
+        if clock.now == 6:
+            late.append(late[0].is_done)
+
+    runner.on_poll = tick
+    with serve(runner, max_prefill=4, clock=clock) as engine:
+        check_said(engine.submit(ask(0, num_frames=60), timeout_s=100), 0, 60)
+        assert isinstance(outcome(late[0]), DeadlineExceeded)
+        assert late[1] is True
+
+
+def test_close_ends_all() -> None:
+    """Whoever waits, reads or speaks is told that the worker stops; later ones are refused."""
+    runner = ScriptedRunner()
+    handles: list[Handle] = []
+    runner.at["poll", 2] = lambda: handles.extend(
+        engine.submit(ask(name, num_positions=900, num_frames=90)) for name in range(1, 9)
+    )
+    with serve(runner, max_prefill=1) as engine:
+        closing = threading.Thread(target=engine.close)
+        runner.at["poll", 5] = closing.start
+        assert kinds([engine.submit(ask(0, num_frames=900))]) == [EngineBroken]
+        assert kinds(handles) == [EngineBroken] * 8
+        closing.join(TIMEOUT_S)
+        with pytest.raises(EngineBroken, match="closed"):
+            engine.submit(ask(1))
+
+
+def test_a_task_waits_without_blocking() -> None:
+    """`wait` gives the result or the error inside an event loop, many at a time."""
+    runner = ScriptedRunner()
+    go = threading.Event()
+    runner.at["begin", 1] = lambda: go.wait(TIMEOUT_S)
+
+    async def run() -> list[object]:
+        handles = [engine.submit(ask(name, num_frames=20)) for name in range(6)]
+        handles[3].cancel()
+        go.set()
+        return await asyncio.gather(*(h.wait() for h in handles), return_exceptions=True)
+
+    with serve(runner) as engine:
+        results = asyncio.run(run())
+    assert isinstance(results.pop(3), Cancelled)
+    assert [result.codes[0, 0] for result in results] == [0, 1, 2, 4, 5]
+
+
+def test_a_cancelled_task_cancels_its_sequence() -> None:
+    """When the waiting task is cancelled, the slot is given back."""
+    runner = ScriptedRunner()
+    speaks, go = threading.Event(), threading.Event()
+    runner.at["poll", 1] = lambda: (speaks.set(), go.wait(TIMEOUT_S))
+
+    async def run() -> Handle:
+        handle = engine.submit(ask(1, num_frames=500))
+        task = asyncio.create_task(handle.wait())
+        await asyncio.to_thread(speaks.wait, TIMEOUT_S)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        go.set()
+        return handle
+
+    with serve(runner) as engine:
+        assert isinstance(outcome(asyncio.run(run())), Cancelled)
+        assert runner.log.released == [1]
+    assert runner.log.calls["poll"] == 1

@@ -1,0 +1,168 @@
+"""Graphs: captured once per shape, replayed ever after, with the columns of the eager step."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from higgs_worker.engine.graphs import StepGraphs, cuda_capture
+from higgs_worker.engine.loader import load
+from higgs_worker.engine.model import LanguageModel
+from higgs_worker.engine.runner import Runner
+from higgs_worker.engine.sequence import Piece, Sampling, Submission
+from higgs_worker.engine.slots import SlotState
+from tests.engine.pairs import GREEDY, NUM_CODEBOOKS, Pairs
+from tests.oracles.language_model import random_model, random_prompt, save
+
+SAMPLINGS = (
+    GREEDY,
+    Sampling(seed=1, temperature=0.9),
+    Sampling(seed=2, temperature=1.1, top_k=0, ras_window=30),
+)
+
+
+class TwinReplay:
+    """Runs the step itself again: what a graph must do, the slow way."""
+
+    def __init__(self, step: Callable[[], None]) -> None:
+        self._step = step
+        self.num_replays = 0
+
+    def replay(self) -> None:
+        """Do it once more."""
+        self.num_replays += 1
+        self._step()
+
+
+class TwinCapture:
+    """Stands in for CUDA's capture; like it, runs nothing while it captures."""
+
+    def __init__(self) -> None:
+        self.captured: list[TwinReplay] = []
+
+    def __call__(self, step: Callable[[], None]) -> TwinReplay:
+        """Keep the step for later."""
+        self.captured.append(TwinReplay(step))
+        return self.captured[-1]
+
+
+def speak(runner: Runner, submissions: list[Submission], *, every: int = 3) -> list[np.ndarray]:
+    """Let sequences join one after the other, some steps apart; columns of each."""
+    for slot, submission in enumerate(submissions):
+        runner.prefill([Piece(slot, runner.begin(slot, submission))])
+        for _ in range(every):
+            runner.step()
+    while not runner.poll().done.all():
+        runner.step()
+    counts = runner.poll().num_columns
+    columns = [runner.columns(slot, int(counts[slot])) for slot in range(len(submissions))]
+    for slot in range(len(submissions)):
+        runner.release(slot)
+    return columns
+
+
+def ask(num_ids: list[int], max_frames: int, sampling: Sampling = GREEDY) -> list[Submission]:
+    """Ask for sequences with prompts of some lengths."""
+    rng = np.random.default_rng(1)
+    return [Submission(random_prompt(rng, count), sampling, max_frames) for count in num_ids]
+
+
+def test_a_step_is_done_once_and_captured_once() -> None:
+    """The first step of a shape runs eagerly, and capturing it does not run it again."""
+    done: list[str] = []
+    capture = TwinCapture()
+    graphs = StepGraphs(capture)
+    for key in ("a", "b", "a", "a"):
+        graphs.run(key, lambda key=key: done.append(key))
+    assert done == ["a", "b", "a", "a"]
+    assert [graph.num_replays for graph in capture.captured] == [2, 0]
+    assert graphs.enabled
+
+
+def test_without_capture_every_step_is_eager() -> None:
+    """On a CPU nothing is captured and nothing is kept."""
+    done: list[int] = []
+    graphs = StepGraphs(cuda_capture(torch.device("cpu")))
+    for number in range(3):
+        graphs.run("a", lambda number=number: done.append(number))
+    assert done == [0, 1, 2]
+    assert not graphs.enabled
+
+
+def test_a_capture_that_fails_is_tried_again() -> None:
+    """A shape whose capture failed is not taken for captured."""
+
+    def fail(step: Callable[[], None]) -> TwinReplay:
+        raise RuntimeError("no memory to capture")
+
+    graphs = StepGraphs(fail)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="capture"):
+            graphs.run("a", lambda: None)
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS, ids=("greedy", "narrow", "wide"))
+def test_replayed_columns_equal_eager_ones(sampling: Sampling, pairs: Pairs) -> None:
+    """Rows padded to powers of two and long buckets change no column; 5 slots make 4 graphs."""
+    pair = pairs(4, "narrow", end=0.3, num_slots=5)
+    capture = TwinCapture()
+    twin = Runner(pair.runner.model, num_slots=5, max_length=320, capture=capture)
+    submissions = ask([12, 30, 9, 17, 25], 40, sampling)
+    eager = speak(pair.runner, submissions)
+    for _ in range(2):
+        for ours, theirs in zip(speak(twin, submissions), eager, strict=True):
+            assert np.array_equal(ours, theirs)
+        assert len(capture.captured) == len({1, 2, 4, 5})
+    assert all(graph.num_replays for graph in capture.captured)
+
+
+def test_modes_and_lengths_are_shapes(pairs: Pairs) -> None:
+    """Each mode and each length bucket is captured, once."""
+    pair = pairs(4, "narrow", end=0.0, num_slots=1)
+    model = LanguageModel(pair.runner.model.config, pair.runner.model.weights, 1100)
+    capture = TwinCapture()
+    twin = Runner(model, num_slots=1, max_length=1100, capture=capture)
+    eager = Runner(model, num_slots=1, max_length=1100)
+    for sampling in SAMPLINGS:
+        for submission in ask([490, 30, 1000], 60, sampling):
+            (ours,), (theirs,) = speak(twin, [submission]), speak(eager, [submission])
+            assert np.array_equal(ours, theirs)
+            assert len(ours) == 60 + NUM_CODEBOOKS
+    # Up to 512, up to 1024, up to 1100: the last is the slot's own length.
+    assert len(capture.captured) == 3 * len(SAMPLINGS)
+
+
+def test_state_stays_where_it_is() -> None:
+    """A graph keeps addresses: storing rows never moves a tensor, and slices are views."""
+    state = SlotState.idle(4, NUM_CODEBOOKS, torch.device("cpu"))
+    places = [getattr(state, name).data_ptr() for name in SlotState.__slots__]
+    rows = torch.tensor([1, 3])
+    picked = state.select(rows)
+    picked.step += 5
+    state.store(rows, picked)
+    assert [getattr(state, name).data_ptr() for name in SlotState.__slots__] == places
+    view = state.select(slice(0, 2))
+    view.done.fill_(False)
+    assert state.done.tolist() == [False, False, True, True]
+    assert state.step.tolist() == [1, 6, 1, 6]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device to capture on")
+@pytest.mark.parametrize("sampling", SAMPLINGS, ids=("greedy", "narrow", "wide"))
+def test_real_graphs_equal_eager_steps(sampling: Sampling, tmp_path: Path) -> None:
+    """On CUDA: sequences that join, leave and come again give the eager step's columns."""
+    device = torch.device("cuda")
+    directory = save(random_model(4, end=0.3), tmp_path)
+    config, weights, _ = load(directory, device=device, dtype=torch.float32)
+    model = LanguageModel(config, weights, 1100)
+    captured = Runner(model, num_slots=5, max_length=1100)
+    eager = Runner(model, num_slots=5, max_length=1100, capture=TwinCapture())
+    for sizes in ([12, 30, 9, 17, 25], [490, 8, 100, 40, 1000]):
+        submissions = ask(sizes, 40, sampling)
+        for _ in range(2):
+            results = zip(speak(captured, submissions), speak(eager, submissions), strict=True)
+            for ours, theirs in results:
+                assert np.array_equal(ours, theirs)

@@ -1,0 +1,215 @@
+"""The policy alone: order of arrival, lowest slot first, rations, nothing lost."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from higgs_worker.engine.scheduler import IDLE_RATION, Scheduler, Sequence
+from higgs_worker.errors import QueueFull
+from tests.engine.fakes import ask
+
+
+def make(num_slots: int = 2, *, max_waiting: int = 8, max_prefill: int = 10) -> Scheduler:
+    """Make a scheduler with small bounds."""
+    return Scheduler(num_slots, max_waiting=max_waiting, max_prefill=max_prefill)
+
+
+def enter(scheduler: Scheduler, *sizes: int) -> list[Sequence]:
+    """Queue sequences and admit as many as there are slots for."""
+    sequences = [Sequence(ask(name)) for name, _ in enumerate(sizes)]
+    for sequence in sequences:
+        scheduler.enqueue(sequence)
+    for size in sizes:
+        admitted = scheduler.admit()
+        if admitted is not None:
+            admitted.num_unread = size
+    return sequences
+
+
+def read(scheduler: Scheduler) -> list[tuple[int, int]]:
+    """Read one ration; (name, positions) of its pieces."""
+    pieces = scheduler.ration()
+    for sequence, count in pieces:
+        scheduler.read(sequence, count)
+    return [(sequence.submission.sampling.seed, count) for sequence, count in pieces]
+
+
+def test_admission_is_in_order_of_arrival() -> None:
+    """First come, first served, into the lowest slot that is free."""
+    scheduler = make(3)
+    first, second, third, fourth = enter(scheduler, 1, 1, 1, 1)
+    assert [s.slot for s in (first, second, third, fourth)] == [0, 1, 2, None]
+    scheduler.remove(third)
+    scheduler.remove(first)
+    assert scheduler.admit() is fourth
+    assert fourth.slot == 0
+    assert scheduler.admit() is None
+
+
+def test_reading_is_rationed_while_others_speak() -> None:
+    """A round reads at most `max_prefill` positions beside speakers, of however many prompts."""
+    scheduler = make(4)
+    enter(scheduler, 5, 25, 3, 4)
+    assert read(scheduler) == [(0, 5), (1, 25), (2, 3), (3, 4)]
+    scheduler = make(4)
+    enter(scheduler, 5)
+    read(scheduler)
+    _, *late = [Sequence(ask(name)) for name in range(4)]
+    for sequence, size in zip(late, (25, 3, 4), strict=True):
+        scheduler.enqueue(sequence)
+        scheduler.admit().num_unread = size
+    assert [read(scheduler) for _ in range(5)] == [
+        [(1, 10)],
+        [(1, 10)],
+        [(1, 5), (2, 3), (3, 2)],
+        [(3, 2)],
+        [],
+    ]
+
+
+def test_reading_is_faster_while_nobody_speaks() -> None:
+    """An idle engine reads `IDLE_RATION` times as much: there is nobody to keep waiting."""
+    scheduler = make()
+    enter(scheduler, 1000)
+    assert read(scheduler) == [(0, 10 * IDLE_RATION)]
+
+
+def test_a_prompt_waits_for_those_before_it_and_no_longer() -> None:
+    """Behind n positions a prompt is read within n / max_prefill + 1 rounds, and then speaks."""
+    scheduler = make(3)
+    speaker, long, short = enter(scheduler, 1, 200, 2)
+    scheduler.read(speaker, 1)
+    for _ in range(200 // 10):
+        assert scheduler.running == {0: speaker}
+        read(scheduler)
+    assert scheduler.running == {0: speaker, 1: long}
+    read(scheduler)
+    assert scheduler.running == {0: speaker, 1: long, 2: short}
+
+
+@pytest.mark.parametrize("stage", ["waiting", "admitted", "reading", "running"])
+def test_removal_frees_the_slot(stage: str) -> None:
+    """Wherever a sequence is taken out, its slot is the next one's and nothing of it is left."""
+    scheduler = make(1)
+    sequence, other = Sequence(ask(0)), Sequence(ask(1))
+    scheduler.enqueue(sequence)
+    if stage != "waiting":
+        scheduler.admit().num_unread = 50
+    if stage == "reading":
+        scheduler.read(sequence, 20)
+    if stage == "running":
+        scheduler.read(sequence, 50)
+    scheduler.remove(sequence)
+    assert scheduler.is_idle
+    assert not scheduler.sequences
+    assert not scheduler.ration()
+    scheduler.enqueue(other)
+    assert scheduler.admit() is other
+    assert other.slot == 0
+
+
+def test_the_queue_is_bounded() -> None:
+    """More than `max_waiting` are refused with their number; those in slots do not count."""
+    scheduler = make(1, max_waiting=2)
+    enter(scheduler, 1)
+    scheduler.enqueue(Sequence(ask(1)))
+    scheduler.enqueue(Sequence(ask(2)))
+    with pytest.raises(QueueFull, match="2 sequences wait already"):
+        scheduler.enqueue(Sequence(ask(3)))
+    assert scheduler.num_waiting == 2
+
+
+def test_expired_finds_every_stage() -> None:
+    """A deadline counts while waiting, reading and speaking; its own instant is too late."""
+    scheduler = make(2)
+    stages = [Sequence(ask(name), deadline=5.0) for name in range(3)]
+    for sequence in (*stages, Sequence(ask(3)), Sequence(ask(4), deadline=5.1)):
+        scheduler.enqueue(sequence)
+    scheduler.admit().num_unread = 1
+    scheduler.admit().num_unread = 1
+    scheduler.read(stages[0], 1)
+    assert scheduler.expired(4.9) == []
+    assert scheduler.expired(5.0) == stages
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Whatever comes in whatever order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scheduler = make(3, max_waiting=4)
+        self.live: list[Sequence] = []
+        self.num_arrived = 0
+        self.admitted: list[int] = []
+
+    @rule(size=st.integers(1, 60))
+    def arrive(self, size: int) -> None:
+        """A new one; its prompt's size is set when it is admitted."""
+        sequence = Sequence(ask(self.num_arrived), arrived=size)
+        self.num_arrived += 1
+        if self.scheduler.num_waiting == 4:
+            with pytest.raises(QueueFull):
+                self.scheduler.enqueue(sequence)
+        else:
+            self.scheduler.enqueue(sequence)
+            self.live.append(sequence)
+
+    @rule()
+    def admit(self) -> None:
+        """The oldest that waits enters the lowest free slot, if there is one."""
+        used = {s.slot for s in self.live} - {None}
+        sequence = self.scheduler.admit()
+        if sequence is None:
+            assert len(used) == 3 or not self.scheduler.num_waiting
+        else:
+            assert sequence.slot == min({0, 1, 2} - used)
+            sequence.num_unread = int(sequence.arrived)
+            self.admitted.append(sequence.submission.sampling.seed)
+
+    @rule()
+    def read(self) -> None:
+        """A ration is within its bound, never empty without reason, and read oldest first."""
+        bound = 10 * (1 if self.scheduler.running else IDLE_RATION)
+        reading = [s for s in self.live if s.slot is not None and s.num_unread]
+        pieces = self.scheduler.ration()
+        assert sum(n for _, n in pieces) == min(bound, sum(s.num_unread for s in reading))
+        assert [s for s, _ in pieces] == reading[: len(pieces)]
+        for sequence, count in pieces:
+            assert 1 <= count <= sequence.num_unread
+            self.scheduler.read(sequence, count)
+
+    @precondition(lambda self: self.live)
+    @rule(data=st.data())
+    def remove(self, data: st.DataObject) -> None:
+        """One of them ends, at whatever stage."""
+        sequence = data.draw(st.sampled_from(self.live))
+        self.scheduler.remove(sequence)
+        self.live.remove(sequence)
+
+    @invariant()
+    def nothing_is_lost_or_doubled(self) -> None:
+        """Each sequence stands in one place, each slot holds one, and order is that of arrival."""
+        scheduler = self.scheduler
+        assert sorted(map(id, scheduler.sequences)) == sorted(map(id, self.live))
+        slots = [s.slot for s in self.live if s.slot is not None]
+        assert len(set(slots)) == len(slots)
+        assert scheduler.num_waiting == len(self.live) - len(slots)
+        assert all(sequence.slot == slot for slot, sequence in scheduler.running.items())
+        assert all(not sequence.num_unread for sequence in scheduler.running.values())
+        assert self.admitted == sorted(self.admitted)
+        assert scheduler.is_idle == (not self.live)
+
+    def teardown(self) -> None:
+        """No slot has leaked: all can be filled again."""
+        for sequence in self.live:
+            self.scheduler.remove(sequence)
+        enter(self.scheduler, 1, 1, 1)
+        assert len({s.slot for s in self.scheduler.sequences} - {None}) == 3
+
+
+TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder.__doc__ = "No order of arrivals, readings and endings loses, doubles or starves one."
+TestAnyOrder.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, derandomize=True
+)
