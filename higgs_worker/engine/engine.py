@@ -18,9 +18,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from higgs_worker.engine.delay import undelay
+from higgs_worker.engine.feed import FrameFeed, OnFrames
 from higgs_worker.engine.handle import Handle
 from higgs_worker.engine.scheduler import Scheduler, Sequence
-from higgs_worker.engine.sequence import Generation, Piece, Prompt, Submission
+from higgs_worker.engine.sequence import Generation, Piece, Progress, Prompt, Submission
 from higgs_worker.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -80,12 +81,22 @@ class Engine:
         """How many frames can follow a prompt; below 1 when the prompt alone fills a slot."""
         return self._runner.max_frames(prompt)
 
-    def submit(self, submission: Submission, *, timeout_s: float | None = None) -> Handle:
+    def submit(
+        self,
+        submission: Submission,
+        *,
+        timeout_s: float | None = None,
+        on_frames: OnFrames | None = None,
+        num_first_frames: int = 1,
+    ) -> Handle:
         """Queue a sequence.
 
         Args:
             submission: what to generate.
             timeout_s: from now on; then it ends with DeadlineExceeded.
+            on_frames: takes frames as they become complete, all of them before the handle's end.
+            num_first_frames: fewer than these are of no use to it at first; the engine looks at the
+                outcome as soon as they are complete.
 
         Raises:
             PromptTooLong: it can never fit into a slot.
@@ -101,6 +112,10 @@ class Engine:
             )
         now = self._clock()
         deadline = None if timeout_s is None else now + timeout_s
+        feed = None
+        if on_frames is not None:
+            feed = FrameFeed(on_frames, num_first_frames=num_first_frames)
+        sequence = Sequence(submission, deadline, now, feed=feed)
         handle = Handle(self._request_cancel)
         with self._wake:
             if self._broken is not None:
@@ -113,7 +128,7 @@ class Engine:
                     "seconds, or add workers"
                 )
             self._num_waiting += 1
-            self._inbox.append((Sequence(submission, deadline, now), handle))
+            self._inbox.append((sequence, handle))
             self._wake.notify()
         return handle
 
@@ -195,9 +210,10 @@ class Engine:
         self._attempt([sequence], begin)
 
     def _speak(self) -> None:
-        for _ in range(STEPS_PER_ROUND):
+        for _ in range(self._num_steps()):
             self._runner.step()
         progress = self._runner.poll()
+        self._feed(progress)
         for slot, sequence in list(self._scheduler.running.items()):
             if progress.failed[slot]:
                 self._end(
@@ -210,6 +226,31 @@ class Engine:
             elif progress.done[slot]:
                 num_columns = int(progress.num_columns[slot])
                 self._attempt([sequence], partial(self._finish, sequence, num_columns))
+
+    def _num_steps(self) -> int:
+        """Say how many steps to make before the next look: fewer when somebody waits to hear."""
+        waits = [STEPS_PER_ROUND]
+        for sequence in self._scheduler.running.values():
+            if sequence.feed is not None:
+                waits.append(sequence.feed.steps_to_first(self._runner.num_codebooks))
+        return min(steps for steps in waits if steps > 0)
+
+    def _feed(self, progress: Progress) -> None:
+        """Pass on what the last steps completed."""
+        new = [
+            (sequence, sequence.feed, int(progress.num_columns[slot]) - sequence.feed.num_columns)
+            for slot, sequence in self._scheduler.running.items()
+            if sequence.feed is not None and not progress.failed[slot]
+        ]
+        most = max([count for _, _, count in new], default=0)
+        if most == 0:
+            return
+        recent = self._runner.recent(most)
+        for sequence, feed, count in new:
+            columns = recent[_slot(sequence), most - count :]
+            take = partial(feed.take, columns, *self._runner.stream_ids)
+            if not self._attempt([sequence], take) and self._broken is not None:
+                return
 
     def _finish(self, sequence: Sequence, num_columns: int) -> None:
         columns = self._runner.columns(_slot(sequence), num_columns)

@@ -75,6 +75,7 @@ class Runner:
         config = model.config
         self.model = model
         self.num_slots = num_slots
+        self.num_codebooks = config.num_codebooks
         self.stream_ids = (config.stream_bos_id, config.stream_eos_id)
         self.max_length = max_length
         self.device = model.device
@@ -318,6 +319,15 @@ class Runner:
             key, length = self._unkept.pop(slot)
             self.prefixes.put(key, self.cache.save(slot, length))
         return Progress(seen[0].astype(bool), failed, seen[2])
+
+    def recent(self, num_columns: int) -> Codes:
+        """Fetch the newest columns of every slot, [B, num_columns, K], the newest last.
+
+        Rows of slots that drew fewer hold what was before.
+        """
+        steps = self._state.step[:, None] - torch.arange(num_columns, 0, -1, device=self.device)
+        rows = self._history[self._state.row[:, None], MAX_WINDOW + steps]
+        return rows.cpu().numpy()
 
     def columns(self, slot: int, num_columns: int) -> Codes:
         """Fetch the first columns of a slot, [num_columns, K]."""

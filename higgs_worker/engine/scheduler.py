@@ -14,6 +14,7 @@ import heapq
 from collections import deque
 from dataclasses import dataclass
 
+from higgs_worker.engine.feed import FrameFeed
 from higgs_worker.engine.sequence import Submission
 from higgs_worker.errors import QueueFull
 
@@ -30,6 +31,8 @@ class Sequence:
     arrived: float = 0.0
     """On the same clock."""
     admitted: float = 0.0
+    feed: FrameFeed | None = None
+    """Who wants frames as they come."""
     slot: int | None = None
     num_unread: int = 0
     """Positions of its prompt that are not read yet."""

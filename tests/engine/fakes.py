@@ -113,6 +113,7 @@ class ScriptedRunner:
     def __init__(self, num_slots: int = 4, *, max_length: int = 1000) -> None:
         self.num_slots = num_slots
         self.max_length = max_length
+        self.num_codebooks = NUM_CODEBOOKS
         self.stream_ids = (BOS, EOS)
         self.log = Log()
         self.at: dict[tuple[str, int], Callable[[], object]] = {}
@@ -213,11 +214,18 @@ class ScriptedRunner:
         self._check(occupant is not None and occupant.is_done, "columns before the end")
         self._check(num_columns == occupant.num_columns, "columns that were not drawn")
         self._call("columns")
-        codes = np.full((occupant.num_frames, NUM_CODEBOOKS), occupant.name)
-        columns = delay(codes, BOS, EOS)[:num_columns]
-        if occupant.name in self.garbled:
-            columns[NUM_CODEBOOKS] = BOS
-        return columns
+        return self._columns(occupant)
+
+    def recent(self, num_columns: int) -> Codes:
+        """Give the newest columns of every slot, the newest last."""
+        self._check(num_columns > 0, "no columns asked for")
+        self._call("recent")
+        rows = np.full((self.num_slots, num_columns, NUM_CODEBOOKS), BOS)
+        for slot, occupant in self.used.items():
+            if occupant.is_running:
+                newest = self._columns(occupant)[-num_columns:]
+                rows[slot, -len(newest) :] = newest
+        return rows
 
     def release(self, slot: int) -> None:
         """Free a slot; once per `begin`, whether that went well or not."""
@@ -230,6 +238,13 @@ class ScriptedRunner:
     def check_device(self) -> None:
         """Raise when the device is gone."""
         self._call("check_device")
+
+    def _columns(self, occupant: Occupant) -> Codes:
+        codes = np.full((occupant.num_frames, NUM_CODEBOOKS), occupant.name)
+        columns = delay(codes, BOS, EOS)[: occupant.num_columns]
+        if occupant.name in self.garbled:
+            columns[NUM_CODEBOOKS:] = BOS
+        return columns
 
     def _note_speakers(self) -> None:
         if not self._num_read:

@@ -77,8 +77,14 @@ def test_every_sequence_ends_exactly_once(
     ended: list[int] = []
     handles: dict[int, Handle] = {}
     refused: list[int] = []
+    one_at_a_time = threading.Lock()
 
     def tick() -> None:
+        with one_at_a_time:
+            happen()
+            clock.now += 1
+
+    def happen() -> None:
         for name, plan in enumerate(arrivals):
             if plan.at == clock.now:
                 request = ask(name, num_positions=plan.num_positions, num_frames=plan.num_frames)
@@ -90,12 +96,10 @@ def test_every_sequence_ends_exactly_once(
                     handles[name]._future.add_done_callback(lambda _, name=name: ended.append(name))
             if plan.cancel_at == clock.now and name in handles:
                 handles[name].cancel()
-        clock.now += 1
 
     with serve(runner, max_waiting=max_waiting, max_prefill=max_prefill, clock=clock) as engine:
-        runner.on_poll = tick  # on the engine's thread: in every run the same
+        runner.on_poll = tick  # on the engine's thread, in the midst of a round
         outcome(engine.submit(ask(DRIVER, num_frames=90)))
-        runner.on_poll = lambda: None
         while clock.now < 13:  # a fault ended the driver early: the rest comes from outside
             tick()
         outcomes = {name: outcome(handle) for name, handle in handles.items()}
@@ -114,6 +118,8 @@ def test_every_sequence_ends_exactly_once(
                 EngineFailed: faulty or name in nan,
             }
             assert reasons[type(result)], result
+    if refused:
+        event("QueueFull")
     begun = [name for name in runner.log.begun if name != DRIVER]
     assert begun == sorted(begun, key=lambda name: (arrivals[name].at, name))
     assert sorted(runner.log.released) == sorted(runner.log.begun)
