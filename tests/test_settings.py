@@ -17,7 +17,7 @@ def test_defaults_speak_with_the_published_model() -> None:
     assert settings == Settings()
     assert settings.model == "bosonai/higgs-audio-v2-generation-3B-base"
     assert settings.codec == "bosonai/higgs-audio-v2-tokenizer"
-    assert (settings.max_slots, settings.max_length, settings.max_text_chars) == (8, 4096, 1500)
+    assert (settings.max_slots, settings.max_length, settings.max_text_chars) == (None, 4096, 1500)
     assert settings.save_dir is None
 
 
@@ -58,7 +58,7 @@ def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.Monke
 @pytest.mark.parametrize("blank", ["", "  "])
 def test_empty_is_unset(blank: str) -> None:
     """A template's empty variable means the default."""
-    assert Settings.from_env({"HIGGS_MAX_SLOTS": blank}).max_slots == 8
+    assert Settings.from_env({"HIGGS_MAX_LENGTH": blank}).max_length == 4096
 
 
 def test_the_demo_model_brings_its_codec() -> None:

@@ -223,7 +223,7 @@ class Engine:
                         "it fails again, check the weights with another HIGGS_DTYPE"
                     ),
                 )
-            elif progress.done[slot]:
+            elif progress.done[slot] and self._broken is None:
                 num_columns = int(progress.num_columns[slot])
                 self._attempt([sequence], partial(self._finish, sequence, num_columns))
 
@@ -266,7 +266,7 @@ class Engine:
         except Exception as error:
             log.exception("work on the device failed", extra={"num_sequences": len(touched)})
             if self._device_answers():
-                if "OutOfMemory" in type(error).__name__:
+                if _is_out_of_memory(error):
                     advice = (
                         "the device ran out of memory; send a shorter text, or lower "
                         "HIGGS_MAX_SLOTS or HIGGS_MAX_LENGTH"
@@ -327,3 +327,9 @@ def _slot(sequence: Sequence) -> int:
     if sequence.slot is None:
         raise ValueError("the sequence has no slot")
     return sequence.slot
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # torch has a class of its own for CUDA and only a sentence for a CPU.
+    name = type(error).__name__
+    return "OutOfMemory" in name or name == "MemoryError" or "not enough memory" in str(error)

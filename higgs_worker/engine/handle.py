@@ -34,6 +34,10 @@ class Handle:
         """
         return self._future.result(timeout_s)
 
+    def when_done(self, callback: Callable[[WorkerError | None], None]) -> None:
+        """Call back when it has ended, with the error if it was one; in the engine's thread."""
+        self._future.add_done_callback(lambda future: callback(_error_of(future)))
+
     async def wait(self) -> Generation:
         """Wait for the outcome; a cancelled task cancels the sequence.
 
@@ -52,3 +56,10 @@ class Handle:
             self._future.set_result(outcome)
         else:
             self._future.set_exception(outcome)
+
+
+def _error_of(future: Future[Generation]) -> WorkerError | None:
+    error = future.exception()
+    if error is None or isinstance(error, WorkerError):
+        return error
+    raise error

@@ -42,6 +42,8 @@ from higgs_worker.engine.slots import NEVER, SlotState
 Mode = Literal["greedy", "narrow", "wide"]
 """What the live sequences need of a step; each gives every row the ids that the wider ones give."""
 
+MAX_EAGER_SHAPES = 32
+"""Kept views; each is some 30 KB of bookkeeping at the real depth."""
 MIN_SHARED = 16
 """Positions below which a prefix is cheaper to read again than to look up."""
 
@@ -245,9 +247,14 @@ class Runner:
         self._lengths[running] = np.minimum(self._lengths[running] + 1, self.max_length)
 
     def _views(self, num_rows: int, length: int) -> tuple[SlotState, CacheWindow]:
-        """View state and cache of the first rows; made once per shape, of which there are few."""
+        """View state and cache of the first rows, once per shape as long as it is in use.
+
+        Graphs hold on to what they captured, and have few shapes; eager shapes are many.
+        """
         key = (num_rows, length)
         if key not in self._shapes:
+            if len(self._shapes) >= MAX_EAGER_SHAPES and not self._graphs.enabled:
+                del self._shapes[next(iter(self._shapes))]
             state = self._state.select(slice(0, num_rows))
             self._shapes[key] = (state, self.cache.window(num_rows, length))
         return self._shapes[key]

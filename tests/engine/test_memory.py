@@ -30,7 +30,7 @@ def test_a_thousand_sequences_leave_nothing(pairs: Pairs) -> None:
     Of all kinds: new and known prefixes, with and without reference, sampled, greedy, cancelled.
     """
     model = pairs(0, "narrow", end=0.5).runner.model
-    runner = Runner(model, num_slots=16, max_length=128, prefix_cache_bytes=1 << 20)
+    runner = Runner(model, num_slots=32, max_length=128, prefix_cache_bytes=1 << 20)
     rng = np.random.default_rng(0)
     sizes = []
     with Engine(runner) as engine:
@@ -40,7 +40,7 @@ def test_a_thousand_sequences_leave_nothing(pairs: Pairs) -> None:
                 parts = random_prompt(rng, 10, 10 * (index % 2)).segments
                 prompt = Prompt(parts, num_shared=len(parts) - 1)
                 sampling = Sampling(seed=index, temperature=0.5 * (index % 3))
-                handles.append(engine.submit(Submission(prompt, sampling, 4)))
+                handles.append(engine.submit(Submission(prompt, sampling, 2)))
                 if index % 10 == 9:
                     handles[-1].cancel()
             for handle in handles:
