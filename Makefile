@@ -1,6 +1,7 @@
 # The verbs of this repository. Each one sets up what it needs and is quick when nothing changed.
 #   make demo   speak test_input.json through handler.py with the embedded model
 #   make test   run the tests (CPU, no network beyond loopback)
+#   make test-long   the few tests of more than ten seconds
 #   make check  lint, types, import rules
 #   make bench  measure the engine against transformers' generate on this machine
 #   make gpu    what only a CUDA machine can prove: parity, graphs, step time at the real sizes
@@ -13,7 +14,7 @@ READY  := $(VENV)/.ready
 UV     := uv==0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench gpu lock clean
+.PHONY: help demo test test-long check bench gpu lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -31,7 +32,10 @@ demo: $(READY)
 	@HIGGS_MODEL=demo HIGGS_SAVE_DIR=demo-output $(BIN)/python handler.py --rp_log_level WARN
 
 test: $(READY)
-	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	@$(BIN)/python -m pytest -n auto --cov --cov-report=term:skip-covered
+
+test-long: $(READY)
+	@$(BIN)/python -m pytest -m long
 
 check: $(READY)
 	@$(BIN)/ruff format --check .

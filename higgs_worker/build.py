@@ -8,9 +8,12 @@ import time
 
 from higgs_worker import weights
 from higgs_worker.jobs import JobRunner
-from higgs_worker.schema import ModelInfo
-from higgs_worker.service import Speaker, SpeechService
+from higgs_worker.references import References
+from higgs_worker.result import ModelInfo
+from higgs_worker.service import SpeechService
 from higgs_worker.settings import Settings
+from higgs_worker.speech import Speaker
+from higgs_worker.voices import VoiceLibrary
 
 log = logging.getLogger(__name__)
 
@@ -34,17 +37,17 @@ def load_speaker(settings: Settings) -> Speaker:
         InvalidCheckpoint: a checkpoint is damaged or belongs to another model.
     """
     started = time.perf_counter()
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
 
+    from higgs_worker.codec.lazy_encoder import LazyEncoder, codec_id
     from higgs_worker.codec.loader import load_decoder
+    from higgs_worker.codec.streaming import StreamingDecoder
+    from higgs_worker.codec.thread import CodecThread
     from higgs_worker.engine.budget import free_memory, plan_memory
     from higgs_worker.engine.engine import Engine
     from higgs_worker.engine.loader import load
     from higgs_worker.engine.model import LanguageModel
     from higgs_worker.engine.runner import Runner
-    from higgs_worker.engine.sequence import Codes
     from higgs_worker.prompt import PromptBuilder
 
     model_directory = weights.locate(settings.model, "model")
@@ -76,10 +79,15 @@ def load_speaker(settings: Settings) -> Speaker:
         prefix_cache_bytes=budget.prefix_cache_bytes,
     )
 
-    @torch.inference_mode()
-    def decode(codes: Codes) -> NDArray[np.float32]:
-        pcm = decoder(torch.from_numpy(codes.T.copy()).unsqueeze(0).to(device))
-        return np.asarray(pcm[0].cpu().numpy())
+    library = VoiceLibrary(settings.volume / "voices")
+    references = References(
+        library,
+        LazyEncoder(codec_directory, device),
+        codec_id(codec_directory),
+        max_s=settings.max_reference_s,
+        max_bytes=settings.max_reference_bytes,
+        allowed_hosts=settings.allowed_hosts,
+    )
 
     log.info(
         "model loaded",
@@ -97,7 +105,8 @@ def load_speaker(settings: Settings) -> Speaker:
     return Speaker(
         prompts=prompts,
         engine=Engine(runner),
-        decode=decode,
+        codec=CodecThread(StreamingDecoder(decoder, 2 * budget.num_slots)),
+        references=references,
         sample_rate=decoder.config.sample_rate,
         frame_rate=decoder.config.frame_rate,
         info=ModelInfo(id=settings.model, revision=None),

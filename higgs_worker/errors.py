@@ -2,11 +2,16 @@
 
     WorkerError
     ├── InvalidRequest        invalid_request        the job itself is wrong
-    │   └── CredentialsRefused  credentials_refused  the job carries credentials
+    │   ├── CredentialsRefused  credentials_refused  the job carries credentials
+    │   ├── InvalidAudio      invalid_audio          a recording that cannot serve as a voice
+    │   ├── UnusableReference  unusable_reference    a recording that cannot be had from there
+    │   └── UnknownVoice      unknown_voice          no voice of that name
     ├── PromptTooLong         prompt_too_long        text and audio do not fit into one sequence
     ├── InvalidSettings       invalid_settings       an environment variable is wrong
     ├── WeightsNotFound       weights_not_found      no checkpoint where one was promised
     ├── InvalidCheckpoint     invalid_checkpoint     a checkpoint that cannot be the model
+    ├── DamagedVoice          damaged_voice          a voice's file on the volume cannot be read
+    ├── VolumeUnusable        volume_unusable        the volume cannot be written
     ├── QueueFull             queue_full             more waits than the worker takes
     ├── DeadlineExceeded      deadline_exceeded      the time limit came first
     ├── Cancelled             cancelled              the caller changed their mind
@@ -47,6 +52,24 @@ class CredentialsRefused(InvalidRequest):
     code = "credentials_refused"
 
 
+class InvalidAudio(InvalidRequest):
+    """The audio that the caller sent is no audio, or not of the kind and length that is taken."""
+
+    code = "invalid_audio"
+
+
+class UnusableReference(InvalidRequest):
+    """A recording cannot be had from where the caller says it is."""
+
+    code = "unusable_reference"
+
+
+class UnknownVoice(InvalidRequest):
+    """No voice has this name."""
+
+    code = "unknown_voice"
+
+
 class PromptTooLong(WorkerError):
     """Prompt and requested audio need more positions than a slot has."""
 
@@ -69,6 +92,18 @@ class InvalidCheckpoint(WorkerError):
     """A file is there, but it is damaged or belongs to another model."""
 
     code = "invalid_checkpoint"
+
+
+class DamagedVoice(WorkerError):
+    """The file of one voice is not what was written; the other voices are not touched."""
+
+    code = "damaged_voice"
+
+
+class VolumeUnusable(WorkerError):
+    """The volume refuses what has to be written to it."""
+
+    code = "volume_unusable"
 
 
 class QueueFull(WorkerError):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from higgs_worker.audio import MIME_TYPES
+from higgs_worker.audio.encode import MIME_TYPES
 from higgs_worker.errors import (
     CredentialsRefused,
     InternalError,
@@ -27,7 +27,8 @@ from higgs_worker.errors import (
     WorkerError,
 )
 from higgs_worker.logs import job_context
-from higgs_worker.schema import SpeechRequest, SpeechResult
+from higgs_worker.result import SpeechResult
+from higgs_worker.schema import SpeechRequest
 
 # The platform's payload limits; `/runsync` marks its jobs by their id.
 _SYNC_PREFIX = "sync-"

@@ -1,4 +1,4 @@
-"""What may be asked for and what comes back: every bound of a job stands here.
+"""What may be asked for: every bound of a job stands here.
 
 A request is validated once, at the edge, and is frozen from then on; all its problems are reported
 together, in the caller's words and under the names the caller used. It knows neither RunPod's
@@ -28,6 +28,10 @@ from higgs_worker.errors import CredentialsRefused, InvalidRequest
 
 DEFAULT_SCENE = "Audio is recorded from a quiet room."
 
+_VOICE_AUDIO, _VOICE_TEXT = ("voice_url", "ref_audio"), "ref_text"
+_MAX_VOICE_NAME = 64
+_MAX_REFERENCE_CHARS = 30_000_000  # base64 of more than any request may hold
+_MAX_REFERENCE_TEXT = 2000
 _MAX_QUOTED = 40
 _MAX_LISTED = 50  # a job of a million misspelled keys must not become a reply of that size
 _MAX_INTEGER = 10**20  # larger ones are described, not quoted
@@ -36,6 +40,42 @@ _UNREADABLE = re.compile(r"[\ud800-\udfff\x00-\x08\x0b\x0c\x0e-\x1f]")
 _CREDENTIAL = re.compile(
     "secret|password|passwd|token|credential|accesskey|apikey|privatekey|s3config"
 )
+
+
+Format = Literal["wav", "mp3", "flac", "opus", "aac", "pcm"]
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceChoice:
+    """Who says it: a voice of the library, or a recording and what is said in it."""
+
+    name: str | None = None
+    audio: str = ""
+    """http(s) address, data URI or base64."""
+    text: str = ""
+
+    @classmethod
+    def parse(cls, value: object) -> "VoiceChoice":
+        """Check a name or an object {"audio", "text"}.
+
+        Raises:
+            ValueError: with what follows the field's name in a sentence.
+        """
+        if isinstance(value, str):
+            if not value.strip():
+                raise ValueError("is empty; send the name of a voice, or null for none")
+            return cls(name=_readable(value.strip(), _MAX_VOICE_NAME))
+        if not isinstance(value, Mapping) or not value.keys() <= {"audio", "text"}:
+            raise ValueError(
+                'must be the name of a voice or an object {"audio", "text"}, not ' + _quote(value)
+            )
+        for key, what in (("audio", "an address or base64"), ("text", "what is said in it")):
+            if not isinstance(value.get(key), str) or not value[key].strip():
+                raise ValueError(f"needs {key!r}: {what}")
+        return cls(
+            audio=_readable(value["audio"].strip(), _MAX_REFERENCE_CHARS),
+            text=_readable(value["text"].strip(), _MAX_REFERENCE_TEXT),
+        )
 
 
 class SpeechRequest(BaseModel):
@@ -53,6 +93,12 @@ class SpeechRequest(BaseModel):
         max_length=2000,
         validation_alias=AliasChoices("scene", "scene_prompt", "instructions"),
         description="Setting and style of the recording; null or an empty string: none is given.",
+    )
+    voice: VoiceChoice | None = Field(
+        None,
+        description="Who says it: the name of a voice, or {audio, text}, a recording (address, "
+        "data URI or base64) and its transcript; null: the model chooses. voice_url or ref_audio "
+        "together with ref_text say the same.",
     )
     temperature: float = Field(
         0.3, ge=0, le=2, description="How freely codes are drawn; 0 always takes the likeliest."
@@ -93,14 +139,35 @@ class SpeechRequest(BaseModel):
         le=600,
         description="Most seconds of audio; null: a limit that follows from the text's length.",
     )
-    format: Literal["wav"] = Field(
+    format: Format = Field(
         "wav",
         validation_alias=AliasChoices("format", "response_format"),
-        description="Encoding of the audio.",
+        description="Encoding of the audio; pcm is 16 bits, little-endian, without a header.",
+    )
+    sample_rate: int = Field(
+        24000,
+        ge=8000,
+        le=48000,
+        description="In hertz; mp3, opus and aac take the nearest rate above that they have.",
+    )
+    speed: float = Field(
+        1.0, ge=0.25, le=4, description="How fast it is said; the pitch stays as it is."
+    )
+    loudness_lufs: float | None = Field(
+        None,
+        ge=-40,
+        le=-5,
+        description="Integrated loudness to bring the audio to, as far as its peaks allow; null: "
+        "as the model speaks.",
     )
     output: Literal["base64"] = Field(
         "base64", description="How the audio is returned: base64 inside the result."
     )
+
+    @field_validator("voice", mode="plain")
+    @classmethod
+    def _parse_voice(cls, value: object) -> VoiceChoice | None:
+        return None if value is None else VoiceChoice.parse(value)
 
     @field_validator("text", "scene")
     @classmethod
@@ -143,6 +210,7 @@ class SpeechRequest(BaseModel):
                 f'input must be an object such as {{"text": "Hello."}}, not {_quote(raw)}'
             )
         _refuse_credentials(raw)
+        raw = _gather_voice(raw)
         spelled, problems = _resolve_names(raw)
         request = None
         try:
@@ -161,71 +229,29 @@ class SpeechRequest(BaseModel):
         return request
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A piece of the text and when it is heard."""
-
-    text: str
-    speaker: str | None
-    start_s: float
-    end_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What the request took."""
-
-    text_tokens: int
-    audio_frames: int
-    characters: int
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Where the time went, in seconds of wall clock."""
-
-    queue_s: float
-    load_s: float
-    first_audio_s: float
-    total_s: float
-    rtf: float
-    """Compute seconds per second of audio; below 1 is faster than real time."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """Which weights spoke."""
-
-    id: str
-    revision: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class SpeechResult:
-    """Encoded audio and what there is to say about it."""
-
-    audio: bytes
-    format: Literal["wav"]
-    sample_rate: int
-    channels: int
-    duration_s: float
-    segments: tuple[Segment, ...]
-    seed: int
-    """The seed that was used, drawn or given."""
-    finish_reason: Literal["stop", "length"]
-    """`length`: cut off by `max_duration_s` or by the room in a slot."""
-    warnings: tuple[str, ...]
-    usage: Usage
-    timing: Timing
-    model: ModelInfo
-
-
 def names_of(name: str) -> tuple[str, ...]:
     """Return every name a field of SpeechRequest may be sent under, its own first."""
     alias = SpeechRequest.model_fields[name].validation_alias
     if isinstance(alias, AliasChoices):
         return tuple(str(each) for each in alias.choices)
     return (name,)
+
+
+def _gather_voice(raw: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Put what other endpoints send in two fields into one, unless `voice` is there as well."""
+    audio = [key for key in _VOICE_AUDIO if key in raw]
+    if len(audio) != 1 or "voice" in raw:
+        return raw
+    rest = {key: value for key, value in raw.items() if key not in (audio[0], _VOICE_TEXT)}
+    return rest | {"voice": {"audio": raw[audio[0]], "text": raw.get(_VOICE_TEXT)}}
+
+
+def _readable(value: str, max_chars: int) -> str:
+    if found := _UNREADABLE.search(value):
+        raise ValueError(_unreadable(found))
+    if len(value) > max_chars:
+        raise ValueError(f"has a part of {len(value)} characters; at most {max_chars} are allowed")
+    return value
 
 
 def _resolve_names(raw: Mapping[Any, Any]) -> tuple[dict[str, str], list[tuple[str, str]]]:
@@ -246,6 +272,8 @@ def _resolve_names(raw: Mapping[Any, Any]) -> tuple[dict[str, str], list[tuple[s
 
 
 def _unknown(key: object, known: list[str], num_problems: int) -> str:
+    if key in (*_VOICE_AUDIO, _VOICE_TEXT):
+        return f"send voice alone, or one of voice_url and ref_audio with ref_text, not {key!r} so"
     # Comparing is slow for long keys and for very many of them, and helps nobody there.
     comparable = isinstance(key, str) and len(key) <= _MAX_QUOTED and num_problems < _MAX_LISTED
     near = difflib.get_close_matches(str(key).lower(), known, n=1) if comparable else []

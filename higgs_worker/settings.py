@@ -20,6 +20,7 @@ PREFIX = "HIGGS_"
 
 _MAX_TEXT = 4096  # the longest path Linux takes
 _MAX_QUOTED = 40
+_VOLUME = Path("/runpod-volume")
 
 
 class Kind(Protocol):
@@ -107,6 +108,17 @@ class Directory(Text):
 
 
 @dataclass(frozen=True, slots=True)
+class Names(Text):
+    """Names, separated by commas."""
+
+    def read(self, raw: str) -> Any:
+        """Return the names, folded."""
+        return frozenset(
+            name.strip().lower() for name in Text.read(self, raw).split(",") if name.strip()
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Variable:
     """One environment variable, as the documentation shows it."""
 
@@ -173,6 +185,38 @@ class Settings:
             "Positions a slot holds: text ids and audio frames (25 a second) together.",
         ),
     )
+    volume: Path = field(
+        default=_VOLUME,
+        metadata=_filled_by(
+            "VOLUME",
+            Directory(),
+            "Where voices are kept, under `voices`; when unset and not mounted, the user's cache "
+            "directory.",
+        ),
+    )
+    max_reference_s: int = field(
+        default=60,
+        metadata=_filled_by(
+            "MAX_REFERENCE_S", Whole(1, 600), "Longest recording of a voice, in seconds."
+        ),
+    )
+    max_reference_bytes: int = field(
+        default=10_000_000,
+        metadata=_filled_by(
+            "MAX_REFERENCE_BYTES",
+            Whole(1000, 100_000_000),
+            "Largest recording of a voice, in bytes.",
+        ),
+    )
+    allowed_hosts: frozenset[str] = field(
+        default=frozenset(),
+        metadata=_filled_by(
+            "ALLOWED_HOSTS",
+            Names(),
+            "Hosts (`name` or `name:port`, separated by commas) that recordings may come from "
+            "although they are not public.",
+        ),
+    )
     max_text_chars: int = field(
         default=1500,
         metadata=_filled_by(
@@ -229,6 +273,9 @@ class Settings:
             raise InvalidSettings(". ".join(problems.values()), details={"errors": problems})
         if values.get("model") == DEMO:
             values.setdefault("codec", DEMO)  # the real codec cannot decode the demo model's codes
+        if "volume" not in values and not _VOLUME.is_dir():
+            cache = Path(environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+            values["volume"] = cache / "higgs"
         known = {variable.name for variable in _VARIABLES.values()}
         unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
         return cls(**values, unknown_names=tuple(unknown))

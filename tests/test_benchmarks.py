@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_engine_benchmark_ends_with_one_json_document(tmp_path: Path) -> None:
     """Stated ratios are positive, and our step leaves the device alone."""
     file = tmp_path / "result.json"

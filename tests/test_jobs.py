@@ -15,14 +15,8 @@ from hypothesis import strategies as st
 
 from higgs_worker.errors import NoSound
 from higgs_worker.jobs import JobRunner
-from higgs_worker.schema import (
-    ModelInfo,
-    Segment,
-    SpeechRequest,
-    SpeechResult,
-    Timing,
-    Usage,
-)
+from higgs_worker.result import ModelInfo, Segment, SpeechResult, Timing, Usage
+from higgs_worker.schema import SpeechRequest
 
 RESULT = SpeechResult(
     audio=b"RIFF....",

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from higgs_worker.errors import CredentialsRefused, InvalidRequest
-from higgs_worker.schema import DEFAULT_SCENE, SpeechRequest, bound_of, names_of
+from higgs_worker.schema import DEFAULT_SCENE, SpeechRequest, VoiceChoice, bound_of, names_of
 
 FIELDS = SpeechRequest.model_fields
 
@@ -29,6 +29,7 @@ def test_text_alone_is_enough() -> None:
     assert request.model_dump() == {
         "text": "Hello.",
         "scene": DEFAULT_SCENE,
+        "voice": None,
         "temperature": 0.3,
         "top_p": 0.95,
         "top_k": 50,
@@ -36,6 +37,9 @@ def test_text_alone_is_enough() -> None:
         "ras_max_repeats": 2,
         "seed": None,
         "max_duration_s": None,
+        "sample_rate": 24000,
+        "speed": 1.0,
+        "loudness_lufs": None,
         "format": "wav",
         "output": "base64",
     }
@@ -75,7 +79,7 @@ def test_two_names_of_one_field_are_refused() -> None:
         ("Seed", "unknown field 'Seed'; did you mean 'seed'?"),
         ("zzz", "unknown field 'zzz'"),
         ("max_new_tokens", "unknown field 'max_new_tokens'"),
-        ("voice", "unknown field 'voice'"),
+        ("batch", "unknown field 'batch'"),
     ],
 )
 def test_unknown_keys_get_the_nearest_name(key: str, message: str) -> None:
@@ -85,13 +89,14 @@ def test_unknown_keys_get_the_nearest_name(key: str, message: str) -> None:
 
 def test_all_problems_are_listed_at_once() -> None:
     """One answer shows everything that has to change, in the caller's own names."""
-    raw = {"prompt": 5, "top_k": -1, "temperature": "hot", "response_format": "mp3", "nope": 1}
+    raw = {"prompt": 5, "top_k": -1, "temperature": "hot", "response_format": "ogg", "nope": 1}
     assert problems(raw) == {
         "nope": "unknown field 'nope'",
         "prompt": "prompt must be a string, not 5",
         "top_k": "top_k must be a whole number from 0 to 1026, not -1",
         "temperature": "temperature must be a number from 0 to 2, not 'hot'",
-        "response_format": "response_format must be 'wav', not 'mp3'",
+        "response_format": "response_format must be 'wav' or 'mp3' or 'flac' or 'opus' or 'aac' or "
+        "'pcm', not 'ogg'",
     }
     with pytest.raises(InvalidRequest, match=r"^unknown field 'nope' \(and 4 more\)$"):
         parse(raw)
@@ -236,10 +241,53 @@ def test_every_field_is_described_and_bounded(name: str) -> None:
     assert field.description
     assert field.description.endswith(".")
     kinds = str(field.annotation)
-    if "str" in kinds:
+    if "VoiceChoice" in kinds:
+        with pytest.raises(InvalidRequest, match="at most 64"):
+            parse({"text": "a", name: "v" * 65})
+    elif "str" in kinds:
         assert bound_of(field, "max_length")
     elif "int" in kinds or "float" in kinds:
         assert bound_of(field, "ge") is not None
         assert bound_of(field, "le") is not None
     else:
         assert "Literal" in kinds
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"voice": {"audio": "https://example.com/a.wav", "text": "Hi."}},
+        {"voice_url": "https://example.com/a.wav", "ref_text": "Hi."},
+        {"ref_audio": " https://example.com/a.wav ", "ref_text": " Hi. "},
+    ],
+)
+def test_a_recording_has_several_names(raw: dict[str, object]) -> None:
+    """A recording and its transcript may be sent as other endpoints take them."""
+    voice = parse({"text": "a"} | raw).voice
+    assert voice == VoiceChoice(audio="https://example.com/a.wav", text="Hi.")
+
+
+def test_a_voice_may_be_a_name() -> None:
+    """A string names a voice of the library."""
+    assert parse({"text": "a", "voice": "Anna"}).voice == VoiceChoice(name="Anna")
+    assert parse({"text": "a", "voice": None}).voice is None
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ({"voice": ""}, "voice is empty"),
+        ({"voice": 5}, "voice must be the name of a voice or an object"),
+        ({"voice": {"audio": "x", "text": "y", "more": 1}}, "voice must be the name"),
+        ({"voice": {"audio": "x"}}, "voice needs 'text'"),
+        ({"voice": {"text": "x"}}, "voice needs 'audio'"),
+        ({"voice_url": "x"}, "voice needs 'text'"),
+        ({"voice": {"audio": "x", "text": "a\x00"}}, "voice holds a control character"),
+        ({"voice": "a", "ref_audio": "b"}, "send voice alone"),
+        ({"voice_url": "a", "ref_audio": "b", "ref_text": "c"}, "send voice alone"),
+        ({"ref_text": "c"}, "send voice alone"),
+    ],
+)
+def test_a_wrong_voice_is_refused(raw: dict[str, object], message: str) -> None:
+    """What is missing or too much in a voice is said."""
+    assert message in " ".join(problems({"text": "a"} | raw).values())

@@ -1,18 +1,24 @@
 """One request in, one result out, on the embedded model."""
 
 import asyncio
+import io
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
+import av
 import numpy as np
 import pytest
 
 from higgs_worker import quality
 from higgs_worker.build import load_speaker
-from higgs_worker.engine.sequence import Generation
 from higgs_worker.errors import NoSound, PromptTooLong, WeightsNotFound
-from higgs_worker.schema import SpeechRequest, SpeechResult
-from higgs_worker.service import Speaker, SpeechService
+from higgs_worker.result import SpeechResult
+from higgs_worker.schema import Format, SpeechRequest
+from higgs_worker.service import SpeechService
 from higgs_worker.settings import Settings
+from higgs_worker.speech import Speaker
 
 SETTINGS = Settings.from_env(
     {"HIGGS_MODEL": "demo", "HIGGS_MAX_LENGTH": "1024", "HIGGS_MAX_SLOTS": "2"}
@@ -56,17 +62,88 @@ def test_same_seed_same_audio(speaker: Speaker) -> None:
         ("scene", None),
         ("temperature", 1.5),
         ("top_p", 0.2),
-        ("top_k", 2),
+        ("top_k", 50),
         ("ras_window", 64),
         ("ras_max_repeats", 1),
         ("max_duration_s", 0.8),
+        ("format", "flac"),
+        ("sample_rate", 16000),
+        ("speed", 1.3),
+        ("loudness_lufs", -30.0),
     ],
 )
 def test_every_field_has_an_effect(speaker: Speaker, field: str, value: object) -> None:
     """Changing one field, at the same seed, changes the audio."""
     service = SpeechService(lambda: speaker)
-    base = {"seed": 1, "temperature": 0.9, "top_k": 8, "max_duration_s": 1.6}
+    base = {"seed": 1, "temperature": 0.9, "top_k": 2, "max_duration_s": 1.6}
     assert speak(service, **base).audio != speak(service, **base | {field: value}).audio
+
+
+@pytest.mark.parametrize("format", get_args(Format))
+def test_every_format_plays(speaker: Speaker, format: str) -> None:
+    """Each format, at another rate and speed, holds the audio that its result describes."""
+    result = speak(
+        SpeechService(lambda: speaker), seed=1, format=format, sample_rate=22050, speed=0.8
+    )
+    assert result.format == format
+    assert result.duration_s == pytest.approx(0.5)
+    if format == "pcm":
+        assert len(result.audio) == 2 * round(0.5 * 22050)
+        return
+    with av.open(io.BytesIO(result.audio)) as container:
+        samples = sum(frame.samples for frame in container.decode(audio=0))
+        rate = container.streams.audio[0].rate
+    assert rate == (48000 if format == "opus" else result.sample_rate)
+    assert samples / rate == pytest.approx(0.5, abs=0.1)
+
+
+def test_the_edges_are_silent(speaker: Speaker) -> None:
+    """Audio begins and ends at zero: no click."""
+    result = speak(SpeechService(lambda: speaker), seed=1)
+    samples = np.frombuffer(result.audio[44:], dtype="<i2")
+    assert abs(int(samples[0])) <= 1
+    assert abs(int(samples[-1])) <= 1
+
+
+def test_speech_comes_piece_by_piece(speaker: Speaker) -> None:
+    """The first samples are there long before the last, and joined they are the whole."""
+
+    async def listen() -> tuple[list[np.ndarray], bool]:
+        speech = await SpeechService(lambda: speaker).start(request(seed=1, max_duration_s=8.0))
+        pieces, early = [], False
+        async for pcm in speech:
+            early = early or not speech._handle.is_done
+            pieces.append(pcm)
+        return pieces, early
+
+    pieces, early = asyncio.run(listen())
+    assert early
+    assert len(pieces) > 4
+    assert len(pieces[0]) < len(pieces[-1]) or len(pieces[0]) < 4 * 960
+    assert sum(map(len, pieces)) == 8 * 24000
+
+
+def test_who_stops_listening_frees_the_slot(speaker: Speaker) -> None:
+    """Leaving early cancels the sequence; the next request is served at once."""
+
+    async def leave() -> None:
+        service = SpeechService(lambda: speaker)
+        speech = await service.start(request(seed=1, max_duration_s=30.0))
+        async for _ in speech:
+            break
+        speaking = asyncio.create_task(service.speak(request(max_duration_s=30.0)))
+        await asyncio.sleep(0.1)
+        speaking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await speaking
+        for _ in range(100):
+            if speaker.engine._scheduler.is_idle:
+                break
+            await asyncio.sleep(0.05)
+        assert speaker.engine._scheduler.is_idle
+        assert (await service.speak(request())).audio
+
+    asyncio.run(leave())
 
 
 def test_the_model_is_loaded_once_and_late(speaker: Speaker) -> None:
@@ -132,21 +209,17 @@ def test_no_sound_is_an_error(speaker: Speaker) -> None:
     """A model that ends at once is no success."""
 
     class MuteHandle:
-        async def wait(self) -> Generation:
-            return Generation(np.zeros((0, 8), dtype=np.int64), np.zeros((8, 8)), "stop")
+        def when_done(self, callback: Callable[[None], None]) -> None:
+            callback(None)
+
+        def cancel(self) -> None:
+            pass
 
     class MuteEngine:
-        def submit(self, submission: object) -> MuteHandle:
+        def submit(self, *_: object, **__: object) -> MuteHandle:
             return MuteHandle()
 
-    mute = Speaker(
-        speaker.prompts,
-        MuteEngine(),
-        speaker.decode,
-        24000,
-        25,
-        speaker.info,
-    )
+    mute = replace(speaker, engine=MuteEngine())
     with pytest.raises(NoSound, match="another seed"):
         speak(SpeechService(lambda: mute))
 

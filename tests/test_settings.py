@@ -13,8 +13,8 @@ SETTINGS = [each for each in fields(Settings) if each.name != "unknown_names"]
 
 def test_defaults_speak_with_the_published_model() -> None:
     """An empty environment gives the published model and conservative limits."""
-    settings = Settings.from_env({})
-    assert settings == Settings()
+    settings = Settings.from_env({"XDG_CACHE_HOME": "/somewhere"})
+    assert settings == Settings(volume=Path("/somewhere/higgs"))
     assert settings.model == "bosonai/higgs-audio-v2-generation-3B-base"
     assert settings.codec == "bosonai/higgs-audio-v2-tokenizer"
     assert (settings.max_slots, settings.max_length, settings.max_text_chars) == (None, 4096, 1500)
@@ -33,6 +33,10 @@ def test_every_variable_arrives() -> None:
             "HIGGS_MAX_LENGTH": "8192",
             "HIGGS_MAX_TEXT_CHARS": "5000",
             "HIGGS_SAVE_DIR": "/tmp/out",
+            "HIGGS_VOLUME": "/volume",
+            "HIGGS_MAX_REFERENCE_S": "20",
+            "HIGGS_MAX_REFERENCE_BYTES": "1000000",
+            "HIGGS_ALLOWED_HOSTS": "Files.example, 127.0.0.1:9000",
             "HIGGS_LOG_LEVEL": "debug",
         }
     )
@@ -45,6 +49,10 @@ def test_every_variable_arrives() -> None:
         max_length=8192,
         max_text_chars=5000,
         save_dir=Path("/tmp/out"),
+        volume=Path("/volume"),
+        max_reference_s=20,
+        max_reference_bytes=1_000_000,
+        allowed_hosts=frozenset({"files.example", "127.0.0.1:9000"}),
         log_level="DEBUG",
     )
 
@@ -115,5 +123,5 @@ def test_every_setting_is_described_and_bounded(setting) -> None:
     assert variable.meaning.endswith(".")
     assert isinstance(variable.kind, Whole | Choice | Text)
     assert variable.kind.allowed
-    if setting.default is not None:
+    if setting.default:
         assert variable.kind.read(str(setting.default)) == setting.default

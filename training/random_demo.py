@@ -13,7 +13,9 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
+from higgs_worker.codec import encoder_loader
 from higgs_worker.codec.config import CodecConfig
+from higgs_worker.codec.encoder_config import EncoderConfig
 from higgs_worker.codec.loader import load_decoder, tensor_shapes
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.weights import Weights
@@ -102,7 +104,16 @@ def codec_config() -> dict[str, object]:
             "decoder_hidden_size": 96,
             "upsampling_ratios": [8, 5, 4, 2, 3],
         },
-        "semantic_model_config": {"model_type": "hubert", "hidden_size": 32},
+        "semantic_model_config": {
+            "model_type": "hubert",
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "conv_dim": [16] * 7,
+            "num_conv_pos_embeddings": 16,
+            "num_conv_pos_embedding_groups": 4,
+        },
         "dtype": "float16",
     }
 
@@ -114,7 +125,7 @@ def random_tensors(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, t
     for name, shape in sorted(shapes.items()):
         fan_in = math.prod(shape[1:]) if len(shape) > 1 else 1
         values = torch.randn(shape, generator=generator)
-        if "norm" in name or name.endswith("alpha"):
+        if ("norm" in name and name.endswith("weight")) or name.endswith(("alpha", "original0")):
             values = torch.ones(shape)
         elif name.endswith("bias"):
             values = torch.zeros(shape)
@@ -150,6 +161,8 @@ def main() -> None:
     tokenizer.save(str(DIRECTORY / "model" / "tokenizer.json"))
 
     codec = random_tensors(tensor_shapes(CodecConfig.from_dict(codec_config())), SEED + 1)
+    encoder = encoder_loader.tensor_shapes(EncoderConfig.from_dict(codec_config()))
+    codec = random_tensors(encoder, SEED + 2) | codec
     write(DIRECTORY / "codec", codec_config(), codec)
     decoder, _ = load_decoder(DIRECTORY / "codec", torch.device("cpu"))
     codes = torch.randint(0, 1024, (1, 8, 50), generator=torch.Generator().manual_seed(SEED))

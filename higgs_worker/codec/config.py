@@ -2,7 +2,8 @@
 
 Knows the file that transformers writes for `model_type` "higgs_audio_v2_tokenizer": the acoustic
 and the semantic model are nested objects, and a key that is absent means the default of its class.
-It does not know tensors (see `loader.py`), nor the sizes of the encoder, and never imports torch.
+It does not know tensors (see `loader.py`), nor the sizes of the encoder (see `encoder_config.py`),
+and never imports torch.
 """
 
 import math
@@ -75,7 +76,7 @@ class CodecConfig:
 
         Source: transformers `HiggsAudioV2TokenizerConfig`, its properties included.
         """
-        top = _Section(path, "", raw)
+        top = Section(path, "", raw)
         if raw.get("model_type") != MODEL_TYPE:
             raise InvalidCheckpoint(
                 f"{path}: model_type is {raw.get('model_type')!r}, not {MODEL_TYPE!r}; the "
@@ -117,45 +118,56 @@ class CodecConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class _Section:
+class Section:
     """One JSON object of the file, and the words for what is wrong in it."""
 
     path: str
+    """Of the file, for the error text."""
     prefix: str
+    """Of the keys, for the same: the names of the objects around this one, with a dot."""
     values: Mapping[str, Any]
 
     def value(self, key: str, default: Any) -> Any:
+        """Give the value as it stands there."""
         return self.values.get(key, default)
 
     def wrong(self, key: str, wanted: str) -> InvalidCheckpoint:
+        """Make the error that says what is there and what is wanted."""
         found = repr(self.values[key]) if key in self.values else "absent"
         return InvalidCheckpoint(
             f"{self.path}: {self.prefix}{key} is {found}, not {wanted}; use {SOURCE}"
         )
 
-    def section(self, key: str) -> "_Section":
+    def section(self, key: str) -> "Section":
+        """Give a nested object; an absent one is empty."""
         values = self.values.get(key)
         if values is not None and not isinstance(values, dict):
             raise self.wrong(key, "an object")
-        return _Section(self.path, f"{key}.", values or {})
+        return Section(self.path, f"{key}.", values or {})
 
     def integer(self, key: str, default: int) -> int:
+        """Give a positive integer."""
         value = self.value(key, default)
         if not _is_positive_integer(value):
             raise self.wrong(key, "a positive integer")
         return int(value)
 
-    def ratios(self, key: str) -> tuple[int, ...]:
-        value = self.value(key, DEFAULT_RATIOS)
-        # A ratio of 1 has no transposed convolution in this network: its output padding would have
-        # to be smaller than itself.
+    def integers(self, key: str, default: tuple[int, ...], minimum: int = 1) -> tuple[int, ...]:
+        """Give a list of integers, not empty."""
+        value = self.value(key, default)
         if not (
             isinstance(value, list | tuple)
             and value
-            and all(_is_positive_integer(ratio) and ratio > 1 for ratio in value)
+            and all(_is_positive_integer(item) and item >= minimum for item in value)
         ):
-            raise self.wrong(key, "a list of integers above 1")
+            raise self.wrong(key, f"a list of integers, each at least {minimum}")
         return tuple(value)
+
+    def ratios(self, key: str) -> tuple[int, ...]:
+        """Give the resampling factors of the convolutions."""
+        # A ratio of 1 has no transposed convolution in this network: its output padding would have
+        # to be smaller than itself.
+        return self.integers(key, DEFAULT_RATIOS, minimum=2)
 
     def bandwidth_kbps(self) -> float:
         """Give the highest bandwidth, which is the last one: all codebooks are used."""

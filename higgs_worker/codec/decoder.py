@@ -87,17 +87,18 @@ class AcousticDecoder(nn.Module):
         width = config.decoder_hidden_size
         widths = [width >> halvings for halvings in range(len(config.upsampling_ratios) + 1)]
         self.conv1 = nn.Conv1d(config.acoustic_hidden_size, width, 7, padding=3)
-        self.block = nn.ModuleList(
+        self.blocks = [
             UpsampleBlock(widths[index], widths[index + 1], ratio)
             for index, ratio in enumerate(config.upsampling_ratios)
-        )
+        ]
+        self.block = nn.ModuleList(self.blocks)
         self.snake1 = Snake(widths[-1])
         self.conv2 = nn.Conv1d(widths[-1], 1, 7, padding=3)
 
     def forward(self, latents: Tensor) -> Tensor:
         """[B, acoustic_hidden, F] -> [B, S]."""
         x = self.conv1(latents)
-        for block in self.block:
+        for block in self.blocks:
             x = block(x)
         pcm: Tensor = self.conv2(self.snake1(x))
         return pcm.squeeze(1)

@@ -58,7 +58,8 @@ def cuda_capture(device: torch.device) -> Capture | None:
 
     def capture(step: Callable[[], None]) -> Replay:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):
+        # Of this thread alone: the codec's thread may allocate meanwhile.
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
             step()
         return graph
 

@@ -3,11 +3,12 @@
 transformers starts with codebooks of zeros and tiny convolutions, which decode to silence; here all
 weights are spread so that every layer hands on values of about one and the sound has an RMS of 0.3.
 Larger values would make the snakes turn many times, and rounding would grow with every block. The
-semantic model, which decoding never runs, is as small as it gets.
+semantic model is small, and only `random_encoder` gives it and the codebooks what encoding needs.
 """
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import HiggsAudioV2TokenizerConfig
@@ -39,8 +40,13 @@ def random_codec(
     acoustic_width: int = 16,
     semantic_width: int = 16,
     decoder_width: int = 32,
+    semantic: dict[str, Any] | None = None,
+    **others: Any,
 ) -> HiggsAudioV2TokenizerModel:
-    """Make a random codec at 24 kHz, in eval mode."""
+    """Make a random codec at 24 kHz, in eval mode.
+
+    `semantic` overrides keys of the semantic model's configuration, `others` of the codec's own.
+    """
     hop_length = int(torch.tensor(ratios).prod())
     bits = (codebook_size - 1).bit_length()
     config = HiggsAudioV2TokenizerConfig(
@@ -65,7 +71,9 @@ def random_codec(
             "conv_dim": [8] * 7,
             "num_conv_pos_embeddings": 4,
             "num_conv_pos_embedding_groups": 2,
+            **(semantic or {}),
         },
+        **others,
     )
     model = HiggsAudioV2TokenizerModel(config).eval()
     generator = torch.Generator().manual_seed(seed)
@@ -76,6 +84,8 @@ def random_codec(
                 tensor.copy_(0.5 + noise.abs())
             elif name.endswith("codebook.embed"):
                 tensor.copy_(noise)
+            elif "norm" in name and name.endswith("weight"):
+                tensor.copy_(1 + 0.1 * noise)
             elif "conv_t1" in name and tensor.dim() == 3:  # two taps of each input reach a sample
                 tensor.copy_(0.7 * noise * (2 * tensor.shape[0]) ** -0.5)
             elif tensor.dim() > 1:
@@ -88,6 +98,33 @@ def random_codec(
         last.weight *= RMS / rms
         last.bias *= RMS / rms
     return model
+
+
+def random_encoder(seed: int, **sizes: Any) -> HiggsAudioV2TokenizerModel:
+    """Make a random codec whose codes vary: each codebook has the spread of what it quantises.
+
+    The ratios must make 960 or 480 samples, as HuBERT's frame is 320 samples at 16 kHz.
+    """
+    model = random_codec(seed, **sizes)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.inference_mode():
+        residual = latents(model, random_pcm(4, 24000, seed)).flatten(0, 1)
+        for quantizer in model.quantizer.quantizers:
+            projected = quantizer.project_in(residual)
+            entries = quantizer.codebook.embed
+            noise = torch.randn(entries.shape, generator=generator)
+            entries.copy_(projected.mean(0) + projected.std(0) * noise)
+            codes = quantizer.codebook.encode(projected)
+            residual = residual - quantizer.project_out(quantizer.codebook.decode(codes))
+    return model
+
+
+def random_pcm(batch: int, num_samples: int, seed: int = 0) -> torch.Tensor:
+    """Make PCM [B, S] of an RMS of about 0.1 that grows and fades several times a second."""
+    generator = torch.Generator().manual_seed(seed)
+    loudness = torch.rand(batch, 1, 3 + num_samples // 2400, generator=generator)
+    loudness = torch.nn.functional.interpolate(loudness, num_samples, mode="linear")[:, 0]
+    return 0.2 * loudness * torch.randn(batch, num_samples, generator=generator)
 
 
 def random_codes(
@@ -103,6 +140,30 @@ def random_codes(
 def decode(model: HiggsAudioV2TokenizerModel, codes: torch.Tensor) -> torch.Tensor:
     """Decode with transformers: [B, K, F] -> [B, S]."""
     return model.decode(codes).audio_values.squeeze(1)
+
+
+@torch.inference_mode()
+def encode(model: HiggsAudioV2TokenizerModel, pcm: torch.Tensor) -> torch.Tensor:
+    """Encode with transformers: [B, S] -> [B, K, F]."""
+    return model.encode(pcm[:, None]).audio_codes
+
+
+@torch.inference_mode()
+def latents(model: HiggsAudioV2TokenizerModel, pcm: torch.Tensor) -> torch.Tensor:
+    """Give what transformers quantises: [B, S] -> [B, F, hidden]."""
+    seen: list[torch.Tensor] = []
+    hook = model.fc.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    try:
+        encode(model, pcm)
+    finally:
+        hook.remove()
+    return seen[0]
+
+
+@torch.inference_mode()
+def features(model: HiggsAudioV2TokenizerModel, pcm: torch.Tensor) -> torch.Tensor:
+    """Give what transformers takes of HuBERT: [B, S] -> [B, F, D]."""
+    return model._extract_semantic_features(pcm[:, None])
 
 
 def save(model: HiggsAudioV2TokenizerModel, directory: Path) -> Path:

@@ -1,0 +1,124 @@
+"""Checkpoint on disk -> a CodecEncoder in memory.
+
+The counterpart of `loader.py`, from the same two files: every tensor is accounted for, and only the
+encoder's are read. A file that holds a decoder alone is called that. It does not know where the
+directory came from.
+"""
+
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from higgs_worker.checkpoint import open_tensors
+from higgs_worker.codec.config import SOURCE, CodecConfig
+from higgs_worker.codec.encoder import CodecEncoder
+from higgs_worker.codec.encoder_config import EncoderConfig
+from higgs_worker.codec.loader import LoadReport
+from higgs_worker.errors import InvalidCheckpoint
+
+NOT_NEEDED_PREFIXES = (
+    "acoustic_decoder.",
+    "decoder_semantic.",
+    "fc1.",
+    "fc2.",
+    "semantic_model.masked_spec_embed",
+)
+"""In the file, never read: the way from codes to PCM, and what training alone used."""
+
+NOT_NEEDED_OF_CODEBOOK = ("cluster_size", "embed_avg", "inited")
+"""The same, of each codebook."""
+
+LANDMARKS = (
+    "acoustic_encoder.conv1.weight",
+    "encoder_semantic.conv.weight",
+    "semantic_model.feature_projection.projection.weight",
+)
+"""One tensor of each network that only encoding needs, in a codec of whatever size."""
+
+POSITION_CONV = "semantic_model.encoder.pos_conv_embed.conv."
+WEIGHT = POSITION_CONV + "weight"
+MAGNITUDE = POSITION_CONV + "parametrizations.weight.original0"
+DIRECTION = POSITION_CONV + "parametrizations.weight.original1"
+"""The one convolution whose weight norm the file still has, one magnitude per tap."""
+
+
+def load_encoder(directory: Path, device: torch.device) -> tuple[CodecEncoder, LoadReport]:
+    """Load the encoder half of the codec in `directory`, as float32, ready for inference.
+
+    Half-precision tensors are widened. The memory is our own: the file may go away afterwards.
+
+    Raises:
+        WeightsNotFound: a file is missing.
+        InvalidCheckpoint: a file is damaged, holds only a decoder, or its tensors are not those of
+            its configuration.
+    """
+    started = time.perf_counter()
+    codec = CodecConfig.from_directory(directory)
+    # Before the encoder's sizes: where there is no encoder, they may say anything.
+    _check_encoder_is_there(directory)
+    config = EncoderConfig.from_directory(directory)
+    wanted = tensor_shapes(config)
+    not_needed = {
+        f"quantizer.quantizers.{index}.codebook.{name}"
+        for index in range(codec.num_codebooks)
+        for name in NOT_NEEDED_OF_CODEBOOK
+    }
+    with open_tensors(
+        directory,
+        SOURCE,
+        wanted=wanted,
+        is_not_needed=lambda name: name in not_needed or name.startswith(NOT_NEEDED_PREFIXES),
+    ) as file:
+        # A copy even where nothing changes: safetensors maps the file into memory.
+        state = {name: file.read(name).to(device, torch.float32, copy=True) for name in wanted}
+        report = LoadReport(file.num_bytes_read, time.perf_counter() - started)
+    state[WEIGHT] = fold_weight_norm(state.pop(MAGNITUDE), state.pop(DIRECTION))
+    with torch.device("meta"):  # no time spent on first values that are then thrown away
+        encoder = CodecEncoder(config)
+    encoder.load_state_dict(state, assign=True)
+    return encoder.requires_grad_(False).eval(), report
+
+
+def tensor_shapes(config: EncoderConfig) -> dict[str, tuple[int, ...]]:
+    """Give the shape of every tensor that the encoder needs, by its name in the checkpoint.
+
+    Source: transformers `HiggsAudioV2TokenizerModel` state dict; the published file has weight
+    norm folded in everywhere but in HuBERT's positional convolution.
+    """
+    with torch.device("meta"):
+        network = CodecEncoder(config)
+    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    shapes[DIRECTION] = shapes.pop(WEIGHT)
+    shapes[MAGNITUDE] = (1, 1, config.hubert.position_kernel)
+    return shapes
+
+
+def fold_weight_norm(magnitude: Tensor, direction: Tensor) -> Tensor:
+    """Give the weight of a convolution with one magnitude per tap.
+
+    Computed in float64, so that the fold rounds once.
+
+    Args:
+        magnitude: [1, 1, taps] float32.
+        direction: [channels_out, channels_in, taps] float32, of any length.
+
+    Returns:
+        [channels_out, channels_in, taps] float32.
+    """
+    direction = direction.double()
+    norm = torch.linalg.vector_norm(direction, dim=(0, 1), keepdim=True)
+    weight: Tensor = magnitude.double() * direction / norm
+    return weight.float()
+
+
+def _check_encoder_is_there(directory: Path) -> None:
+    with open_tensors(directory, SOURCE, wanted={}, is_not_needed=lambda name: True) as file:
+        missing = [name for name in LANDMARKS if name not in file.not_needed]
+    if missing == list(LANDMARKS):
+        raise InvalidCheckpoint(
+            f"{directory / 'model.safetensors'} holds only the decoder of a codec: missing "
+            f"{', '.join(missing)}, ...; it can speak but not take in a new voice; use {SOURCE}",
+            details={"problems": [f"missing {name}" for name in missing]},
+        )

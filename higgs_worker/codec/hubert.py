@@ -1,0 +1,180 @@
+"""HuBERT: 16 kHz waveform -> features of what is said, 50 per second.
+
+The base variant: group norm in the first convolution only, norms after each sublayer. The codec
+uses the mean of all its hidden states, which is what comes out. Names and shapes are the
+checkpoint's own, but for one weight norm (see `encoder_loader.py`). All arithmetic is float32.
+Source: transformers `HubertModel`; https://arxiv.org/abs/2106.07447
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from higgs_worker.codec.encoder_config import HubertConfig
+
+
+class FeatureConv(nn.Module):
+    """One convolution without padding, normalised over time if it is the first."""
+
+    def __init__(self, config: HubertConfig, index: int) -> None:
+        super().__init__()
+        channels = config.conv_channels[index]
+        self.conv = nn.Conv1d(
+            config.conv_channels[index - 1] if index else 1,
+            channels,
+            config.conv_kernels[index],
+            config.conv_strides[index],
+            bias=config.conv_bias,
+        )
+        self.layer_norm = nn.GroupNorm(channels, channels) if index == 0 else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, S] -> [B, C', S / stride]."""
+        return F.gelu(self.layer_norm(self.conv(x)))
+
+
+class FeatureExtractor(nn.Module):
+    """Waveform -> local features."""
+
+    def __init__(self, config: HubertConfig) -> None:
+        super().__init__()
+        self.conv_layers = nn.ModuleList(
+            FeatureConv(config, index) for index in range(len(config.conv_channels))
+        )
+
+    def forward(self, pcm: Tensor) -> Tensor:
+        """[B, S] -> [B, features, C]."""
+        x = pcm[:, None]
+        for layer in self.conv_layers:
+            x = layer(x)
+        return x.transpose(1, 2)
+
+
+class FeatureProjection(nn.Module):
+    """Local features -> the width of the transformer."""
+
+    def __init__(self, config: HubertConfig) -> None:
+        super().__init__()
+        self.layer_norm = nn.LayerNorm(config.conv_channels[-1], config.layer_norm_eps)
+        self.projection = nn.Linear(config.conv_channels[-1], config.hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, features, C] -> [B, features, D]."""
+        projected: Tensor = self.projection(self.layer_norm(x))
+        return projected
+
+
+class PositionConv(nn.Module):
+    """What a wide convolution sees around each position, as its place in the sequence."""
+
+    def __init__(self, config: HubertConfig) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(
+            config.hidden_size,
+            config.hidden_size,
+            config.position_kernel,
+            padding=config.position_kernel // 2,
+            groups=config.position_groups,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, features, D] -> [B, features, D]."""
+        # An even kernel gives one position too many, at the end.
+        y: Tensor = self.conv(x.transpose(1, 2))[..., : x.shape[1]]
+        return F.gelu(y).transpose(1, 2)
+
+
+class Attention(nn.Module):
+    """Every position looks at every position."""
+
+    def __init__(self, config: HubertConfig) -> None:
+        super().__init__()
+        width = config.hidden_size
+        self.num_heads = config.num_heads
+        self.q_proj = nn.Linear(width, width)
+        self.k_proj = nn.Linear(width, width)
+        self.v_proj = nn.Linear(width, width)
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, features, D] -> [B, features, D]."""
+        q, k, v = (
+            projection(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            for projection in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        mixed: Tensor = self.out_proj(y)
+        return mixed
+
+
+class FeedForward(nn.Module):
+    """The same two layers at every position."""
+
+    def __init__(self, config: HubertConfig) -> None:
+        super().__init__()
+        self.intermediate_dense = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.output_dense = nn.Linear(config.intermediate_size, config.hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, features, D] -> [B, features, D]."""
+        y: Tensor = self.output_dense(F.gelu(self.intermediate_dense(x)))
+        return y
+
+
+class Layer(nn.Module):
+    """Attention and feed-forward, each added to its input and then normalised."""
+
+    def __init__(self, config: HubertConfig) -> None:
+        super().__init__()
+        self.attention = Attention(config)
+        self.layer_norm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
+        self.feed_forward = FeedForward(config)
+        self.final_layer_norm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, features, D] -> [B, features, D]."""
+        x = self.layer_norm(x + self.attention(x))
+        y: Tensor = self.final_layer_norm(x + self.feed_forward(x))
+        return y
+
+
+class Transformer(nn.Module):
+    """Local features -> the mean of all hidden states, the first one included."""
+
+    def __init__(self, config: HubertConfig) -> None:
+        super().__init__()
+        self.pos_conv_embed = PositionConv(config)
+        self.layer_norm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, features, D] -> [B, features, D]."""
+        x = self.layer_norm(x + self.pos_conv_embed(x))
+        total = x
+        for layer in self.layers:
+            x = layer(x)
+            total = total + x
+        return total / (len(self.layers) + 1)
+
+
+class Hubert(nn.Module):
+    """The whole way from waveform to features."""
+
+    def __init__(self, config: HubertConfig) -> None:
+        super().__init__()
+        self.feature_extractor = FeatureExtractor(config)
+        self.feature_projection = FeatureProjection(config)
+        self.encoder = Transformer(config)
+
+    def forward(self, pcm: Tensor) -> Tensor:
+        """Give the mean of all hidden states.
+
+        Every feature depends on the whole waveform, so rows cannot be padded to one length.
+
+        Args:
+            pcm: [B, S] float32 at the rate of the checkpoint, 16 kHz.
+
+        Returns:
+            [B, features, D] float32, as many as `HubertConfig.num_features` says.
+        """
+        features: Tensor = self.encoder(self.feature_projection(self.feature_extractor(pcm)))
+        return features

@@ -1,0 +1,1 @@
+"""Sound: what is read, shaped and encoded is what is heard."""

@@ -1,0 +1,341 @@
+"""Reading: whatever is sent, it becomes sound or one clear refusal, soon."""
+
+import io
+import struct
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from higgs_worker.audio.encode import StreamEncoder, encode
+from higgs_worker.audio.read import PCM, read
+from higgs_worker.audio.shape import resample
+from higgs_worker.errors import InvalidAudio, InvalidRequest
+from tests.audio.sounds import likeness, speech
+
+SPEECH = speech(2.0, 24000)
+
+
+def read_voice(data: bytes) -> PCM:
+    """Read as a reference voice is read."""
+    return read(data, sample_rate=24000, min_s=1.0, max_s=30.0)
+
+
+def refusal(data: bytes) -> str:
+    """Return what is said to somebody who sent `data`."""
+    with pytest.raises(InvalidAudio) as caught:
+        read_voice(data)
+    assert caught.value.code == "invalid_audio"
+    return caught.value.message
+
+
+def sound_file(
+    pcm: np.ndarray, sample_rate: int = 24000, container: str = "WAV", subtype: str | None = None
+) -> bytes:
+    """Return a file that libsndfile wrote, which is not what reads it."""
+    file = io.BytesIO()
+    soundfile.write(file, pcm, sample_rate, format=container, subtype=subtype)
+    return file.getvalue()
+
+
+def muxed(container: str, codec: str | None, video: str | None = None) -> bytes:
+    """Return a file with `SPEECH`, black pictures, or both."""
+    file = io.BytesIO()
+    with av.open(file, "w", format=container) as output:
+        streams = []
+        if video:
+            pictures = output.add_stream(video, rate=10, pix_fmt="yuv420p", width=64, height=64)
+            frames = [av.VideoFrame(64, 64, "yuv420p") for _ in range(20)]
+            streams.append((pictures, frames))
+        if codec:
+            sound = output.add_stream(codec, rate=48000, layout="mono")
+            pcm = resample(SPEECH, 24000, 48000)[None]
+            frame = av.AudioFrame.from_ndarray(pcm, format="flt", layout="mono")
+            frame.sample_rate = 48000
+            streams.append((sound, [frame]))
+        for stream, frames in streams:
+            for frame in [*frames, None]:
+                output.mux(stream.encode(frame))
+    return file.getvalue()
+
+
+VALID = {
+    "wav": sound_file(SPEECH),
+    "flac": sound_file(SPEECH, container="FLAC"),
+    "mp3": sound_file(SPEECH, container="MP3"),
+    "vorbis": sound_file(SPEECH, container="OGG", subtype="VORBIS"),
+    "opus": sound_file(SPEECH, container="OGG", subtype="OPUS"),
+    "aac": encode(SPEECH, 24000, "aac"),
+    "m4a": muxed("ipod", "aac"),
+    "webm": muxed("webm", "libopus"),
+}
+CONTAINERS = {"vorbis": "ogg", "opus": "ogg"}
+
+
+@pytest.mark.parametrize("kind", VALID)
+def test_a_file_is_known_by_its_content(kind: str) -> None:
+    """Every format we name gives its sound at the rate asked for; no name is ever passed."""
+    pcm = read_voice(VALID[kind])
+    assert pcm.format == CONTAINERS.get(kind, kind)
+    assert pcm.sample_rate == 24000
+    assert pcm.source_rate == (48000 if kind in ("opus", "m4a", "webm") else 24000)
+    assert pcm.channels == 1
+    assert pcm.samples.dtype == np.float32
+    # AAC adds its run-up and padding, 1024 samples each; Vorbis of libsndfile loses half a block.
+    assert pcm.duration_s == pytest.approx(2.0, abs=0.09)
+    assert len(pcm.samples) == pytest.approx(pcm.duration_s * 24000, abs=1)
+    assert likeness(pcm.samples, SPEECH) > 0.95
+
+
+@pytest.mark.parametrize(
+    "subtype",
+    ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAW", "ULAW", "MS_ADPCM"],
+)
+def test_every_usual_wav_is_read(subtype: str) -> None:
+    """Integers and floats of every width, and the codecs of telephones."""
+    pcm = read_voice(sound_file(SPEECH, subtype=subtype))
+    assert np.square(pcm.samples[: len(SPEECH)] - SPEECH).mean() < 0.01**2
+
+
+def test_a_film_gives_its_sound() -> None:
+    """Pictures are passed by."""
+    assert read_voice(muxed("mp4", "aac", "mpeg4")).duration_s == pytest.approx(2, abs=0.05)
+
+
+def test_what_we_stream_we_can_read() -> None:
+    """A WAV header that says "until the end" is no obstacle."""
+    encoder = StreamEncoder("wav", 24000)
+    pcm = read_voice(encoder.feed(SPEECH) + encoder.finish())
+    np.testing.assert_allclose(pcm.samples, SPEECH, atol=1e-4)
+
+
+def test_a_telephone_is_good_enough() -> None:
+    """8 kHz is taken, and named as what it was."""
+    pcm = read_voice(sound_file(speech(2.0, 8000), 8000, subtype="ULAW"))
+    assert (pcm.source_rate, pcm.sample_rate, len(pcm.samples)) == (8000, 24000, 48000)
+
+
+@pytest.mark.parametrize("container", ["WAV", "FLAC"])
+def test_channels_are_averaged(container: str) -> None:
+    """Six channels, one of them loud, are a sixth of it."""
+    channels = np.stack([SPEECH] + [0 * SPEECH] * 5, axis=1)
+    pcm = read_voice(sound_file(channels, container=container))
+    assert pcm.channels == 6
+    np.testing.assert_allclose(pcm.samples, SPEECH / 6, atol=1e-4)
+
+
+@pytest.mark.parametrize("gain", [3.0, 32768.0])
+def test_a_float_file_over_full_scale_is_scaled_down(gain: float) -> None:
+    """Its shape is kept rather than cut off."""
+    pcm = read_voice(sound_file(SPEECH * gain, subtype="FLOAT"))
+    np.testing.assert_allclose(pcm.samples, SPEECH / np.abs(SPEECH).max(), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"hello, this is a letter and no sound",
+        b"\0" * 10_000,
+        np.random.default_rng(1).bytes(50_000),
+        b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>',
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x02\0\0\0" + bytes(100),
+        b"\xff\xd8\xff\xe0\0\x10JFIF" + bytes(100),
+        b"%PDF-1.7\n" + bytes(100),
+        b"PK\x03\x04" + bytes(100),
+        sound_file(SPEECH, container="AIFF"),
+        muxed("mpegts", "aac"),
+    ],
+    ids=["text", "zeros", "random", "svg", "png", "jpeg", "pdf", "zip", "aiff", "mpegts"],
+)
+def test_what_is_not_taken_is_refused(data: bytes) -> None:
+    """Whatever else FFmpeg could open, with the formats that we do."""
+    assert "send WAV, FLAC, MP3" in refusal(data)
+
+
+def test_an_empty_file_is_refused() -> None:
+    """Nothing was sent, and that is what is said."""
+    assert "empty (0 bytes)" in refusal(b"")
+
+
+@pytest.mark.parametrize("page", [b"\n <!DOCTYPE html><html>", b"\xef\xbb\xbf<HTML lang=en>"])
+def test_a_web_page_is_named(page: bytes) -> None:
+    """The usual mistake: the address of a page about the file."""
+    assert "web page (HTML)" in refusal(page + b"Please log in" * 100)
+
+
+@pytest.mark.parametrize("pcm", [0 * SPEECH, SPEECH * np.float32(0.001)])
+def test_silence_is_refused(pcm: np.ndarray) -> None:
+    """A voice cannot be learned from it."""
+    assert "silent" in refusal(sound_file(pcm))
+
+
+def test_too_short_says_both_numbers() -> None:
+    """What was sent and what is needed."""
+    assert "0.20 s long and at least 1 s" in refusal(sound_file(SPEECH[:4800]))
+
+
+@pytest.mark.parametrize("container", ["WAV", "FLAC"])
+def test_too_long_says_both_numbers(container: str) -> None:
+    """What was sent and what is taken, without decoding all of it."""
+    data = sound_file(np.zeros(600 * 8000, np.int16), 8000, container)
+    assert "600.0 s long and at most 30 s" in refusal(data)
+
+
+def test_the_longest_that_is_taken_may_be_padded() -> None:
+    """30 s stay 30 s, even where a codec rounds up to a frame."""
+    pcm = read_voice(encode(speech(30.0, 24000), 24000, "aac"))
+    assert pcm.duration_s == pytest.approx(30, abs=0.1)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+def test_samples_that_are_no_numbers_are_refused(bad: float, subtype: str) -> None:
+    """One in two seconds is enough: it would spread over everything computed from it."""
+    pcm = SPEECH.copy()
+    pcm[20_000] = bad
+    assert "NaN or infinite" in refusal(sound_file(pcm, subtype=subtype))
+
+
+@pytest.mark.parametrize(
+    ("pcm", "sample_rate", "named"),
+    [
+        (np.stack([SPEECH] * 9, axis=1), 24000, "9 channels"),
+        (SPEECH[:2000], 1000, "1000 Hz"),
+        (SPEECH, 500_000, "500000 Hz"),
+    ],
+)
+def test_channels_and_rate_have_bounds(pcm: np.ndarray, sample_rate: int, named: str) -> None:
+    """Up to 8 channels, 4 to 384 kHz."""
+    assert named in refusal(sound_file(pcm, sample_rate))
+
+
+@pytest.mark.parametrize("codec", ["ac3", "mp2"])
+def test_an_unusual_codec_is_refused(codec: str) -> None:
+    """A container that we take does not smuggle in a decoder that we do not."""
+    assert f"({codec})" in refusal(muxed("matroska", codec))
+
+
+def test_a_film_without_sound_is_refused() -> None:
+    """It says that there is no audio in it."""
+    assert "no audio stream" in refusal(muxed("mp4", None, "mpeg4"))
+
+
+def test_a_bomb_is_not_unpacked() -> None:
+    """An hour of silence in 50 kB: decoding stops at the longest duration that is taken."""
+    bomb = bytearray(sound_file(np.zeros(3600 * 4000, np.int16), 4000, "FLAC"))
+    assert len(bomb) < 60_000
+    bomb[21] &= 0xF0
+    bomb[22:26] = bytes(4)  # the header no longer tells the length
+    started = time.perf_counter()
+    assert "over 30." in refusal(bytes(bomb))
+    assert time.perf_counter() - started < 0.5
+
+
+def test_a_header_that_lies_is_not_believed() -> None:
+    """One that claims hours over two seconds gives the two seconds."""
+    data = bytearray(VALID["wav"])
+    struct.pack_into("<I", data, data.index(b"data") + 4, 0xFFFFFFF0)
+    assert read_voice(bytes(data)).duration_s == pytest.approx(2)
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "mp3", "vorbis", "opus", "aac", "webm"])
+def test_a_file_cut_short_gives_what_is_there(kind: str) -> None:
+    """Of three quarters of a file most is heard; Ogg loses a page, which may last a second."""
+    data = VALID[kind]
+    pcm = read(data[: len(data) * 3 // 4], sample_rate=24000, min_s=0.1, max_s=30.0)
+    assert (0.5 if pcm.format == "ogg" else 1.2) < pcm.duration_s < 1.8
+
+
+@pytest.mark.parametrize("kind", VALID)
+def test_a_file_cut_to_its_header_is_refused(kind: str) -> None:
+    """Nothing to decode is a refusal and no empty sound."""
+    assert refusal(VALID[kind][:64])
+
+
+@pytest.mark.parametrize(
+    "playlist",
+    [
+        "ffconcat version 1.0\nfile '{}'\n",
+        "ffconcat version 1.0\nfile 'file:{}'\n",
+        "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{}\n#EXT-X-ENDLIST\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nfile://{}\n#EXT-X-ENDLIST\n",
+        '<?xml version="1.0"?><MPD><Period><AdaptationSet><Representation><BaseURL>{}</BaseURL>'
+        "</Representation></AdaptationSet></Period></MPD>",
+        "[playlist]\nFile1={}\nNumberOfEntries=1\n",
+    ],
+)
+def test_a_playlist_opens_nothing(
+    playlist: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It points to a good file, by path and by name; had it been opened, it would have played."""
+    monkeypatch.chdir(tmp_path)
+    target = tmp_path / "voice.wav"
+    target.write_bytes(VALID["wav"])
+    for address in (str(target), target.name):
+        assert "send WAV" in refusal(playlist.format(address).encode())
+
+
+def test_a_refusal_is_an_invalid_request() -> None:
+    """The caller sent it, so the caller hears of it."""
+    assert issubclass(InvalidAudio, InvalidRequest)
+
+
+def mutated(data: bytes, chance: np.random.Generator) -> bytes:
+    """Return `data` with some bytes changed, lost or added; headers are hit as often as sound."""
+    broken = bytearray(data)
+    for _ in range(chance.integers(1, 12)):
+        reach = len(broken) if chance.random() < 0.5 else min(len(broken), 200)
+        at = int(chance.integers(0, max(reach, 1)))
+        match chance.integers(0, 5):
+            case 0 | 1:
+                broken[at : at + 1] = chance.bytes(1)
+            case 2:
+                broken[at : at + 4] = chance.choice([b"\xff" * 4, b"\0" * 4, b"\x7f\xff\xff\xff"])
+            case 3:
+                broken[at:at] = chance.bytes(int(chance.integers(1, 50)))
+            case 4:
+                del broken[at : at + int(chance.integers(1, 50))]
+    if chance.random() < 0.2:
+        del broken[int(chance.integers(0, len(broken) + 1)) :]
+    return bytes(broken)
+
+
+def check_outcome(data: bytes) -> None:
+    """Check that reading ends soon, in sound that keeps its promises or in a refusal."""
+    started = time.perf_counter()
+    try:
+        pcm = read(data, sample_rate=24000, min_s=0.1, max_s=3.0)
+    except InvalidAudio:
+        pass
+    else:
+        assert np.isfinite(pcm.samples).all()
+        assert np.abs(pcm.samples).max() <= 1
+        assert 0.1 <= pcm.duration_s <= 3.1
+    assert time.perf_counter() - started < 1
+
+
+@pytest.mark.parametrize("kind", VALID)
+def test_damage_gives_sound_or_a_refusal(kind: str) -> None:
+    """60 seeded mutations of every format: no other exception, and none takes a second."""
+    chance = np.random.default_rng(len(kind) * 1000 + sum(kind.encode()))
+    for _ in range(60):
+        check_outcome(mutated(VALID[kind], chance))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=2000))
+@example(b"RIFF\xff\xff\xff\xffWAVEfmt ")
+@example(b"fLaC")
+@example(b"OggS")
+@example(b"ID3\x04\0\0\x7f\x7f\x7f\x7f")
+@example(b"\xff\xf1")
+@example(b"\x1aE\xdf\xa3")
+@example(b"\0\0\0\x20ftypM4A ")
+def test_any_bytes_give_sound_or_a_refusal(data: bytes) -> None:
+    """Whatever it begins with."""
+    check_outcome(data)

@@ -1,0 +1,223 @@
+"""Shaping: rate, speed, loudness and edges change, and nothing else does."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from higgs_worker.audio.shape import (
+    StreamResampler,
+    change_speed,
+    fade,
+    k_weighting_filters,
+    loudness_lufs,
+    match_loudness,
+    resample,
+    trim_silence,
+)
+from tests.audio.sounds import speech, tone
+
+EMPTY = np.zeros(0, np.float32)
+
+
+def pitch_hz(pcm: np.ndarray, sample_rate: int) -> float:
+    """Return the frequency that is strongest."""
+    spectrum = np.abs(np.fft.rfft(pcm * np.hanning(len(pcm))))
+    return float(spectrum.argmax() * sample_rate / len(pcm))
+
+
+@pytest.mark.parametrize(("from_hz", "to_hz"), [(24000, 48000), (48000, 24000), (22050, 24000)])
+def test_resampling_keeps_the_sound(from_hz: int, to_hz: int) -> None:
+    """A tone at one rate becomes the same tone at the other."""
+    resampled = resample(tone(1.0, from_hz), from_hz, to_hz)
+    assert resampled.dtype == np.float32
+    assert len(resampled) == to_hz
+    inside = slice(to_hz // 10, -to_hz // 10)
+    np.testing.assert_allclose(resampled[inside], tone(1.0, to_hz)[inside], atol=1e-3)
+
+
+def test_resampling_to_the_same_rate_is_a_copy() -> None:
+    """Nothing changes, and the result may be written to."""
+    pcm = speech(0.1, 24000)
+    resampled = resample(pcm, 24000, 24000)
+    np.testing.assert_array_equal(resampled, pcm)
+    assert not np.shares_memory(resampled, pcm)
+
+
+@pytest.mark.parametrize(("from_hz", "to_hz"), [(24000, 48000), (24000, 8000), (22050, 24000)])
+@settings(max_examples=15, deadline=None)
+@given(steps=st.lists(st.integers(0, 5000), max_size=12))
+def test_resampling_a_stream_equals_the_whole(from_hz: int, to_hz: int, steps: list[int]) -> None:
+    """Twins: pieces of any size, joined, are what `resample` gives."""
+    pcm = speech(0.7, from_hz)
+    stream = StreamResampler(from_hz, to_hz)
+    pieces, start = [], 0
+    for step in steps:
+        pieces.append(stream.feed(pcm[start : start + step]))
+        start += step
+    pieces += [stream.feed(pcm[start:]), stream.finish()]
+    np.testing.assert_allclose(np.concatenate(pieces), resample(pcm, from_hz, to_hz), atol=1e-4)
+
+
+def test_a_fade_rises_and_falls_smoothly() -> None:
+    """From silence to full and back, steadily, half at half; the middle is untouched."""
+    pcm = np.ones(1000, np.float32)
+    faded = fade(pcm, 1000, 0.1, 0.2)
+    assert faded[0] < 1e-3
+    assert faded[-1] < 1e-3
+    assert (np.diff(faded[:100]) > 0).all()
+    assert (np.diff(faded[-200:]) < 0).all()
+    assert faded[49:51].mean() == pytest.approx(0.5, abs=1e-3)
+    assert (faded[100:-200] == 1).all()
+    assert (pcm == 1).all()
+
+
+def test_a_fade_in_and_out_sum_to_one() -> None:
+    """So that a fade out over a fade in keeps the level of what both share."""
+    pcm = np.ones(240, np.float32)
+    total = fade(pcm, 24000, 0.01, 0) + fade(pcm, 24000, 0, 0.01)
+    np.testing.assert_allclose(total, 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("num_samples", [0, 1, 7])
+def test_a_fade_longer_than_the_sound_is_cut(num_samples: int) -> None:
+    """Short sounds stay short, and no fade at all changes nothing."""
+    pcm = np.ones(num_samples, np.float32)
+    assert len(fade(pcm, 1000, 1.0, 1.0)) == num_samples
+    np.testing.assert_array_equal(fade(pcm, 1000, 0, 0), pcm)
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 24000, 48000])
+@pytest.mark.parametrize("speed", [0.25, 0.4, 0.5, 0.9, 1.0, 1.3, 2.0, 3.0, 4.0])
+def test_speed_changes_the_duration_and_not_the_pitch(speed: float, sample_rate: int) -> None:
+    """The duration is exact, a tone keeps its pitch within 0.5 % and its level to the end."""
+    changed = change_speed(tone(2.0, sample_rate, 250.0), sample_rate, speed)
+    assert len(changed) == round(2 * sample_rate / speed)
+    assert changed.dtype == np.float32
+    assert pitch_hz(changed, sample_rate) == pytest.approx(250, rel=0.005, abs=0.5)
+    tenths = changed[: len(changed) // 10 * 10].reshape(10, -1)
+    np.testing.assert_allclose(np.sqrt(np.square(tenths).mean(axis=1)), 0.5 / 2**0.5, rtol=0.1)
+
+
+@pytest.mark.parametrize("num_samples", [0, 1, 100, 2000])
+@pytest.mark.parametrize("speed", [0.25, 0.8, 4.0])
+def test_speed_takes_the_shortest_sounds(speed: float, num_samples: int) -> None:
+    """Shorter than the window of the filter is still as long as promised."""
+    changed = change_speed(tone(1.0, 24000)[:num_samples], 24000, speed)
+    assert len(changed) == round(num_samples / speed)
+
+
+@pytest.mark.parametrize("speed", [0.0, 0.24, 4.1, -1.0, math.nan, math.inf])
+def test_speed_has_bounds(speed: float) -> None:
+    """0.25 to 4, as the request promises."""
+    with pytest.raises(ValueError, match="speed must be"):
+        change_speed(tone(0.1, 24000), 24000, speed)
+
+
+def test_the_filters_are_those_of_the_standard() -> None:
+    """At 48 kHz they are the coefficients of BS.1770-4, tables 1 and 2."""
+    (shelf_b, shelf_a), (pass_b, pass_a) = k_weighting_filters(48000)
+    table_1 = [1.53512485958697, -2.69169618940638, 1.19839281085285]
+    np.testing.assert_allclose(shelf_b, table_1, atol=1e-9)
+    np.testing.assert_allclose(shelf_a, [1, -1.69065929318241, 0.73248077421585], atol=1e-9)
+    np.testing.assert_allclose(pass_b, [1, -2, 1], atol=1e-9)
+    np.testing.assert_allclose(pass_a, [1, -1.99004745483398, 0.99007225036621], atol=1e-9)
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 11025, 24000, 44100, 48000])
+def test_a_full_scale_tone_is_3_below_zero(sample_rate: int) -> None:
+    """BS.1770-4: 997 Hz at 0 dBFS in one channel is -3.01 LKFS; other rates agree to 0.05."""
+    phase = 2 * np.pi * 997 * np.arange(25 * sample_rate) / sample_rate
+    pcm = np.sin(phase).astype(np.float32)
+    leeway = 0.01 if sample_rate == 48000 else 0.05
+    assert loudness_lufs(pcm, sample_rate) == pytest.approx(-3.01, abs=leeway)
+    assert loudness_lufs(0.1 * pcm, sample_rate) == pytest.approx(-23.01, abs=leeway)
+
+
+def test_the_filter_equals_its_recursion() -> None:
+    """Twins: filtering the spectrum piece by piece is running both biquads sample by sample."""
+    pcm, rate = speech(21.0, 8000), 8000
+    weighted = pcm.astype(np.float64)
+    for b, a in k_weighting_filters(rate):
+        x1 = x2 = y1 = y2 = 0.0
+        out = np.empty(len(weighted))
+        for at, x in enumerate(weighted.tolist()):
+            y = b[0] * x + b[1] * x1 + b[2] * x2 - a[1] * y1 - a[2] * y2
+            x1, x2, y1, y2 = x, x1, y, y1
+            out[at] = y
+        weighted = out
+    hops = np.square(weighted).reshape(-1, rate // 10).mean(axis=1)
+    blocks = np.convolve(hops, np.full(4, 0.25), "valid")
+    loud = blocks[-0.691 + 10 * np.log10(blocks) > -70]
+    loud = loud[10 * np.log10(loud) > 10 * np.log10(loud.mean()) - 10]
+    expected = -0.691 + 10 * np.log10(loud.mean())
+    assert loudness_lufs(pcm, rate) == pytest.approx(expected, abs=1e-3)
+
+
+def test_pauses_do_not_make_speech_quieter() -> None:
+    """The gate: silence between is not counted, nor is a murmur far below."""
+    pcm, pause = tone(5.0, 24000), np.zeros(24000 * 5, np.float32)
+    alone = loudness_lufs(pcm, 24000)
+    assert loudness_lufs(np.concatenate([pcm, pause]), 24000) == pytest.approx(alone, abs=0.2)
+    murmur = np.concatenate([pcm, 0.01 * pcm])
+    assert loudness_lufs(murmur, 24000) == pytest.approx(alone, abs=0.2)
+
+
+def test_a_short_sound_has_a_loudness() -> None:
+    """Less than a block of 400 ms measures as the same sound held for longer."""
+    assert loudness_lufs(tone(0.1, 24000), 24000) == pytest.approx(
+        loudness_lufs(tone(2.0, 24000), 24000), abs=0.1
+    )
+
+
+@pytest.mark.parametrize("pcm", [EMPTY, np.zeros(24000, np.float32), 1e-5 * tone(1.0, 24000)])
+def test_silence_has_no_loudness_and_stays(pcm: np.ndarray) -> None:
+    """Minus infinity, and nothing is made of it."""
+    assert loudness_lufs(pcm, 24000) == -math.inf
+    np.testing.assert_array_equal(match_loudness(pcm, 24000, -16), pcm)
+
+
+@pytest.mark.parametrize("target", [-40.0, -23.0, -16.0])
+def test_loudness_is_matched(target: float) -> None:
+    """What is measured afterwards is what was asked for."""
+    matched = match_loudness(speech(3.0, 24000), 24000, target)
+    assert matched.dtype == np.float32
+    assert loudness_lufs(matched, 24000) == pytest.approx(target, abs=0.05)
+
+
+@pytest.mark.parametrize("gain", [0.05, 1.0, 20.0])
+def test_loudness_never_costs_the_peak(gain: float) -> None:
+    """Asked for more than fits, it stops where the largest sample reaches the limit."""
+    matched = match_loudness(np.float32(gain) * speech(1.0, 24000), 24000, -5)
+    assert np.abs(matched).max() == pytest.approx(0.97, abs=1e-5)
+
+
+def test_silence_is_trimmed_at_both_ends() -> None:
+    """A tenth of a second stays on each side, and pauses inside stay."""
+    quiet, sound = np.zeros(24000, np.float32), np.full(2400, 0.5, np.float32)
+    trimmed = trim_silence(np.concatenate([quiet, sound, quiet, sound, quiet]), 24000)
+    np.testing.assert_array_equal(
+        trimmed, np.concatenate([quiet[:2400], sound, quiet, sound, quiet[:2400]])
+    )
+
+
+def test_noise_below_the_threshold_is_silence() -> None:
+    """-45 dBFS is 0.0056: a hiss of 0.003 goes, unless the threshold is lower."""
+    hiss = 0.003 * np.sign(speech(1.0, 24000))
+    pcm = np.concatenate([hiss, tone(0.5, 24000), hiss])
+    assert len(trim_silence(pcm, 24000)) == pytest.approx(0.7 * 24000, abs=10)
+    assert len(trim_silence(pcm, 24000, threshold_dbfs=-60)) == len(pcm)
+
+
+@pytest.mark.parametrize("pcm", [EMPTY, np.zeros(1000, np.float32)])
+def test_all_silence_trims_to_nothing(pcm: np.ndarray) -> None:
+    """An empty array, for the caller to refuse."""
+    assert len(trim_silence(pcm, 24000)) == 0
+
+
+def test_sound_without_silence_stays_whole() -> None:
+    """Nothing to trim, nothing trimmed."""
+    pcm = np.full(500, 0.5, np.float32)
+    np.testing.assert_array_equal(trim_silence(pcm, 24000), pcm)
