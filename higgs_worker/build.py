@@ -5,6 +5,7 @@ Nothing heavy is imported before the first request needs it.
 
 import logging
 import time
+from typing import TYPE_CHECKING
 
 from higgs_worker import weights
 from higgs_worker.jobs import JobRunner
@@ -14,6 +15,9 @@ from higgs_worker.service import SpeechService
 from higgs_worker.settings import Settings
 from higgs_worker.speech import Speaker
 from higgs_worker.voices import VoiceLibrary
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +43,6 @@ def load_speaker(settings: Settings) -> Speaker:
     started = time.perf_counter()
     import torch
 
-    from higgs_worker.codec.lazy_encoder import LazyEncoder, codec_id
     from higgs_worker.codec.loader import load_decoder
     from higgs_worker.codec.streaming import StreamingDecoder
     from higgs_worker.codec.thread import CodecThread
@@ -52,10 +55,7 @@ def load_speaker(settings: Settings) -> Speaker:
 
     model_directory = weights.locate(settings.model, "model")
     codec_directory = weights.locate(settings.codec, "codec")
-    name = settings.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
+    device = _device(settings)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     if settings.dtype != "auto":
         dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[settings.dtype]
@@ -79,16 +79,6 @@ def load_speaker(settings: Settings) -> Speaker:
         prefix_cache_bytes=budget.prefix_cache_bytes,
     )
 
-    library = VoiceLibrary(settings.volume / "voices")
-    references = References(
-        library,
-        LazyEncoder(codec_directory, device),
-        codec_id(codec_directory),
-        max_s=settings.max_reference_s,
-        max_bytes=settings.max_reference_bytes,
-        allowed_hosts=settings.allowed_hosts,
-    )
-
     log.info(
         "model loaded",
         extra={
@@ -106,9 +96,37 @@ def load_speaker(settings: Settings) -> Speaker:
         prompts=prompts,
         engine=Engine(runner),
         codec=CodecThread(StreamingDecoder(decoder, 2 * budget.num_slots)),
-        references=references,
+        references=load_references(settings),
         sample_rate=decoder.config.sample_rate,
         frame_rate=decoder.config.frame_rate,
         info=ModelInfo(id=settings.model, revision=None),
         warnings=(DEMO_WARNING,) if settings.model == weights.DEMO else (),
     )
+
+
+def load_references(settings: Settings) -> References:
+    """Open the voices of the volume; the encoder is loaded by the first new one.
+
+    Raises:
+        WeightsNotFound: the codec is not where the settings say.
+    """
+    from higgs_worker.codec.lazy_encoder import LazyEncoder, codec_id
+
+    directory = weights.locate(settings.codec, "codec")
+    return References(
+        VoiceLibrary(settings.volume / "voices"),
+        LazyEncoder(directory, _device(settings)),
+        codec_id(directory),
+        max_s=settings.max_reference_s,
+        max_bytes=settings.max_reference_bytes,
+        allowed_hosts=settings.allowed_hosts,
+    )
+
+
+def _device(settings: Settings) -> "torch.device":
+    import torch
+
+    name = settings.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)

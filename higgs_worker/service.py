@@ -56,11 +56,11 @@ class SpeechService:
         speech = await self.start(request)
         pieces = [pcm async for pcm in speech]
         rate = speech.speaker.sample_rate
-        audio = await asyncio.to_thread(_finish, np.concatenate(pieces), rate, request)
+        audio = await asyncio.to_thread(finish, np.concatenate(pieces), rate, request)
         return speech.result(audio)
 
 
-def _finish(pcm: PCM, sample_rate: int, request: SpeechRequest) -> bytes:
+def finish(pcm: PCM, sample_rate: int, request: SpeechRequest) -> bytes:
     """Give the audio the speed, loudness, rate and form that were asked for; blocks."""
     pcm = shape.fade(pcm, sample_rate, in_s=EDGE_S, out_s=EDGE_S)
     if request.speed != 1:

@@ -6,7 +6,7 @@ here waits for a whole. Knows no job, no HTTP and no encoding.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -103,7 +103,7 @@ class Speech:
             self.speaker.codec.drop(self._stream)
             self._ear.on_end(error)
 
-    async def __aiter__(self) -> AsyncIterator[PCM]:
+    async def __aiter__(self) -> AsyncGenerator[PCM, None]:
         """Give the PCM piece by piece, each final.
 
         Raises:
