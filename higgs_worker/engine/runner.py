@@ -142,7 +142,7 @@ class Runner:
         # The row stays done while its prompt is read. What the steps of others meanwhile write for
         # it lands where its own last position and first column will stand.
         state.done[slot] = True
-        state.failed[slot] = False
+        state.health[slot] = 0.0
         state.position[slot] = layout.num_positions - 1
         state.step[slot] = 1
         state.eos_step[slot] = NEVER
@@ -215,7 +215,7 @@ class Runner:
         rows = self._to_device(np.array(slots))
         state = self._state.select(rows)
         state.done.fill_(False)
-        state.failed.fill_(False)
+        state.health.fill_(0.0)
         self._advance(state, logits, self._mode(slots))
         self._state.store(rows, state)
 
@@ -244,7 +244,7 @@ class Runner:
             self._advance(state, logits, mode)
 
         self._graphs.run((num_rows, length, mode), compute)
-        self._lengths[running] = np.minimum(self._lengths[running] + 1, self.max_length)
+        self._lengths += self._lengths > 0
 
     def _views(self, num_rows: int, length: int) -> tuple[SlotState, CacheWindow]:
         """View state and cache of the first rows, once per shape as long as it is in use.
@@ -299,9 +299,7 @@ class Runner:
         torch.minimum(state.num_frames, frames_before, out=state.num_frames)
         first_end = state.step.masked_fill(goes_on.all(1), NEVER)
         torch.minimum(state.eos_step, first_end, out=state.eos_step)
-        # What is not finite survives a sum and differs from itself.
-        total = peak.sum(1)
-        state.failed |= (total - total) != 0
+        state.health += peak.sum(1)
 
         self._history[state.row, MAX_WINDOW + state.step] = ids
         state.column.copy_(ids)
@@ -310,7 +308,7 @@ class Runner:
         state.position += active
         # Frame f is complete with column f + K, so that many columns are all that is needed.
         needed = torch.minimum(state.num_frames + config.num_codebooks, state.max_columns)
-        state.done |= (state.step >= needed) | state.failed
+        state.done |= state.step >= needed
 
     @torch.inference_mode()
     def poll(self) -> Progress:
@@ -319,8 +317,9 @@ class Runner:
         Prefixes are kept from here on, now that what came of them is known to be finite.
         """
         state = self._state
-        seen = torch.stack([state.done.long(), state.failed.long(), state.step]).cpu().numpy()
-        failed = seen[1].astype(bool)
+        healthy = torch.isfinite(state.health)
+        seen = torch.stack([state.done.long(), healthy.long(), state.step]).cpu().numpy()
+        failed = ~seen[1].astype(bool)
         self._healthy = set(np.flatnonzero((self._lengths > 0) & ~failed).tolist())
         for slot in self._healthy & self._unkept.keys():
             key, length = self._unkept.pop(slot)

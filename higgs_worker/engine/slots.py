@@ -29,8 +29,8 @@ class SlotState:
     """int64, the cap."""
     done: Tensor
     """bool; a row that is done keeps computing and changes nothing that counts."""
-    failed: Tensor
-    """bool; the logits were not finite, and the row is done."""
+    health: Tensor
+    """float32, a sum over all logits' peaks: not finite once any logit was not."""
     temperature: Tensor
     """float32."""
     top_p: Tensor
@@ -58,7 +58,7 @@ class SlotState:
             num_frames=whole(NEVER),
             max_columns=whole(0),
             done=torch.ones(num_slots, dtype=torch.bool, device=device),
-            failed=torch.zeros(num_slots, dtype=torch.bool, device=device),
+            health=torch.zeros(num_slots, device=device),
             temperature=torch.zeros(num_slots, device=device),
             top_p=torch.ones(num_slots, device=device),
             top_k=whole(1),
