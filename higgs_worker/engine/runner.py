@@ -98,7 +98,8 @@ class Runner:
         )
         self._codebooks = torch.arange(config.num_codebooks, device=self.device)
         self._first_columns = self._codebooks + 1
-        self._back = torch.arange(MAX_WINDOW, device=self.device)
+        self._age = torch.arange(MAX_WINDOW, device=self.device)
+        self._before = MAX_WINDOW - 1 - self._age
         self._shapes: dict[tuple[int, int], tuple[SlotState, CacheWindow]] = {}
         self._reading: dict[int, _Reading] = {}
         self._lengths = np.zeros(num_slots, dtype=np.int64)
@@ -148,20 +149,25 @@ class Runner:
         state.eos_step[slot] = NEVER
         state.num_frames[slot] = NEVER
         state.max_columns[slot] = max_columns
-        state.temperature[slot] = sampling.temperature
+        # Greedy is a top-k of 1 and draws of 0: of those that tie, the first.
+        is_greedy = sampling.temperature == 0
+        state.temperature[slot] = 1.0 if is_greedy else sampling.temperature
         state.top_p[slot] = sampling.top_p
-        state.top_k[slot] = sampling.top_k
+        state.top_k[slot] = 1 if is_greedy else sampling.top_k
         state.ras_window[slot] = sampling.ras_window
         state.ras_max_repeats[slot] = sampling.ras_max_repeats
         heard = layout.heard(MAX_WINDOW + 1)
         self._history[slot, : MAX_WINDOW + 1] = self.model.config.stream_bos_id
         self._history[slot, MAX_WINDOW + 1 - len(heard) : MAX_WINDOW + 1] = self._to_device(heard)
-        self._draws[slot, :max_columns] = self._to_device(
-            draws(sampling.seed, max_columns, self.model.config.num_codebooks)
-        )
-        if sampling.temperature == 0 and not sampling.ras_window:
+        uniform = draws(sampling.seed, max_columns, self.model.config.num_codebooks)
+        if is_greedy:
+            uniform[..., 0] = 0
+        self._draws[slot, :max_columns] = self._to_device(uniform)
+        if is_greedy and not sampling.ras_window:
             self._modes[slot] = "greedy"
-        elif 1 <= sampling.top_k <= NARROW_TOP_K and sampling.ras_window <= NARROW_WINDOW:
+        elif (
+            is_greedy or 1 <= sampling.top_k <= NARROW_TOP_K
+        ) and sampling.ras_window <= NARROW_WINDOW:
             self._modes[slot] = "narrow"
         else:
             self._modes[slot] = "wide"
@@ -278,12 +284,13 @@ class Runner:
                 uniform=uniform[..., 0],
                 wide=mode == "wide",
             )
-            back = self._back[: MAX_WINDOW if mode == "wide" else NARROW_WINDOW]
+            num_back = MAX_WINDOW if mode == "wide" else NARROW_WINDOW
             ids = redraw_repeats(
                 ids,
                 logits,
                 peak,
-                self._history[state.row[:, None], MAX_WINDOW - 1 + step - back],
+                self._history[state.row[:, None], step + self._before[:num_back]],
+                self._age[:num_back],
                 ras_window=state.ras_window,
                 ras_max_repeats=state.ras_max_repeats,
                 uniform=uniform[..., 1],

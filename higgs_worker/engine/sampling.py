@@ -70,17 +70,17 @@ def sample(
 
     Args:
         logits: [B, K, V] float32, -inf where an id is not allowed.
-        temperature, top_p: [B] float32.
+        temperature, top_p: [B] float32, the temperature above 0.
         top_k: [B] int64; 0 keeps all.
-        uniform: [B, K] float32 in [0, 1).
+        uniform: [B, K] float32 in [0, 1); 0 takes the first id that is left, so that with a top-k
+            of 1 it is greedy, among ties as argmax is.
         wide: whether any row has a top-k of 0 or above `NARROW_TOP_K`. Rows within it get the same
             ids either way.
 
     Returns:
         ids [B, K] int64, and the largest logit of each [B, K] float32 (NaN where a logit is).
     """
-    greedy = temperature == 0
-    scale = torch.where(greedy, 1.0, temperature)[:, None, None]
+    scale = temperature[:, None, None]
     largest = _largest(logits, logits.shape[-1] if wide else TOP_WIDTH)
     threshold = _threshold(largest[..., :TOP_WIDTH], scale, top_k, top_p)
     if wide:
@@ -89,12 +89,9 @@ def sample(
         is_narrow = ((top_k > 0) & (top_k <= NARROW_TOP_K))[:, None, None]
         threshold = torch.where(is_narrow, threshold, full)
     peak = largest[..., :1]
-    threshold = torch.where(greedy[:, None, None], peak, threshold)
     # Relative to the largest, so that no temperature can overflow.
     weights = ((logits - peak) / scale).exp_().mul_(logits >= threshold)
-    # A draw of 0 takes the first id that is left: among ties the greedy one, as argmax does.
-    ids = invert(weights, uniform.masked_fill(greedy[:, None], 0.0))
-    return ids, peak.squeeze(-1)
+    return invert(weights, uniform), peak.squeeze(-1)
 
 
 def greedy(logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,6 +129,7 @@ def redraw_repeats(
     logits: Tensor,
     peak: Tensor,
     window: Tensor,
+    age: Tensor,
     *,
     ras_window: Tensor,
     ras_max_repeats: Tensor,
@@ -145,16 +143,16 @@ def redraw_repeats(
         logits: [B, K, V] float32, raw but for ids that are not allowed (-inf).
         peak: [B, K] the largest logit of each.
         window: [B, W, K] the last W columns, the newest first.
-        ras_window, ras_max_repeats: [B] int64.
+        age: [W] int64, 0 for the newest.
+        ras_window, ras_max_repeats: [B] int64, the latter at least 1.
         uniform: [B, K] float32 in [0, 1).
         first_stream_id: stream BOS and EOS, from here on, do not count as repeats.
 
     Returns:
         [B, K] int64.
     """
-    recent = torch.arange(window.shape[1], device=window.device) < ras_window[:, None]
+    recent = age < ras_window[:, None]
     repeats = (window == ids[:, None]) & recent[..., None]
-    again = repeats.sum(1) >= ras_max_repeats[:, None]
-    again &= (ids < first_stream_id) & (ras_window > 0)[:, None]
+    again = (repeats.sum(1) >= ras_max_repeats[:, None]) & (ids < first_stream_id)
     weights = (logits - peak.unsqueeze(-1)).exp_()
     return torch.where(again, invert(weights, uniform), ids)

@@ -32,7 +32,7 @@ class SlotState:
     health: Tensor
     """float32, a sum over all logits' peaks: not finite once any logit was not."""
     temperature: Tensor
-    """float32."""
+    """float32, above 0; greedy is a `top_k` of 1 and draws of 0."""
     top_p: Tensor
     """float32."""
     top_k: Tensor
@@ -59,7 +59,7 @@ class SlotState:
             max_columns=whole(0),
             done=torch.ones(num_slots, dtype=torch.bool, device=device),
             health=torch.zeros(num_slots, device=device),
-            temperature=torch.zeros(num_slots, device=device),
+            temperature=torch.ones(num_slots, device=device),
             top_p=torch.ones(num_slots, device=device),
             top_k=whole(1),
             ras_window=whole(0),

@@ -14,6 +14,7 @@ from transformers.generation.logits_process import (
 from higgs_worker.engine.sampling import (
     NARROW_TOP_K,
     draws,
+    greedy,
     invert,
     redraw_repeats,
     sample,
@@ -89,10 +90,21 @@ def test_top_p_zero_keeps_the_likeliest() -> None:
     assert set(draw(logits, 1.0, 50, 0.0).tolist()) == {int(logits.argmax())}
 
 
-def test_temperature_zero_is_greedy_whatever_the_draw() -> None:
-    """Greedy takes the likeliest id and ignores the random numbers."""
-    logits = torch.randn(1026, generator=torch.Generator().manual_seed(1))
-    assert set(draw(logits, 0.0, 50, 0.95).tolist()) == {int(logits.argmax())}
+def test_top_k_one_and_a_draw_of_zero_is_greedy() -> None:
+    """The likeliest id is taken, and the first of those that tie."""
+    logits = torch.randn((4, 8, 1026), generator=torch.Generator().manual_seed(1))
+    logits[1] = logits[1].round()
+    ids, peak = sample(
+        logits,
+        temperature=torch.ones(4),
+        top_k=torch.ones(4, dtype=torch.int64),
+        top_p=torch.ones(4),
+        uniform=torch.zeros(4, 8),
+        wide=False,
+    )
+    assert torch.equal(ids, logits.argmax(-1))
+    assert torch.equal(peak, logits.amax(-1))
+    assert all(torch.equal(a, b) for a, b in zip(greedy(logits), (ids, peak), strict=True))
 
 
 @pytest.mark.parametrize("temperature", [1e-30, 1e-6, 2.0])
@@ -177,6 +189,7 @@ def redraw(ids: list[int], window: list[list[int]], size: int, repeats: int) -> 
         logits,
         logits.amax(-1),
         torch.tensor([window]),
+        torch.arange(len(window)),
         ras_window=torch.tensor([size]),
         ras_max_repeats=torch.tensor([repeats]),
         uniform=torch.full((1, len(ids)), 0.5),
@@ -212,6 +225,7 @@ def test_ras_redraws_from_the_raw_law() -> None:
         logits.expand(rows, 8, -1),
         logits.max().expand(rows, 8),
         torch.full((rows, 8, 8), 3),
+        torch.arange(8),
         ras_window=torch.full((rows,), 7),
         ras_max_repeats=torch.full((rows,), 2),
         uniform=torch.from_numpy(draws(6, rows, 8))[..., 1],
