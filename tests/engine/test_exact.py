@@ -126,6 +126,19 @@ def test_stream_bos_is_masked_after_the_ramp(pairs: Pairs) -> None:
         assert result.codes.max() < 64
 
 
+@pytest.mark.parametrize(("top_k", "expected"), [(1, 1), (5, 5), (0, 64), (60, 60)])
+def test_top_k_reaches_the_sampler(pairs: Pairs, top_k: int, expected: int) -> None:
+    """Of logits that fall in steps, exactly as many ids are ever drawn as top-k lets through."""
+    pair = pairs(2, "narrow", end=0.0)
+    logits = torch.arange(66).float().mul(-1e-3).repeat(NUM_CODEBOOKS, 1)
+    logits[:, 65] = -1e9
+    fix_logits(pair.runner.model.weights, logits)
+    prompt = random_prompt(np.random.default_rng(0), 12)
+    free = Sampling(seed=1, temperature=2.0, top_k=top_k, top_p=1.0, ras_window=0)
+    (result,) = pair.engine.generate([Submission(prompt, free, 240)])
+    assert sorted(set(result.codes.ravel().tolist())) == list(range(expected))
+
+
 def test_a_model_that_ends_at_once(pairs: Pairs) -> None:
     """An end code right after the start gives no frame, and no wait for more."""
     pair = pairs(2, "narrow", end=0.0)
