@@ -22,7 +22,7 @@ def resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
 def test_a_thousand_sequences_leave_nothing(pairs: Pairs) -> None:
     """After 300 sequences the resident memory is that of 1,000: less than 2 KB a sequence apart.
