@@ -8,12 +8,10 @@ mean: docs/performance.md. `full` is the real configuration, our engine alone (1
 
 import argparse
 import json
-import platform
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,14 @@ import torch
 import transformers
 
 from benchmarks import ours, theirs
-from benchmarks.measure import Comparison, OperatorCounter, copy_bandwidth, interleave, mean_step
+from benchmarks.measure import (
+    Comparison,
+    OperatorCounter,
+    copy_bandwidth,
+    environment,
+    interleave,
+    mean_step,
+)
 from benchmarks.measure import timed as seconds
 from benchmarks.models import (
     GREEDY,
@@ -91,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     bandwidth = copy_bandwidth()
     report: dict[str, Any] = {
         "benchmark": "engine",
-        "environment": _environment(),
+        "environment": {**environment(), "transformers": transformers.__version__},
         "quick": options.quick,
         "copy_bandwidth_gb_s": bandwidth / 1e9,
         "models": {},
@@ -144,18 +149,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, help="also write the JSON document here")
     return parser.parse_args(arguments)
-
-
-def _environment() -> dict[str, Any]:
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "higgs_worker": version("higgs-worker"),
-        "machine": platform.machine(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-    }
 
 
 class _Model:

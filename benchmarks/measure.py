@@ -4,10 +4,12 @@ Noise only ever adds time, so the ratio of the fastest runs is the one to quote;
 and its range say how far to trust it.
 """
 
+import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -111,3 +113,15 @@ def copy_bandwidth(num_bytes: int = 1 << 28, repeats: int = 5) -> float:
     target = torch.zeros_like(source)
     fastest = min(timed(lambda: target.copy_(source)) for _ in range(repeats))
     return 2 * num_bytes / fastest
+
+
+def environment() -> dict[str, Any]:
+    """Say what was measured with."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "higgs_worker": version("higgs-worker"),
+        "machine": platform.machine(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+    }

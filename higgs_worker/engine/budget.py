@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from higgs_worker.engine.config import ModelConfig
+from higgs_worker.engine.container import container_free_memory
 from higgs_worker.errors import InvalidSettings
 
 RESERVE_BYTES = 1 << 30
@@ -82,4 +83,6 @@ def free_memory(device: torch.device) -> int:
     """Give the free bytes of a device; of a CPU's memory, half: it is not ours alone."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    machine = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    container = container_free_memory()
+    return (machine if container is None else min(machine, container)) // 2

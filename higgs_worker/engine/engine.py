@@ -56,9 +56,8 @@ class Engine:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._runner = runner
-        self._scheduler = Scheduler(
-            runner.num_slots, max_waiting=max_waiting, max_prefill=max_prefill
-        )
+        self._scheduler = Scheduler(runner.num_slots, max_prefill=max_prefill)
+        self._max_waiting = max_waiting
         self._clock = clock
         self._handles: dict[Sequence, Handle] = {}
         self._wake = threading.Condition()
@@ -76,6 +75,11 @@ class Engine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def num_slots(self) -> int:
+        """How many sequences are generated at the same time."""
+        return self._runner.num_slots
 
     def max_frames(self, prompt: Prompt) -> int:
         """How many frames can follow a prompt; below 1 when the prompt alone fills a slot."""
@@ -122,7 +126,7 @@ class Engine:
                 raise EngineBroken(self._broken.message)
             if self._closing:
                 raise EngineBroken("the engine is closed; this worker is stopping")
-            if self._num_waiting >= self._scheduler.max_waiting:
+            if self._num_waiting >= self._max_waiting:
                 raise QueueFull(
                     f"{self._num_waiting} sequences wait already; send this again in a few "
                     "seconds, or add workers"
@@ -137,12 +141,25 @@ class Engine:
         handles = [self.submit(submission) for submission in submissions]
         return [handle.result() for handle in handles]
 
-    def close(self) -> None:
-        """Cancel what has not ended and stop the thread."""
+    def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """End what has not ended and stop the thread.
+
+        A thread that still hangs in the device after `timeout_s` is left there; nobody else is.
+        """
         with self._wake:
             self._closing = True
             self._wake.notify()
-        self._thread.join(CLOSE_TIMEOUT_S)
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            log.error("the device does not answer")
+            with self._wake:
+                self._handles.update(self._inbox)
+                self._inbox.clear()
+            for sequence in list(self._handles):
+                self._tell(
+                    sequence,
+                    EngineBroken("the device does not answer; this worker must be replaced"),
+                )
 
     def _request_cancel(self, handle: Handle) -> None:
         with self._wake:
@@ -190,6 +207,8 @@ class Engine:
         while (admitted := self._scheduler.admit()) is not None:
             self._admit(admitted)
         self._count_waiting()
+        while (move := self._scheduler.next_move()) is not None:
+            self._move(*move)
         pieces = self._scheduler.ration()
         if pieces and self._attempt(
             [sequence for sequence, _ in pieces],
@@ -208,6 +227,10 @@ class Engine:
             sequence.num_unread = self._runner.begin(_slot(sequence), sequence.submission)
 
         self._attempt([sequence], begin)
+
+    def _move(self, sequence: Sequence, slot: int) -> None:
+        if self._attempt([sequence], lambda: self._runner.move(_slot(sequence), slot)):
+            self._scheduler.move(sequence)
 
     def _speak(self) -> None:
         for _ in range(self._num_steps()):
@@ -302,7 +325,13 @@ class Engine:
                 log.exception("a slot could not be freed")
                 if not self._device_answers():
                     return  # and everyone has been told
-        self._handles.pop(sequence).end(outcome)
+        self._tell(sequence, outcome)
+
+    def _tell(self, sequence: Sequence, outcome: Generation | WorkerError) -> None:
+        # Who takes the handle out ends it: the device may answer just when `close` has given up.
+        handle = self._handles.pop(sequence, None)
+        if handle is not None:
+            handle.end(outcome)
 
     def _break(self, reason: str) -> None:
         """End everything, and refuse everything from now on."""

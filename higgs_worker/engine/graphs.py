@@ -5,10 +5,13 @@ longer than the device needs to run them. The eager step stays as it is: it runs
 CUDA, it is what gets captured, and the first step of every shape.
 """
 
+import logging
 from collections.abc import Callable, Hashable
 from typing import Protocol
 
 import torch
+
+log = logging.getLogger(__name__)
 
 
 class Replay(Protocol):
@@ -27,6 +30,8 @@ class StepGraphs:
     def __init__(self, capture: Capture | None) -> None:
         self._capture = capture
         self._graphs: dict[Hashable, Replay] = {}
+        self._failed: set[Hashable] = set()
+        """Shapes that stay eager."""
 
     @property
     def enabled(self) -> bool:
@@ -46,8 +51,14 @@ class StepGraphs:
             return
         # This one counts, and doubles as the warm-up that a capture needs: nothing is done twice.
         step()
-        if self._capture is not None:
+        if self._capture is None or key in self._failed:
+            return
+        try:
             self._graphs[key] = self._capture(step)
+        except Exception:
+            # The step itself went well, and goes on to do so, only slower.
+            log.exception("a step could not be captured", extra={"shape": str(key)})
+            self._failed.add(key)
 
 
 def cuda_capture(device: torch.device) -> Capture | None:

@@ -86,6 +86,10 @@ class KVCache:
         """Make a slot's keys and values zero again."""
         self._data[:, slot] = 0
 
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Copy the first `length` positions of one slot into another."""
+        self._data[:, target, :, :length] = self._data[:, source, :, :length]
+
     def save(self, slot: int, length: int) -> Tensor:
         """Copy the first `length` positions of a slot, [L, 2 H_kv, length, head_dim]."""
         return self._data[:, slot, :, :length].clone()

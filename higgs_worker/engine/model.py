@@ -16,6 +16,7 @@ from torch import Tensor
 
 from higgs_worker.engine.config import ModelConfig, Rope
 from higgs_worker.engine.kv_cache import CacheWindow, KVCache
+from higgs_worker.engine.matrix import Matrix
 from higgs_worker.engine.weights import FeedForward, Layer, Weights
 
 Attend = Callable[[int, Tensor], Tensor]
@@ -31,6 +32,26 @@ class PackedRows:
     """Its first position in this pass; what lies before is in the cache already."""
     rows: Tensor
     """[T] int64, its rows of the batch in the order of their positions."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Half:
+    """A layer's feed-forward for text or for audio, as it is used."""
+
+    input_norm: Tensor
+    post_norm: Tensor
+    gate_up: Matrix
+    down: Matrix
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A layer as it is used."""
+
+    qkv: Matrix
+    out: Matrix
+    text: _Half
+    audio: _Half
 
 
 class LanguageModel:
@@ -57,8 +78,9 @@ class LanguageModel:
         self._scale = config.head_dim**-0.5
         # On a CPU a layer norm is one kernel and an RMS norm eight.
         self._norms_by_layer_norm = self.device.type == "cpu"
-        self._layers = [self._prepared(layer) for layer in weights.layers]
+        self._blocks = [self._block(layer) for layer in weights.layers]
         self._last_norm = self._norm_weight(weights.norm)
+        self._head = Matrix(weights.head)
         self._seen = torch.zeros((), device=self.device, dtype=self.dtype)
         self._unseen = torch.full_like(self._seen, -torch.inf)
 
@@ -120,14 +142,7 @@ class LanguageModel:
         """
         config = self.config
         places = cache.rows(slots, positions)
-        masks = [
-            # Rows see what was read before and, within the piece, themselves and earlier rows.
-            self._positions[: part.start + len(part.rows)]
-            <= self._positions[part.start : part.start + len(part.rows), None]
-            if part.start
-            else None
-            for part in sequences
-        ]
+        masks = [self._mask_of_piece(part) if part.start else None for part in sequences]
 
         def attend(layer: int, heads: Tensor) -> Tensor:
             cache.write(layer, places, heads[:, config.num_heads :])
@@ -137,33 +152,56 @@ class LanguageModel:
                 # Each alone, so that nothing of a sequence depends on its neighbours.
                 own = slice(part.slot, part.slot + 1)
                 keys, values = cache.read(layer, own, part.start + len(part.rows))
-                answer = F.scaled_dot_product_attention(
-                    queries[part.rows].transpose(0, 1).unsqueeze(0),
-                    keys,
-                    values,
-                    attn_mask=mask,
-                    is_causal=mask is None,
-                    scale=self._scale,
-                    enable_gqa=True,
-                )
-                out[part.rows] = answer.squeeze(0).transpose(0, 1)
+                out[part.rows] = self._attend_to_piece(queries[part.rows], keys, values, mask)
             return out.flatten(1)
 
         x = torch.cat([F.embedding(text_ids, self.weights.embed_text), self._embed_audio(columns)])
         return self._forward(x, len(text_ids), positions, attend)
 
+    def _mask_of_piece(self, part: PackedRows) -> Tensor:
+        """Let rows see what was read before and, within the piece, themselves and earlier rows.
+
+        Returns:
+            [group x T, start + T], the same for every query head of a group.
+        """
+        end = part.start + len(part.rows)
+        hidden = self._positions[:end] > self._positions[part.start : end, None]
+        mask = torch.where(hidden, self._unseen, self._seen)
+        return mask.repeat(self.config.num_heads // self.config.num_kv_heads, 1)
+
+    def _attend_to_piece(
+        self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        """Answer queries [T, H, head_dim] of a whole prompt, or with a mask of a later piece."""
+        if mask is None:
+            answer = F.scaled_dot_product_attention(
+                queries.transpose(0, 1).unsqueeze(0),
+                keys,
+                values,
+                is_causal=True,
+                scale=self._scale,
+                enable_gqa=True,
+            )
+            return answer.squeeze(0).transpose(0, 1)
+        # With a mask no fused kernel of CUDA shares KV heads, and the plain one would write out
+        # H x T x (start + T) scores: grouped as in `decode` instead.
+        num_rows, num_heads, head_dim = queries.shape
+        grouped = queries.view(num_rows, keys.shape[1], -1, head_dim).permute(1, 2, 0, 3)
+        answer = F.scaled_dot_product_attention(
+            grouped.flatten(1, 2).unsqueeze(0), keys, values, attn_mask=mask, scale=self._scale
+        )
+        return answer.view(grouped.shape).permute(2, 0, 1, 3).reshape(num_rows, num_heads, head_dim)
+
     def logits_after(self, hidden: Tensor, rows: Tensor) -> Tensor:
         """Make logits [len(rows), K, V] float32 of some rows of a prefill."""
         return self._logits(hidden[rows])
 
-    def _prepared(self, layer: Layer) -> Layer:
-        """View a layer's matrices as the factors they are used as, [in, out]."""
-
-        def half(part: FeedForward) -> FeedForward:
+    def _block(self, layer: Layer) -> _Block:
+        def half(part: FeedForward) -> _Half:
             norms = (self._norm_weight(part.input_norm), self._norm_weight(part.post_norm))
-            return FeedForward(*norms, part.gate_up.t(), part.down.t())
+            return _Half(*norms, Matrix(part.gate_up), Matrix(part.down))
 
-        return Layer(layer.qkv.t(), layer.out.t(), half(layer.text), half(layer.audio))
+        return _Block(Matrix(layer.qkv), Matrix(layer.out), half(layer.text), half(layer.audio))
 
     def _norm_weight(self, weight: Tensor) -> Tensor:
         return weight.repeat(2) if self._norms_by_layer_norm else weight
@@ -176,19 +214,19 @@ class LanguageModel:
         num_rows, head_dim = x.shape[0], self.config.head_dim
         text, audio = x[:num_text], x[num_text:]
         cos, sin = self._rotation[positions].index_select(1, self._kinds).unbind(2)
-        for index, layer in enumerate(self._layers):
-            parts = [(layer.text, text)] if num_text else []
+        for index, block in enumerate(self._blocks):
+            parts = [(block.text, text)] if num_text else []
             if num_text < num_rows:
-                parts.append((layer.audio, audio))
+                parts.append((block.audio, audio))
             normed = [self._norm(rows, part.input_norm) for part, rows in parts]
-            heads = torch.mm(normed[0] if len(normed) == 1 else torch.cat(normed), layer.qkv)
+            heads = block.qkv.of(normed[0] if len(normed) == 1 else torch.cat(normed))
             heads = heads.view(num_rows, -1, head_dim)
             # Half-split rotary form; the sine's first half is negated, so that a roll will do.
             heads = torch.addcmul(heads * cos, heads.roll(head_dim // 2, -1), sin)
-            x.addmm_(attend(index, heads), layer.out)
+            block.out.add_to(x, attend(index, heads))
             for part, rows in parts:
-                gate, up = torch.mm(self._norm(rows, part.post_norm), part.gate_up).chunk(2, dim=-1)
-                rows.addmm_(F.silu(gate).mul_(up), part.down)
+                gate, up = part.gate_up.of(self._norm(rows, part.post_norm)).chunk(2, dim=-1)
+                part.down.add_to(rows, F.silu(gate).mul_(up))
         return x
 
     def _norm(self, x: Tensor, weight: Tensor) -> Tensor:
@@ -200,7 +238,7 @@ class LanguageModel:
         return F.layer_norm(both, (2 * width,), weight, None, eps)[:, :width]
 
     def _logits(self, hidden: Tensor) -> Tensor:
-        logits = torch.mm(self._norm(hidden, self._last_norm), self.weights.head.t())
+        logits = self._head.of(self._norm(hidden, self._last_norm))
         shape = (len(hidden), self.config.num_codebooks, self.config.codebook_size)
         return logits.view(shape).float()
 

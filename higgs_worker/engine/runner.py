@@ -270,7 +270,7 @@ class Runner:
         config, codebooks = self.model.config, self._codebooks
         bos, eos = config.stream_bos_id, config.stream_eos_id
         # Stream BOS belongs to the ramp alone, where it is forced.
-        logits[..., bos] = -torch.inf
+        logits[..., bos].fill_(-torch.inf)
         step = state.step[:, None]
         if mode == "greedy":
             ids, peak = greedy(logits)
@@ -362,6 +362,20 @@ class Runner:
             # A masked position still reaches attention, and NaN times nothing is NaN.
             self.cache.clear(slot)
 
+    @torch.inference_mode()
+    def move(self, source: int, target: int) -> None:
+        """Let the running sequence of one slot go on in a free one, as if it had begun there."""
+        self.cache.copy(source, target, int(self._lengths[source]))
+        self._history[target] = self._history[source]
+        self._draws[target] = self._draws[source]
+        self._state.copy(source, target)
+        self._lengths[target] = self._lengths[source]
+        self._modes[target] = self._modes[source]
+        if source in self._unkept:
+            self._unkept[target] = self._unkept.pop(source)
+        self._healthy.discard(target)  # until the next poll
+        self.release(source)
+
     def check_device(self) -> None:
         """Do a little work on the device; raises what it raises when the device is gone."""
         torch.ones(1, device=self.device).sum().item()
@@ -370,4 +384,4 @@ class Runner:
         tensor = torch.from_numpy(np.ascontiguousarray(array))
         if self.device.type == "cuda":
             return tensor.pin_memory().to(self.device, non_blocking=True)
-        return tensor
+        return tensor.to(self.device)

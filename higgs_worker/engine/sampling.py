@@ -84,7 +84,7 @@ def sample(
     largest = _largest(logits, logits.shape[-1] if wide else TOP_WIDTH)
     threshold = _threshold(largest[..., :TOP_WIDTH], scale, top_k, top_p)
     if wide:
-        all_ids = torch.where(top_k == 0, logits.shape[-1], top_k)
+        all_ids = top_k.masked_fill(top_k == 0, logits.shape[-1])
         full = _threshold(largest, scale, all_ids, top_p)
         is_narrow = ((top_k > 0) & (top_k <= NARROW_TOP_K))[:, None, None]
         threshold = torch.where(is_narrow, threshold, full)

@@ -1,9 +1,12 @@
-"""Who runs next: a bounded queue, slots in order of arrival, prompts read in rationed pieces.
+"""Who runs next: a queue, slots in order of arrival, prompts read in rationed pieces.
 
 Decides and keeps count; never touches a device, a thread or a clock. The policy:
 
 - Sequences enter slots in the order in which they came; the lowest free slot is used first, because
   a step serves all rows up to the highest one.
+- A slot that stays free, with nobody waiting for it, is closed up: the running sequence in the
+  highest slot moves there. A sequence that ends causes one move at most, and that costs less than a
+  step.
 - Prompts are read in that order too. While others speak, at most `max_prefill` positions are read
   between two polls; so a round of steps waits for that much reading at most, however many prompts
   arrive and however long they are. While nobody speaks, reading has nothing to wait for it, and the
@@ -16,7 +19,6 @@ from dataclasses import dataclass
 
 from higgs_worker.engine.feed import FrameFeed
 from higgs_worker.engine.sequence import Submission
-from higgs_worker.errors import QueueFull
 
 IDLE_RATION = 4
 
@@ -41,9 +43,8 @@ class Sequence:
 class Scheduler:
     """The queue and the slots."""
 
-    def __init__(self, num_slots: int, *, max_waiting: int, max_prefill: int) -> None:
+    def __init__(self, num_slots: int, *, max_prefill: int) -> None:
         self.num_slots = num_slots
-        self.max_waiting = max_waiting
         self.max_prefill = max_prefill
         self._free = list(range(num_slots))
         self._waiting: deque[Sequence] = deque()
@@ -71,16 +72,7 @@ class Scheduler:
         return [*self._running.values(), *self._reading, *self._waiting]
 
     def enqueue(self, sequence: Sequence) -> None:
-        """Take a sequence in.
-
-        Raises:
-            QueueFull: as many wait as may.
-        """
-        if len(self._waiting) >= self.max_waiting:
-            raise QueueFull(
-                f"{len(self._waiting)} sequences wait already; send this again in a few seconds, "
-                "or add workers"
-            )
+        """Take a sequence in."""
         self._waiting.append(sequence)
 
     def admit(self) -> Sequence | None:
@@ -94,6 +86,20 @@ class Scheduler:
         sequence.slot = heapq.heappop(self._free)
         self._reading.append(sequence)
         return sequence
+
+    def next_move(self) -> tuple[Sequence, int] | None:
+        """Say which running sequence should go on in which lower slot, if any should."""
+        if not (self._running and self._free):
+            return None
+        highest, lowest = max(self._running), self._free[0]
+        return (self._running[highest], lowest) if lowest < highest else None
+
+    def move(self, sequence: Sequence) -> None:
+        """Note that the sequence of `next_move` now stands where it should."""
+        assert sequence.slot is not None  # noqa: S101 - running sequences have one
+        del self._running[sequence.slot]
+        sequence.slot = heapq.heapreplace(self._free, sequence.slot)
+        self._running[sequence.slot] = sequence
 
     def ration(self) -> list[tuple[Sequence, int]]:
         """Say what to read before the next steps: sequences and how many positions of each."""

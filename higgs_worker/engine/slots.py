@@ -70,6 +70,13 @@ class SlotState:
         """Give some rows: views for a slice, copies for an index."""
         return SlotState(*(getattr(self, field.name)[rows] for field in fields(self)))
 
+    def copy(self, source: int, target: int) -> None:
+        """Copy all of one row to another, but for which slot it is."""
+        for field in fields(self):
+            if field.name != "row":
+                values = getattr(self, field.name)
+                values[target] = values[source]
+
     def store(self, rows: Tensor, other: "SlotState") -> None:
         """Put copies of rows back."""
         for field in fields(self):

@@ -100,6 +100,8 @@ class Log:
     """Names in order of release."""
     read_beside: list[int] = field(default_factory=list)
     """Positions read since the poll before, for each poll of a round that began with speakers."""
+    rows: list[int] = field(default_factory=list)
+    """Rows that each step served."""
     calls: Counter[str] = field(default_factory=Counter)
 
 
@@ -181,9 +183,19 @@ class ScriptedRunner:
             if not occupant.num_unread:
                 occupant.num_columns = 2
 
+    def move(self, source: int, target: int) -> None:
+        """Let a running sequence go on in a lower slot that is free."""
+        occupant = self.used.get(source)
+        self._check(occupant is not None and occupant.is_running, f"move from slot {source}")
+        self._check(target not in self.used and target < source, f"move to slot {target}")
+        self._call("move")
+        self.used[target] = self.used.pop(source)
+
     def step(self) -> None:
         """Draw a column for everyone who speaks."""
-        self._check(any(o.is_running for o in self.used.values()), "a step for nobody")
+        running = [slot for slot, occupant in self.used.items() if occupant.is_running]
+        self._check(bool(running), "a step for nobody")
+        self.log.rows.append(max(running) + 1)
         self._note_speakers()
         self._call("step")
         for occupant in self.used.values():

@@ -38,7 +38,10 @@ class Visit:
 
 
 def drive(runner: Runner, visits: list[Visit], rng: np.random.Generator) -> dict[int, np.ndarray]:
-    """Run visits step by step, prompts in pieces of random size; columns of those who stay."""
+    """Run visits step by step, prompts in pieces of random size; columns of those who stay.
+
+    Now and then one moves to another slot.
+    """
     waiting = list(range(len(visits)))
     unread: dict[int, int] = {}
     inside: dict[int, int] = {}
@@ -65,6 +68,12 @@ def drive(runner: Runner, visits: list[Visit], rng: np.random.Generator) -> dict
             for piece in pieces:
                 unread[piece.slot] -= piece.num_positions
             unread = {slot: left for slot, left in unread.items() if left}
+        running = [slot for slot in inside if slot not in unread]
+        free = [slot for slot in range(runner.num_slots) if slot not in inside]
+        if running and free and rng.random() < 0.3:
+            source, target = int(rng.choice(running)), int(rng.choice(free))
+            runner.move(source, target)
+            inside[target] = inside.pop(source)
         runner.step()
         progress = runner.poll()
         for slot, index in list(inside.items()):

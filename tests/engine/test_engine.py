@@ -2,10 +2,13 @@
 
 import asyncio
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
+from higgs_worker.engine.engine import Engine
 from higgs_worker.engine.handle import Handle
 from higgs_worker.engine.scheduler import IDLE_RATION
 from higgs_worker.engine.sequence import Generation
@@ -154,6 +157,46 @@ def test_cancel_at_any_stage(stage: str) -> None:
         check_said(engine.submit(ask(0, num_frames=60)), 0, 60)
         assert kinds(handles) == [Generation] * (len(sizes) - 1) + [Cancelled]
     assert ends == [True, False, True]
+
+
+@contextmanager
+def held(engine: Engine, runner: ScriptedRunner) -> Iterator[None]:
+    """Whatever is submitted meanwhile enters in one round, after one of 8 steps for another."""
+    begun, go = threading.Event(), threading.Event()
+    runner.at["begin", 1] = lambda: (begun.set(), go.wait(TIMEOUT_S))
+    engine.submit(ask(99, num_frames=1))
+    begun.wait(TIMEOUT_S)
+    yield
+    go.set()
+
+
+def test_many_cancels_at_once_free_all_their_slots() -> None:
+    """Whoever is cancelled before a round is gone after it, and those that wait have the slots."""
+    runner = ScriptedRunner(num_slots=8)
+    handles: list[Handle] = []
+    seen: list[list[int]] = []
+    runner.at["poll", 2] = lambda: [handle.cancel() for handle in handles[:8]]
+    runner.at["step", 17] = lambda: seen.append(sorted(o.name for o in runner.used.values()))
+    with serve(runner) as engine:
+        with held(engine, runner):
+            handles += [engine.submit(ask(name, num_frames=60)) for name in range(16)]
+        assert kinds(handles) == [Cancelled] * 8 + [Generation] * 8
+    assert seen == [list(range(8, 16))]
+
+
+def test_steps_serve_only_as_many_rows_as_speak() -> None:
+    """As sequences end and nobody waits, the others close up, whoever ended."""
+    runner = ScriptedRunner(num_slots=8)
+    lengths = (10, 90, 10, 10, 30, 10, 10, 50)
+    with serve(runner) as engine:
+        with held(engine, runner):
+            handles = [engine.submit(ask(name, num_frames=n)) for name, n in enumerate(lengths)]
+        for name, (handle, length) in enumerate(zip(handles, lengths, strict=True)):
+            check_said(handle, name, length)
+    # In rounds of 8 steps, for 10, 30, 50 and 90 columns after those of the prompt.
+    assert runner.log.rows[8:] == [8] * 16 + [3] * 16 + [2] * 24 + [1] * 40
+    # Twice when five ended, and once more when the one in slot 0 did.
+    assert runner.log.calls["move"] == 3
 
 
 def test_cancel_after_the_end_changes_nothing() -> None:

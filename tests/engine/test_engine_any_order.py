@@ -47,7 +47,10 @@ ARRIVALS = st.lists(
     max_size=14,
 )
 FAULTS = st.lists(
-    st.tuples(st.sampled_from(["begin", "prefill", "step", "poll", "columns"]), st.integers(1, 30)),
+    st.tuples(
+        st.sampled_from(["begin", "prefill", "move", "step", "poll", "columns"]),
+        st.integers(1, 30),
+    ),
     max_size=2,
 )
 

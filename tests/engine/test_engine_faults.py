@@ -54,6 +54,17 @@ def test_a_fault_in_prefill_touches_those_being_read() -> None:
         assert kinds(others) == [EngineFailed, EngineFailed, Generation]
 
 
+def test_a_fault_in_a_move_touches_one() -> None:
+    """Only the sequence that could not move fails; both its slots serve the next ones."""
+    runner = ScriptedRunner(num_slots=3)
+    runner.fail("move", 1)
+    with serve(runner) as engine:
+        handles = [engine.submit(ask(name, num_frames=n)) for name, n in enumerate((20, 60, 60))]
+        assert kinds(handles) == [Generation, Generation, EngineFailed]
+        for name in range(3):
+            check_said(engine.submit(ask(name)), name)
+
+
 @pytest.mark.parametrize("method", ["step", "poll"])
 def test_a_fault_in_a_step_touches_the_speaking(method: str) -> None:
     """All that speak fail; who is still being read goes on, and so do later ones."""
@@ -171,6 +182,24 @@ def test_a_device_lost_when_the_engine_closes() -> None:
         handles = [engine.submit(ask(name, num_frames=900)) for name in range(6)]
         assert kinds(handles) == [EngineBroken] * 6
         closing.join(TIMEOUT_S)
+
+
+def test_a_device_that_hangs_when_the_engine_closes() -> None:
+    """Closing waits for a device that hangs only so long; then everyone is told, once."""
+    runner = ScriptedRunner(num_slots=2)
+    hangs, go = threading.Event(), threading.Event()
+    runner.at["step", 3] = lambda: (hangs.set(), go.wait(TIMEOUT_S))
+    runner.is_broken = True
+    with serve(runner) as engine:
+        handles = [engine.submit(ask(name, num_frames=40)) for name in range(4)]
+        assert hangs.wait(TIMEOUT_S)
+        handles.append(engine.submit(ask(4)))
+        engine.close(timeout_s=0.01)
+        assert all(handle.is_done for handle in handles)
+        assert {outcome(handle).message for handle in handles} == {
+            "the device does not answer; this worker must be replaced"
+        }
+        go.set()
 
 
 @pytest.mark.parametrize("method", ["begin", "poll", "columns"])

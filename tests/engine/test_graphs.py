@@ -1,6 +1,7 @@
 """Graphs: captured once per shape, replayed ever after, with the columns of the eager step."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from higgs_worker.engine.model import LanguageModel
 from higgs_worker.engine.runner import Runner
 from higgs_worker.engine.sequence import Piece, Sampling, Submission
 from higgs_worker.engine.slots import SlotState
+from higgs_worker.engine.weights import Weights
 from tests.engine.pairs import GREEDY, NUM_CODEBOOKS, Pairs
+from tests.engine.test_budget import PUBLISHED
 from tests.oracles.language_model import random_model, random_prompt, save
 
 SAMPLINGS = (
@@ -91,16 +94,40 @@ def test_without_capture_every_step_is_eager() -> None:
     assert not graphs.enabled
 
 
-def test_a_capture_that_fails_is_tried_again() -> None:
-    """A shape whose capture failed is not taken for captured."""
+def test_a_shape_that_cannot_be_captured_stays_eager(caplog: pytest.LogCaptureFixture) -> None:
+    """When a capture fails, no step is lost: its shape runs eagerly, and the log says so once."""
+    done: list[str] = []
 
     def fail(step: Callable[[], None]) -> TwinReplay:
         raise RuntimeError("no memory to capture")
 
     graphs = StepGraphs(fail)
-    for _ in range(2):
-        with pytest.raises(RuntimeError, match="capture"):
-            graphs.run("a", lambda: None)
+    for key in ("a", "a", "b", "a"):
+        graphs.run(key, lambda key=key: done.append(key))
+    assert done == ["a", "a", "b", "a"]
+    said = [(record.message, record.shape) for record in caplog.records]
+    assert said == [("a step could not be captured", shape) for shape in ("a", "b")]
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS, ids=("greedy", "narrow", "wide"))
+def test_reading_and_steps_look_at_no_value(sampling: Sampling) -> None:
+    """On a device that has shapes and no values all but the poll runs, so nothing waits for one."""
+    device = torch.device("meta")
+    config = replace(PUBLISHED, num_layers=2)
+    weights = Weights.empty(config, device=device, dtype=torch.bfloat16)
+    model = LanguageModel(config, weights, 1024)
+    runner = Runner(model, num_slots=3, max_length=1024, capture=TwinCapture())
+    (submission,) = ask([600], 40, sampling)
+    for slot in (0, 2):
+        num_unread = runner.begin(slot, submission)
+        for count in (20, num_unread - 20):
+            runner.prefill([Piece(slot, count)])
+    runner.step()
+    runner.release(0)
+    runner.move(2, 0)
+    runner.step()
+    with pytest.raises(NotImplementedError, match="meta"):
+        runner.poll()
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=("greedy", "narrow", "wide"))

@@ -6,13 +6,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from higgs_worker.engine.scheduler import IDLE_RATION, Scheduler, Sequence
-from higgs_worker.errors import QueueFull
 from tests.engine.fakes import ask
 
 
-def make(num_slots: int = 2, *, max_waiting: int = 8, max_prefill: int = 10) -> Scheduler:
+def make(num_slots: int = 2, *, max_prefill: int = 10) -> Scheduler:
     """Make a scheduler with small bounds."""
-    return Scheduler(num_slots, max_waiting=max_waiting, max_prefill=max_prefill)
+    return Scheduler(num_slots, max_prefill=max_prefill)
 
 
 def enter(scheduler: Scheduler, *sizes: int) -> list[Sequence]:
@@ -109,15 +108,39 @@ def test_removal_frees_the_slot(stage: str) -> None:
     assert other.slot == 0
 
 
-def test_the_queue_is_bounded() -> None:
-    """More than `max_waiting` are refused with their number; those in slots do not count."""
-    scheduler = make(1, max_waiting=2)
-    enter(scheduler, 1)
-    scheduler.enqueue(Sequence(ask(1)))
-    scheduler.enqueue(Sequence(ask(2)))
-    with pytest.raises(QueueFull, match="2 sequences wait already"):
-        scheduler.enqueue(Sequence(ask(3)))
-    assert scheduler.num_waiting == 2
+def move_all(scheduler: Scheduler) -> list[tuple[int, int]]:
+    """Move all that should; (name, new slot) of each."""
+    moves = []
+    while (move := scheduler.next_move()) is not None:
+        scheduler.move(move[0])
+        moves.append((move[0].submission.sampling.seed, move[1]))
+    return moves
+
+
+def test_gaps_are_closed_from_above() -> None:
+    """The highest running sequence goes into the lowest gap, until there is no gap below one."""
+    scheduler = make(6)
+    sequences = enter(scheduler, 1, 1, 1, 1, 1, 1)
+    read(scheduler)
+    assert move_all(scheduler) == []
+    for slot in (0, 2, 3):
+        scheduler.remove(sequences[slot])
+    assert move_all(scheduler) == [(5, 0), (4, 2)]
+    assert scheduler.running == {0: sequences[5], 1: sequences[1], 2: sequences[4]}
+    assert enter(scheduler, 1)[0].slot == 3
+
+
+def test_a_prompt_that_is_read_stays_where_it_is() -> None:
+    """Only the running move: they go around a slot that is being read, and leave it alone."""
+    scheduler = make(4)
+    first, reading, last = enter(scheduler, 1, 50, 1)
+    for sequence in (first, last):
+        scheduler.read(sequence, 1)
+    scheduler.remove(first)
+    assert move_all(scheduler) == [(2, 0)]
+    scheduler.remove(last)
+    assert move_all(scheduler) == []
+    assert reading.slot == 1
 
 
 def test_expired_finds_every_stage() -> None:
@@ -138,7 +161,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.scheduler = make(3, max_waiting=4)
+        self.scheduler = make(3)
         self.live: list[Sequence] = []
         self.num_arrived = 0
         self.admitted: list[int] = []
@@ -148,12 +171,8 @@ class AnyOrder(RuleBasedStateMachine):
         """A new one; its prompt's size is set when it is admitted."""
         sequence = Sequence(ask(self.num_arrived), arrived=size)
         self.num_arrived += 1
-        if self.scheduler.num_waiting == 4:
-            with pytest.raises(QueueFull):
-                self.scheduler.enqueue(sequence)
-        else:
-            self.scheduler.enqueue(sequence)
-            self.live.append(sequence)
+        self.scheduler.enqueue(sequence)
+        self.live.append(sequence)
 
     @rule()
     def admit(self) -> None:
@@ -178,6 +197,17 @@ class AnyOrder(RuleBasedStateMachine):
         for sequence, count in pieces:
             assert 1 <= count <= sequence.num_unread
             self.scheduler.read(sequence, count)
+
+    @rule()
+    def move(self) -> None:
+        """Afterwards no slot is free below one that runs; who is read stays."""
+        reading = {s.slot for s in self.live if s.num_unread}
+        num_moves = len(move_all(self.scheduler))
+        used = {s.slot for s in self.live} - {None}
+        highest = max(self.scheduler.running, default=0)
+        assert set(range(highest)) <= used
+        assert num_moves <= 2
+        assert reading == {s.slot for s in self.live if s.num_unread}
 
     @precondition(lambda self: self.live)
     @rule(data=st.data())

@@ -1,0 +1,43 @@
+"""Products: the same whichever library makes them."""
+
+import pytest
+import torch
+
+from higgs_worker.engine.matrix import MIN_ONEDNN, Matrix
+
+SMALL, LARGE = (48, 64), (1024, 1024)
+
+
+def test_both_ways_are_tested() -> None:
+    """One of the sizes is below the bound of oneDNN and one above."""
+    assert SMALL[0] * SMALL[1] < MIN_ONEDNN <= LARGE[0] * LARGE[1]
+
+
+@pytest.mark.parametrize("shape", [SMALL, LARGE], ids=("small", "large"))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("num_rows", [1, 3, 8, 65])
+def test_products_are_right(shape: tuple[int, int], dtype: torch.dtype, num_rows: int) -> None:
+    """Rows times the matrix, alone and added to sums, as float64 gives them."""
+    torch.manual_seed(num_rows)
+    weight, sums = torch.randn(shape, dtype=dtype), torch.randn(num_rows, shape[0], dtype=dtype)
+    # Every other half, as a slice of a wider tensor: rows that do not follow one another.
+    x = torch.randn(num_rows, 2 * shape[1], dtype=dtype)[:, : shape[1]]
+    right = x.double() @ weight.double().t()
+    near = {torch.float64: 1e-12, torch.float32: 1e-3, torch.bfloat16: 1.0}[dtype]
+    matrix = Matrix(weight)
+    torch.testing.assert_close(matrix.of(x).double(), right, atol=near, rtol=0)
+    added, wide = sums.double() + right, torch.zeros(num_rows, 2 * shape[0], dtype=dtype)
+    for place in (sums.clone(), wide[:, : shape[0]].copy_(sums)):
+        matrix.add_to(place, x)
+        torch.testing.assert_close(place.double(), added, atol=near, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [SMALL, LARGE], ids=("small", "large"))
+def test_a_matrix_is_a_view(shape: tuple[int, int]) -> None:
+    """What is written into a weight later counts, and no copy takes memory."""
+    weight = torch.randn(shape)
+    matrix = Matrix(weight)
+    weight.fill_(1.0)
+    assert torch.equal(
+        matrix.of(torch.ones(2, shape[1])), torch.full((2, shape[0]), shape[1] * 1.0)
+    )
