@@ -23,6 +23,8 @@ from higgs_worker.errors import DamagedVoice, InvalidRequest, UnknownVoice, Volu
 from higgs_worker.volume import sweep, write_whole
 
 SAMPLE_RATE = 24_000
+PRESETS = Path(__file__).parent / "presets"
+"""The built-in voices; training/presets.py makes them."""
 MAX_VOICES = 1000
 MAX_TEXT_CHARS = 2000
 MAX_NOTE_CHARS = 500

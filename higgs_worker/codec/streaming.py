@@ -6,8 +6,9 @@ before it and the PCM `lag` samples behind the codes. What the whole decode pads
 the first frame and after the last, is zeroed here stage by stage; so the pieces joined equal the
 whole decode, whatever their sizes.
 
-Streams that advance by the same number of frames share a call, wherever in their audio they are.
-Memory does not depend on the length of the audio. One thread at a time.
+Streams that advance by the same number of frames share a call, wherever in their audio they are;
+on a GPU a call between a stream's ends is captured (see `graphs.py`). Memory does not depend on the
+length of the audio. One thread at a time.
 """
 
 from collections.abc import Sequence
@@ -22,9 +23,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from higgs_worker.codec.decoder import CodecDecoder, ResidualUnit, Snake
+from higgs_worker.codec.graphs import Capture, StepGraphs
 
 NEVER = 1 << 40
 """A number of frames that no stream reaches: its end is not known yet."""
+MAX_ROWS = 8
+"""Streams in one call: a second of audio of each keeps a GPU busy; more only fall out of caches."""
 
 
 class Stage(Protocol):
@@ -114,12 +118,19 @@ class Piece:
     stream: int
     codes: NDArray[np.int64]
     """[F, K]."""
+    is_last: bool = False
+    """Nothing follows: the PCM that was held back comes too, to the last sample."""
 
 
 class StreamingDecoder:
-    """The decoder's weights plus the state of some streams."""
+    """The decoder's weights plus the state of some streams.
 
-    def __init__(self, decoder: CodecDecoder, num_streams: int) -> None:
+    With `capture`, the step is captured here, before anyone waits: a capture holds up the device.
+    """
+
+    def __init__(
+        self, decoder: CodecDecoder, num_streams: int, *, capture: Capture | None = None
+    ) -> None:
         self.config = decoder.config
         self.num_streams = num_streams
         self._table = decoder.code_table
@@ -133,12 +144,23 @@ class StreamingDecoder:
             lag = lag * stage.rate_factor + stage.lag
             self._rates.append(rate)
             self._lags.append(lag)
+        # One more than there are streams: the rows that pad a captured step write there.
         self._kept = [
-            torch.zeros((num_streams, stage.channels, stage.num_kept), device=self._device)
+            torch.zeros((num_streams + 1, stage.channels, stage.num_kept), device=self._device)
             for stage in self._stages
         ]
         self._num_fed = [0] * num_streams
         self._num_frames = [NEVER] * num_streams
+        self._graphs: StepGraphs | None = None
+        if capture is not None:
+            self._graphs = StepGraphs(
+                self._step,
+                capture,
+                max_rows=min(MAX_ROWS, num_streams),
+                spare_row=num_streams,
+                num_codebooks=self.config.num_codebooks,
+                device=self._device,
+            )
 
     @property
     def lag(self) -> int:
@@ -172,65 +194,78 @@ class StreamingDecoder:
         Args:
             pieces: at most one per stream.
         """
-        pcm: dict[int, NDArray[np.float32]] = {}
-        for size in {len(piece.codes) for piece in pieces}:
-            together = [piece for piece in pieces if len(piece.codes) == size]
-            streams = [piece.stream for piece in together]
-            if size:
-                codes = np.stack([piece.codes.T for piece in together])
-                pcm |= self._run(streams, torch.from_numpy(codes).to(self._device))
-            else:
-                pcm |= {stream: np.zeros(0, dtype=np.float32) for stream in streams}
+        pcm = {piece.stream: np.zeros(0, dtype=np.float32) for piece in pieces}
+        calls: dict[tuple[int, bool], list[Piece]] = {}
+        for piece in pieces:
+            if piece.is_last:
+                self._num_frames[piece.stream] = self._num_fed[piece.stream] + len(piece.codes)
+            if num_frames := self._num_pushed(piece):
+                calls.setdefault((num_frames, self._is_inside(piece)), []).append(piece)
+        for (num_frames, is_inside), together in calls.items():
+            for first in range(0, len(together), MAX_ROWS):
+                pcm |= self._run(together[first : first + MAX_ROWS], num_frames, is_inside)
         return [pcm[piece.stream] for piece in pieces]
 
-    @torch.inference_mode()
-    def finish(self, streams: Sequence[int]) -> list[NDArray[np.float32]]:
-        """End streams: the PCM that was still held back, to the last sample."""
-        if not streams:
-            return []
-        for stream in streams:
-            self._num_frames[stream] = self._num_fed[stream]
-        nothing = torch.zeros(
-            (len(streams), self.config.num_codebooks, self.num_lag_frames),
-            dtype=torch.int64,
-            device=self._device,
-        )
-        pcm = self._run(list(streams), nothing)
-        return [pcm[stream] for stream in streams]
+    def _num_pushed(self, piece: Piece) -> int:
+        """Count the frames to push: after the last ones come as many as the stream holds back."""
+        return len(piece.codes) + (self.num_lag_frames if piece.is_last else 0)
 
-    def _run(self, streams: list[int], codes: Tensor) -> dict[int, NDArray[np.float32]]:
-        """Push [B, K, F] codes through all stages; the final PCM of each stream."""
-        num_frames = codes.shape[-1]
-        fed = [self._num_fed[stream] for stream in streams]
-        total = [self._num_frames[stream] for stream in streams]
-        # Only near its ends does a stream touch what the whole decode pads with zeros.
-        inside = all(
-            first >= self.num_lag_frames and first + num_frames <= last
-            for first, last in zip(fed, total, strict=True)
-        )
+    def _is_inside(self, piece: Piece) -> bool:
+        """Whether the piece touches nothing of what the whole decode pads with zeros."""
+        return self._num_fed[piece.stream] >= self.num_lag_frames and not piece.is_last
+
+    def _run(
+        self, pieces: list[Piece], num_frames: int, is_inside: bool
+    ) -> dict[int, NDArray[np.float32]]:
+        """Push some frames of several streams through all stages; the final PCM of each."""
+        streams = [piece.stream for piece in pieces]
+        codes = np.zeros((len(pieces), self.config.num_codebooks, num_frames), dtype=np.int64)
+        for row, piece in enumerate(pieces):
+            codes[row, :, : len(piece.codes)] = piece.codes.T
         rows = torch.tensor(streams, device=self._device)
-        bounds = torch.tensor([fed, total], device=self._device).unsqueeze(-1)
-        x = self._table(codes)
-        if not inside:
-            x = x * self._mask(bounds, 1, 0, num_frames)
+        pushed = torch.from_numpy(codes).to(self._device)
+        if is_inside:
+            graph = self._graphs and self._graphs.find(len(pieces), num_frames)
+            x = graph.run(rows, pushed) if graph else self._step(rows, pushed)
+        else:
+            ends = [
+                [self._num_fed[stream] for stream in streams],
+                [self._num_frames[stream] for stream in streams],
+            ]
+            x = self._step(rows, pushed, torch.tensor(ends, device=self._device).unsqueeze(-1))
+        pcm = x.cpu().numpy()
+        final = {}
+        for row, stream in enumerate(streams):
+            first = self.config.hop_length * self._num_fed[stream] - self.lag
+            last = self.config.hop_length * self._num_frames[stream]
+            stop = max(0, min(pcm.shape[1], last - first))
+            final[stream] = pcm[row, min(max(0, -first), stop) : stop].copy()
+            self._num_fed[stream] += num_frames
+        return final
+
+    def _step(self, rows: Tensor, codes: Tensor, bounds: Tensor | None = None) -> Tensor:
+        """Push codes through all stages.
+
+        Args:
+            rows: [B], where the state is.
+            codes: [B, K, F].
+            bounds: [2, B, 1], frames fed before and in all; None: these are far from either end.
+
+        Returns:
+            [B, F * hop_length], `lag` samples behind.
+        """
+        x: Tensor = self._table(codes)
+        if bounds is not None:
+            x = x * self._mask(bounds, 1, 0, x.shape[-1])
         for stage, rate, lag, kept in zip(
             self._stages, self._rates, self._lags, self._kept, strict=True
         ):
             before = kept[rows]
             kept[rows] = torch.cat([before, x], dim=-1)[..., -stage.num_kept :]
             x = stage.run(before, x)
-            if not inside:
+            if bounds is not None:
                 x = x.mul_(self._mask(bounds, rate, lag, x.shape[-1]))
-        pcm = x.squeeze(1).cpu().numpy()
-        hop = self.config.hop_length
-        final = {}
-        for row, stream in enumerate(streams):
-            first = hop * fed[row] - self.lag
-            start = max(0, -first)
-            stop = min(hop * num_frames, hop * total[row] - first)
-            final[stream] = pcm[row, start : max(start, stop)].copy()
-            self._num_fed[stream] += num_frames
-        return final
+        return x.squeeze(1)
 
     def _mask(self, bounds: Tensor, rate: int, lag: int, size: int) -> Tensor:
         """Mark the outputs of a stage that exist in the whole decode, [B, 1, size] float32."""

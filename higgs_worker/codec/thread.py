@@ -1,24 +1,25 @@
 """The thread that turns codes into PCM while the engine's thread makes more of them.
 
-Whoever generates feeds frames as they come and goes on; whoever listens is called with PCM. All
-that waits at the same time is decoded together, streams with equally many frames in one call.
-Streams beyond the decoder's number wait their turn, and keep their frames.
+Whoever generates feeds frames as they come and goes on; whoever listens is called with PCM. Each
+stream has a pace (see `pace.py`) that says when its frames are due; all that are due at the same
+time are decoded together. Streams beyond the decoder's number wait their turn, and keep their
+frames.
 """
 
 import logging
 import threading
-from collections import deque
+import time
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from higgs_worker.codec.pace import MAX_PIECE_FRAMES, NEVER, NOW, Pace
 from higgs_worker.codec.streaming import Piece, StreamingDecoder
 
 log = logging.getLogger(__name__)
 
-MAX_PIECE_FRAMES = 25
-"""A second of audio: bounds the memory of a call, and how long one stream holds up the others."""
 CLOSE_TIMEOUT_S = 30.0
 
 
@@ -35,36 +36,44 @@ class Listener(Protocol):
 class CodecStream:
     """One stream of frames on its way to a listener."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, pace: Pace, num_codebooks: int) -> None:
         self.listener = listener
-        self.pending: deque[NDArray[np.int64]] = deque()
+        self.pace = pace
         self.is_complete = False
         self.is_dropped = False
         self.index: int | None = None
         """Where the decoder keeps its state."""
+        self.has_begun = False
+        """Whether that state is its own yet."""
+        self._pending = np.zeros((0, num_codebooks), dtype=np.int64)
 
     @property
-    def needs_work(self) -> bool:
-        """Whether there is something to decode or to tidy up."""
-        return bool(self.pending) or self.is_complete or self.is_dropped
+    def due(self) -> float:
+        """When there is something to decode or to tidy up."""
+        if self.is_dropped:
+            return NOW
+        return self.pace.due(len(self._pending), self.is_complete)
 
-    def take(self, max_frames: int) -> NDArray[np.int64]:
-        """Take up to some frames off the front, [F, K]."""
-        taken: list[NDArray[np.int64]] = []
-        while self.pending and max_frames:
-            first = self.pending.popleft()
-            if len(first) > max_frames:
-                self.pending.appendleft(first[max_frames:])
-            taken.append(first[:max_frames])
-            max_frames -= len(taken[-1])
-        return np.concatenate(taken)
+    def add(self, codes: NDArray[np.int64]) -> None:
+        """Add frames [F, K]."""
+        self._pending = np.concatenate([self._pending, codes])
+
+    def take(self) -> Piece:
+        """Take the next piece off the front."""
+        if self.index is None:
+            raise ValueError("the stream has no state")
+        taken, self._pending = np.split(self._pending, [MAX_PIECE_FRAMES])
+        return Piece(self.index, taken, is_last=self.is_complete and not len(self._pending))
 
 
 class CodecThread:
     """Runs a `StreamingDecoder` in a thread of its own."""
 
-    def __init__(self, decoder: StreamingDecoder) -> None:
+    def __init__(
+        self, decoder: StreamingDecoder, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._decoder = decoder
+        self._clock = clock
         self._free = list(range(decoder.num_streams))
         self._wake = threading.Condition()
         # Guarded by `_wake`, in order of arrival.
@@ -78,9 +87,14 @@ class CodecThread:
         """Frames without which there is nothing to hear yet."""
         return self._decoder.num_lag_frames
 
-    def open(self, listener: Listener) -> CodecStream:
-        """Begin a stream."""
-        stream = CodecStream(listener)
+    def open(self, listener: Listener, *, is_live: bool = True) -> CodecStream:
+        """Begin a stream; one that is not live comes in few pieces, as only its end matters."""
+        pace = Pace(
+            sample_rate=self._decoder.config.sample_rate,
+            num_first_frames=self.num_first_frames,
+            is_live=is_live,
+        )
+        stream = CodecStream(listener, pace, self._decoder.config.num_codebooks)
         with self._wake:
             self._streams.append(stream)
         return stream
@@ -90,7 +104,7 @@ class CodecThread:
         if not len(codes):
             return
         with self._wake:
-            stream.pending.append(codes)
+            stream.add(codes)
             self._wake.notify()
 
     def finish(self, stream: CodecStream) -> None:
@@ -119,71 +133,66 @@ class CodecThread:
             self._end(stream, RuntimeError("the codec is closed"))
 
     def _serve_until_closed(self) -> None:
-        while True:
-            with self._wake:
-                while not (self._closing or any(map(self._can_work, self._streams))):
-                    self._wake.wait()
-                if self._closing:
-                    return
-                work = self._admit()
+        while (work := self._wait_for_work()) is not None:
             try:
                 self._decode(work)
             except Exception as error:
                 # The listeners must not wait for ever; the frames of others are not lost.
                 log.exception("the codec failed", extra={"num_streams": len(work)})
-                for stream in work:
+                for stream, _ in work:
                     self._end(stream, error)
 
-    def _can_work(self, stream: CodecStream) -> bool:
-        has_place = stream.index is not None or bool(self._free) or stream.is_dropped
-        return stream.needs_work and has_place
+    def _wait_for_work(self) -> list[tuple[CodecStream, Piece]] | None:
+        """Wait until frames are due and take them; None: the thread is being closed."""
+        with self._wake:
+            while not self._closing:
+                now = self._clock()
+                if work := self._take(now):
+                    return work
+                next_due = min(map(self._due, self._streams), default=NEVER)
+                self._wake.wait(None if next_due == NEVER else max(0.0, next_due - now))
+        return None
 
-    def _admit(self) -> list[CodecStream]:
-        """Give decoder streams to those that have something to decode, as far as they go."""
+    def _due(self, stream: CodecStream) -> float:
+        has_place = stream.index is not None or bool(self._free)
+        return stream.due if has_place else NEVER
+
+    def _take(self, now: float) -> list[tuple[CodecStream, Piece]]:
+        """Take what is due by now; a stream gets its place in the decoder with its first piece."""
         for stream in [stream for stream in self._streams if stream.is_dropped]:
             self._forget(stream)
         work = []
         for stream in self._streams:
-            if not self._can_work(stream):
+            if self._due(stream) > now:
                 continue
             if stream.index is None:
                 stream.index = self._free.pop()
-                self._decoder.open(stream.index)
-            work.append(stream)
+            work.append((stream, stream.take()))
         return work
 
-    def _decode(self, work: list[CodecStream]) -> None:
-        with self._wake:
-            fed = [(s, s.take(MAX_PIECE_FRAMES)) for s in work if s.pending and s.index is not None]
-        pieces = [Piece(_index(stream), codes) for stream, codes in fed]
-        for (stream, _), pcm in zip(fed, self._decoder.advance(pieces), strict=True):
-            self._tell(stream, pcm)
-        with self._wake:
-            ending = [s for s in work if s.is_complete and not s.pending and s.index is not None]
-        tails = self._decoder.finish([_index(stream) for stream in ending])
-        for stream, pcm in zip(ending, tails, strict=True):
-            self._tell(stream, pcm)
-            self._end(stream, None)
-
-    def _tell(self, stream: CodecStream, pcm: NDArray[np.float32]) -> None:
-        if len(pcm) and not stream.is_dropped:
-            stream.listener.on_pcm(pcm)
+    def _decode(self, work: list[tuple[CodecStream, Piece]]) -> None:
+        for stream, piece in work:
+            if not stream.has_begun:
+                self._decoder.open(piece.stream)
+                stream.has_begun = True
+        pieces = [piece for _, piece in work]
+        for (stream, piece), pcm in zip(work, self._decoder.advance(pieces), strict=True):
+            if len(pcm) and not stream.is_dropped:
+                stream.pace.passed_on(len(pcm), self._clock())
+                stream.listener.on_pcm(pcm)
+            if piece.is_last:
+                self._end(stream, None)
 
     def _end(self, stream: CodecStream, error: Exception | None) -> None:
         with self._wake:
-            self._forget(stream)
-            if stream.is_dropped:
+            if stream not in self._streams:
                 return
-        stream.listener.on_end(error)
+            self._forget(stream)
+        if not stream.is_dropped:
+            stream.listener.on_end(error)
 
     def _forget(self, stream: CodecStream) -> None:
         self._streams.remove(stream)
         if stream.index is not None:
             self._free.append(stream.index)
             stream.index = None
-
-
-def _index(stream: CodecStream) -> int:
-    if stream.index is None:
-        raise ValueError("the stream has no state")
-    return stream.index

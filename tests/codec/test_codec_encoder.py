@@ -1,12 +1,16 @@
 """Our encoder against transformers' on random weights."""
 
+import io
+import wave
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from higgs_worker.codec.encoder import CodecEncoder
 from higgs_worker.codec.encoder_loader import load_encoder
+from higgs_worker.voices import PRESETS, VoiceLibrary
 from tests.oracles.codec import (
     REAL_RATIOS,
     HiggsAudioV2TokenizerModel,
@@ -76,6 +80,24 @@ def test_codes_are_those_of_transformers(twins: Twins, num_samples: int) -> None
     assert codes.dtype == torch.long
     frames = encoder.config.num_frames(num_samples)
     assert codes.shape == (2, encoder.config.codec.num_codebooks, frames)
+
+
+@pytest.mark.parametrize("num_samples", [960 * 60, 960 * 60 + 1, 960 * 59 + 480, 57_001])
+@pytest.mark.parametrize("name", ["bram", "clara"])
+def test_codes_of_speech_are_those_of_transformers(
+    twins: Twins, name: str, num_samples: int
+) -> None:
+    """Speech, voiced and not, with its pauses, has transformers' codes at any length."""
+    oracle, encoder = twins
+    voice = VoiceLibrary(Path("no volume"), presets=PRESETS).get(name)
+    with wave.open(io.BytesIO(voice.wav)) as file:
+        samples = np.frombuffer(file.readframes(num_samples), dtype="<i2").astype(np.float32)
+    assert len(samples) == num_samples
+    pcm = torch.from_numpy(samples / 32768)[None]
+    codes = encoder(pcm)
+    assert torch.equal(codes, encode(oracle, pcm))
+    assert codes.shape[-1] == encoder.config.num_frames(num_samples)
+    assert codes[0, 0].unique().numel() > 5
 
 
 @pytest.mark.parametrize("num_samples", LENGTHS)

@@ -1,46 +1,16 @@
 """Streaming: the pieces joined are the whole, however the codes came."""
 
-import threading
-import time
-
 import numpy as np
-import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from higgs_worker import weights
 from higgs_worker.codec.decoder import CodecDecoder
-from higgs_worker.codec.loader import load_decoder
-from higgs_worker.codec.streaming import Piece, StreamingDecoder
-from higgs_worker.codec.thread import CodecThread
+from higgs_worker.codec.streaming import MAX_ROWS, Piece, StreamingDecoder
+from tests.codec.streams import close, end_of, random_codes, whole
 
 HOP = 960
 LAG = 9458
 """Samples that the decoder looks ahead. Source: its kernel shapes, 9.85 frames."""
-
-
-@pytest.fixture(scope="module")
-def decoder() -> CodecDecoder:
-    """The demo codec: the published rates, narrow layers."""
-    return load_decoder(weights.locate("demo", "codec"), torch.device("cpu"))[0]
-
-
-def random_codes(seed: int, num_frames: int) -> np.ndarray:
-    """Draw codes [F, K]."""
-    return np.random.default_rng(seed).integers(0, 1024, (num_frames, 8))
-
-
-def whole(decoder: CodecDecoder, codes: np.ndarray) -> np.ndarray:
-    """Decode at once."""
-    with torch.inference_mode():
-        return decoder(torch.from_numpy(codes.T.copy())[None])[0].numpy()
-
-
-def close(streamed: np.ndarray, expected: np.ndarray) -> None:
-    """Equal length, and equal to less than 1 LSB of 16 bits."""
-    assert streamed.shape == expected.shape
-    assert np.abs(streamed - expected).max(initial=0) < 3e-5
 
 
 @settings(max_examples=12, deadline=None, derandomize=True)
@@ -59,18 +29,18 @@ def test_any_schedule_gives_the_whole(decoder: CodecDecoder, lengths: list[int],
     for stream in open_streams:
         streaming.open(stream)
     while open_streams:
-        chosen = [s for s in sorted(open_streams) if rng.random() < 0.7 and fed[s] < lengths[s]]
+        chosen = [s for s in sorted(open_streams) if rng.random() < 0.7]
         pieces = []
         for stream in chosen:
-            size = int(rng.integers(1, 14))
-            pieces.append(Piece(stream, codes[stream][fed[stream] : fed[stream] + size]))
-            fed[stream] += len(pieces[-1].codes)
+            size = int(rng.choice([0, 1, 3, 7, 8, 13, 16, 24]))
+            taken = codes[stream][fed[stream] : fed[stream] + size]
+            fed[stream] += len(taken)
+            is_last = fed[stream] == lengths[stream] and rng.random() < 0.5
+            pieces.append(Piece(stream, taken, is_last=bool(is_last)))
         for piece, pcm in zip(pieces, streaming.advance(pieces), strict=True):
             heard[piece.stream].append(pcm)
-        ending = [s for s in sorted(open_streams) if fed[s] == lengths[s] and rng.random() < 0.5]
-        for stream, pcm in zip(ending, streaming.finish(ending), strict=True):
-            heard[stream].append(pcm)
-            open_streams.discard(stream)
+            if piece.is_last:
+                open_streams.discard(piece.stream)
     for stream, pieces_heard in enumerate(heard):
         close(np.concatenate(pieces_heard), whole(decoder, codes[stream]))
 
@@ -83,7 +53,7 @@ def test_samples_are_final_as_early_as_can_be(decoder: CodecDecoder) -> None:
     assert streaming.num_lag_frames == 10
     sizes = [len(streaming.advance([Piece(0, random_codes(i, 1))])[0]) for i in range(14)]
     assert sizes == [0] * 9 + [10 * HOP - LAG] + [HOP] * 4
-    assert [len(pcm) for pcm in streaming.finish([0])] == [LAG]
+    assert [len(pcm) for pcm in streaming.advance([end_of(0)])] == [LAG]
 
 
 def test_a_stream_used_again_forgets(decoder: CodecDecoder) -> None:
@@ -93,7 +63,7 @@ def test_a_stream_used_again_forgets(decoder: CodecDecoder) -> None:
     streaming.advance([Piece(0, random_codes(1, 20))])
     streaming.open(0)
     codes = random_codes(2, 15)
-    pcm = [*streaming.advance([Piece(0, codes)]), *streaming.finish([0])]
+    pcm = [*streaming.advance([Piece(0, codes)]), *streaming.advance([end_of(0)])]
     close(np.concatenate(pcm), whole(decoder, codes))
 
 
@@ -102,7 +72,7 @@ def test_a_stream_without_frames_is_silent(decoder: CodecDecoder) -> None:
     streaming = StreamingDecoder(decoder, 1)
     streaming.open(0)
     assert streaming.advance([Piece(0, random_codes(0, 0))])[0].shape == (0,)
-    assert streaming.finish([0])[0].shape == (0,)
+    assert streaming.advance([end_of(0)])[0].shape == (0,)
 
 
 def test_state_is_small_and_fixed(decoder: CodecDecoder) -> None:
@@ -116,86 +86,13 @@ def test_state_is_small_and_fixed(decoder: CodecDecoder) -> None:
     assert len(sizes) == 1
 
 
-class Ear:
-    """A listener that remembers."""
-
-    def __init__(self) -> None:
-        self.pcm: list[np.ndarray] = []
-        self.ended = threading.Event()
-        self.error: Exception | None = None
-
-    def on_pcm(self, pcm: np.ndarray) -> None:
-        """Keep the samples."""
-        assert not self.ended.is_set()
-        self.pcm.append(pcm)
-
-    def on_end(self, error: Exception | None) -> None:
-        """Note the end, which comes once."""
-        assert not self.ended.is_set()
-        self.error = error
-        self.ended.set()
-
-
-def test_the_thread_serves_more_listeners_than_streams(decoder: CodecDecoder) -> None:
-    """Seven listeners on three streams, fed from several threads, each hear their own audio."""
-    thread = CodecThread(StreamingDecoder(decoder, 3))
-    ears = [Ear() for _ in range(7)]
-    codes = [random_codes(i, 12 + 5 * i) for i in range(7)]
-
-    def speak(i: int) -> None:
-        stream = thread.open(ears[i])
-        for start in range(0, len(codes[i]), 8):
-            thread.feed(stream, codes[i][start : start + 8])
-            time.sleep(0.002)
-        thread.finish(stream)
-
-    speakers = [threading.Thread(target=speak, args=(i,)) for i in range(7)]
-    for speaker in speakers:
-        speaker.start()
-    for ear, expected in zip(ears, codes, strict=True):
-        assert ear.ended.wait(20)
-        assert ear.error is None
-        close(np.concatenate(ear.pcm), whole(decoder, expected))
-    thread.close()
-
-
-def test_a_dropped_stream_is_silent_and_frees_its_place(decoder: CodecDecoder) -> None:
-    """Dropping a stream lets the next one in, and its listener hears no end."""
-    thread = CodecThread(StreamingDecoder(decoder, 1))
-    gone, ear = Ear(), Ear()
-    first = thread.open(gone)
-    thread.feed(first, random_codes(0, 30))
-    thread.drop(first)
-    stream = thread.open(ear)
-    thread.feed(stream, random_codes(1, 12))
-    thread.finish(stream)
-    assert ear.ended.wait(20)
-    close(np.concatenate(ear.pcm), whole(decoder, random_codes(1, 12)))
-    assert not gone.ended.is_set()
-    thread.close()
-
-
-def test_a_failure_ends_its_listeners_and_the_thread_goes_on(decoder: CodecDecoder) -> None:
-    """Codes that cannot be decoded end their stream with the error; the next stream is served."""
-    thread = CodecThread(StreamingDecoder(decoder, 2))
-    bad, good = Ear(), Ear()
-    stream = thread.open(bad)
-    thread.feed(stream, np.full((12, 8), 10**6))
-    assert bad.ended.wait(20)
-    assert bad.error is not None
-    stream = thread.open(good)
-    thread.feed(stream, random_codes(1, 12))
-    thread.finish(stream)
-    assert good.ended.wait(20)
-    assert good.error is None
-    thread.close()
-
-
-def test_closing_ends_what_waits(decoder: CodecDecoder) -> None:
-    """Nobody waits for a thread that is gone."""
-    thread = CodecThread(StreamingDecoder(decoder, 1))
-    ear = Ear()
-    thread.feed(thread.open(ear), random_codes(0, 3))
-    thread.close()
-    assert ear.ended.is_set()
-    assert ear.error is not None
+def test_more_streams_than_one_call_holds(decoder: CodecDecoder) -> None:
+    """Streams beyond the rows of a call go into the next one, and each gets its own audio."""
+    count = MAX_ROWS + 3
+    streaming = StreamingDecoder(decoder, count)
+    codes = [random_codes(i, 12) for i in range(count)]
+    for stream in range(count):
+        streaming.open(stream)
+    pieces = [Piece(i, each, is_last=True) for i, each in enumerate(codes)]
+    for pcm, each in zip(streaming.advance(pieces), codes, strict=True):
+        close(pcm, whole(decoder, each))

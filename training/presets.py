@@ -1,0 +1,129 @@
+"""Make the built-in voices: synthetic ones, of a model whose licence lets them be shipped.
+
+    pip install hibari-tts==0.2.1
+    python training/presets.py
+
+hibari-tts (Apache-2.0, see its NOTICE) has one voice in its package. It hands out the spectrum and
+the pitch of each frame before they become sound, so other voices come of the same model by moving
+the pitch, how lively it is, and the resonances, as another throat would. Each voice was transcribed
+by Whisper tiny.en: it heard the text below, word for word.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from hibari import Hibari, dsp
+from numpy.typing import NDArray
+
+from higgs_worker.audio import encode, shape
+from higgs_worker.references import LOUDNESS_LUFS
+from higgs_worker.voices import PRESETS, SAMPLE_RATE, VoiceLibrary
+
+LICENCE = (
+    "Synthetic: made by training/presets.py with hibari-tts 0.2.1 (Apache-2.0, Copyright 2026 "
+    "Maureese Williams; distilled from Kokoro-82M, Apache-2.0); free to use under Apache-2.0."
+)
+LOWEST_HZ = 40.0
+"""Below this hibari means that a frame has no pitch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A voice, told as what is different from the model's own."""
+
+    name: str
+    description: str
+    text: str
+    pitch: float = 1.0
+    resonance: float = 1.0
+    """Factor of every resonance: below 1 for a longer throat."""
+    liveliness: float = 1.0
+    """Exponent of the pitch's movement."""
+    pace: float = 1.0
+
+
+RECIPES = (
+    Recipe(
+        "clara",
+        "A warm, even voice of middle height.",
+        "The morning train was late again, so I sat by the window and read the paper twice. "
+        "Then the rain began.",
+    ),
+    Recipe(
+        "edda",
+        "A calm, darker voice that takes its time.",
+        "We walked along the harbor until the lamps came on, and nobody felt like going home "
+        "before supper.",
+        pitch=0.84,
+        resonance=0.95,
+        liveliness=0.9,
+        pace=0.95,
+    ),
+    Recipe(
+        "bram",
+        "A low, quiet voice.",
+        "If you open the old gate slowly, it hardly makes a sound, and the dog on the other side "
+        "goes on sleeping.",
+        pitch=0.58,
+        resonance=0.88,
+        liveliness=0.95,
+    ),
+    Recipe(
+        "pippa",
+        "A bright, lively voice.",
+        "Guess what I found behind the garden shed this morning! Three little kittens, all of them "
+        "fast asleep.",
+        pitch=1.22,
+        resonance=1.09,
+        liveliness=1.1,
+        pace=1.03,
+    ),
+)
+
+
+def move(spectrum: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
+    """Move what stands at a frequency to `factor` times that frequency; [bins, F]."""
+    last = len(spectrum) - 1
+    source = np.minimum(np.arange(last + 1) / factor, last)
+    below = source.astype(int)
+    share = (source - below)[:, None].astype(np.float32)
+    return spectrum[below] * (1 - share) + spectrum[np.minimum(below + 1, last)] * share
+
+
+def speak(model: Hibari, recipe: Recipe) -> NDArray[np.float32]:
+    """Say a voice's text in this voice."""
+    rng = np.random.default_rng(0)
+    sentences = []
+    for phonemes in model.phonemize(recipe.text):
+        ids = np.array([model.ids(phonemes)], dtype=np.int64)
+        pace = np.array([recipe.pace], dtype=np.float32)
+        *spectra, pitch = (part[0] for part in model.sess.run(None, {"ids": ids, "speed": pace}))
+        voiced = pitch > LOWEST_HZ
+        middle = np.exp(np.log(pitch[voiced]).mean())
+        moved = recipe.pitch * middle * (pitch[voiced] / middle) ** recipe.liveliness
+        pitch[voiced] = np.maximum(moved, LOWEST_HZ + 1)
+        spectra = [move(spectrum, recipe.resonance) for spectrum in spectra]
+        sentences.append(dsp.synth(*spectra, pitch, rng))
+    return np.concatenate(sentences)
+
+
+def main() -> None:
+    """Write every voice into the package."""
+    model = Hibari()
+    library = VoiceLibrary(PRESETS)
+    for recipe in RECIPES:
+        pcm = shape.trim_silence(speak(model, recipe), SAMPLE_RATE)
+        pcm = shape.match_loudness(pcm, SAMPLE_RATE, LOUDNESS_LUFS)
+        library.add(
+            recipe.name,
+            encode.encode(pcm, SAMPLE_RATE, "wav"),
+            recipe.text,
+            description=recipe.description,
+            licence=LICENCE,
+            replace=True,
+        )
+        (PRESETS / f"{recipe.name}.zip").chmod(0o644)
+
+
+if __name__ == "__main__":
+    main()
