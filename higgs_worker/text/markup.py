@@ -1,0 +1,151 @@
+"""Markup: a text with tags -> who says what, and where there is silence.
+
+A tag counts wherever it stands. Events stay in the text, in the model's form; speakers and pauses
+divide it. Nothing but tags is lost: the passages' texts, joined, are the text without speaker and
+pause tags. Knows neither voices nor how long a text may be.
+"""
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from higgs_worker.errors import InvalidRequest
+from higgs_worker.text.tags import EVENT, MAX_PAUSE_S, Event, Pause, Speaker, Tags
+from higgs_worker.text.words import is_speakable
+
+_BRACKET = re.compile(rf"(?P<event>{EVENT.pattern})|\[(?P<inner>[^\[\]\r\n]*+)\]|\[")
+_MAX_LISTED = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """What one speaker says without an explicit pause."""
+
+    speaker: str | None
+    """As in `names`, or SPEAKER0, SPEAKER1 …; None before the first tag."""
+    text: str
+    pause_s: float = 0.0
+    """Silence before it."""
+
+
+def parse(text: str, *, names: Collection[str] = (), strict: bool = True) -> list[Passage]:
+    """Divide a text at its speaker and pause tags.
+
+    Every passage has a letter, digit or event to be voiced. What has none (an empty turn, the line
+    break between two tags) joins the passage before it, or the first one that follows. There are
+    two exceptions: a pause at the end gives a last passage without text, and a text that has
+    nothing to voice at all gives at most one passage. Pauses that follow each other add up, also
+    across a speaker tag.
+
+    Args:
+        text: as the caller wrote it.
+        names: speakers besides SPEAKER0, SPEAKER1 … that may stand in brackets.
+        strict: refuse brackets that look like tags and are none; otherwise they are text.
+
+    Raises:
+        InvalidRequest: a name cannot be used, a pause is out of bounds, or a tag is unknown or not
+            closed; `details["errors"]` lists such tags.
+    """
+    divider = _Divider()
+    for tag in _read(text, Tags(names), strict):
+        if isinstance(tag, Speaker):
+            divider.turn_to(tag.name)
+        elif isinstance(tag, Pause):
+            divider.pause(tag.duration_ms)
+        else:
+            divider.say(tag)
+    return divider.finish()
+
+
+def _read(text: str, tags: Tags, strict: bool) -> Iterator[str | Speaker | Pause]:
+    """Yield text, events included, and the tags that divide it.
+
+    Raises:
+        InvalidRequest: see `parse`.
+    """
+    problems: list[tuple[int, str]] = []
+    done = 0
+    for found in _BRACKET.finditer(text):
+        inner, start, end = found["inner"], found.start(), found.end()
+        if found["event"]:
+            continue
+        tag = None if inner is None else tags.read(inner)
+        if tag is not None:
+            yield text[done:start]
+            yield tag.form if isinstance(tag, Event) else tag
+            done = end
+        elif strict and len(problems) < _MAX_LISTED:
+            if inner is None:
+                problem = tags.unclosed(text[end : end + tags.unclosed_span])
+            else:
+                problem = tags.mistake(inner, text[max(0, start - 1) : start], text[end : end + 1])
+            if problem:
+                problems.append((start, problem))
+    yield text[done:]
+    if problems:
+        raise _invalid(problems)
+
+
+class _Divider:
+    """Collects passages; parts are joined once, at the end."""
+
+    def __init__(self) -> None:
+        self._speaker: str | None = None
+        self._pause_ms = 0
+        self._parts: list[str] = []  # said since the last tag that divides
+        self._silent: list[str] = []  # before there was anything to voice
+        self._passages: list[tuple[str | None, list[str], int]] = []
+
+    def say(self, text: str) -> None:
+        self._parts.append(text)
+
+    def turn_to(self, speaker: str) -> None:
+        if speaker != self._speaker:
+            self._flush()
+            self._speaker = speaker
+
+    def pause(self, duration_ms: int) -> None:
+        self._flush()
+        self._pause_ms += duration_ms
+        if self._pause_ms > MAX_PAUSE_S * 1000:
+            raise InvalidRequest(
+                f"pauses in a row add up to more than {MAX_PAUSE_S:g}s; make them shorter"
+            )
+
+    def finish(self) -> list[Passage]:
+        self._flush()
+        if self._pause_ms or (self._silent and not self._passages):
+            self._append(self._silent if not self._passages else [])
+        return [
+            Passage(speaker, "".join(parts), pause_ms / 1000)
+            for speaker, parts, pause_ms in self._passages
+        ]
+
+    def _flush(self) -> None:
+        parts, self._parts = [each for each in self._parts if each], []
+        if not any(map(is_speakable, parts)):
+            (self._passages[-1][1] if self._passages else self._silent).extend(parts)
+        elif self._passages and not self._pause_ms and self._passages[-1][0] == self._speaker:
+            self._passages[-1][1].extend(parts)
+        else:
+            self._append(self._silent + parts)
+            self._silent = []
+
+    def _append(self, parts: list[str]) -> None:
+        self._passages.append((self._speaker, parts, self._pause_ms))
+        self._pause_ms = 0
+
+
+def _invalid(problems: list[tuple[int, str]]) -> InvalidRequest:
+    position, message = problems[0]
+    least = "at least " if len(problems) == _MAX_LISTED else ""
+    more = f" (and {least}{len(problems) - 1} more)" if len(problems) > 1 else ""
+    return InvalidRequest(
+        f"text, at position {position} counted from 0: {message}{more}",
+        details={
+            "errors": [
+                {"field": "text", "message": f"at position {position}: {message}"}
+                for position, message in problems
+            ]
+        },
+    )

@@ -1,0 +1,303 @@
+"""Text -> chunks that are spoken one by one, as natural as the text allows.
+
+One pass finds every place to cut and how good it is: between paragraphs, sentences, clauses. Then
+chunks are laid out so that they are about equally long, end as well as possible, and none is tiny.
+Nothing is lost: chunks, joined, are the text. White space belongs to what stands before it.
+Linear in the length of the text. What a word is, words tells; which full stops end no sentence,
+stops tells. Knows no voice and no model.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from enum import IntEnum
+from functools import cache
+from typing import Literal, NamedTuple
+
+from higgs_worker.text.stops import Language, language_of, may_end_sentence, primary_subtag
+from higgs_worker.text.tags import EVENT
+from higgs_worker.text.words import (
+    can_cut,
+    cuts_within_word,
+    is_spaceless,
+    num_half_words,
+)
+
+Border = Literal["paragraph", "sentence", "clause", "none"]
+
+SHORT_PARAGRAPH = 0.25
+"""A paragraph of less than this part of a chunk goes with its neighbour: headings, dialogue."""
+MIN_WORDS = 4
+"""The model speaks fewer words badly."""
+
+_WIDE_STOPS = "。！？｡．؟۔।॥።။።។།։\u037e"  # no space needs to follow
+_WIDE_COMMAS = "，、；："
+_CLOSING = "\"'”’»«›‹“‘)]}*_」』】）〉》］｝"
+# A quotation may close with a space before it, as in French; it is followed by no word then.
+_CLOSE = rf"(?:[{re.escape(_CLOSING)}]|[ \u00a0\u202f][»›](?=\W|\Z)){{0,8}}"
+_OPENING = re.compile(r"[\"'“”„«»‹›‘’(\[{¿¡「『（【《〈*_—–\- \u00a0\u202f]{0,8}")
+_BULLET = re.compile(r"[ \t]*(?:[-*•–—]|[0-9]{1,3}[.)])[ \t]")
+_BREAK = re.compile(r"\r\n|[\n\r\x0b\x0c\x85\u2028]")
+_SPACE = re.compile(r"\s+")
+_LAST_EVENT = re.compile(rf"(?:{EVENT.pattern})\Z")
+_LONGEST_EVENT = 32
+
+
+class Rank(IntEnum):
+    """How good a place to cut is."""
+
+    LETTER = 0
+    ABBREVIATION = 1
+    WORD = 2
+    CLAUSE = 3
+    SENTENCE = 4
+    PARAGRAPH = 5
+
+
+_COST = {
+    Rank.PARAGRAPH: 0.0,
+    Rank.SENTENCE: 0.25,
+    Rank.CLAUSE: 1.25,
+    Rank.WORD: 3.0,
+    Rank.ABBREVIATION: 4.0,
+    Rank.LETTER: 5.0,
+}
+"""In chunks: being off balance by a whole one costs 1, so no balance is worth a cut at a clause."""
+_COST_TINY = 2.0
+"""More than to cut at a comma, less than to cut between any two words."""
+
+
+class _Piece(NamedTuple):
+    """A stretch of text that is not divided further."""
+
+    start: int
+    end: int
+    rank: Rank
+    """Of the cut at its end."""
+    size: int
+    """In half words; 0 has nothing to voice."""
+
+
+def split(text: str, *, max_words: int, language: str = "en") -> list[str]:
+    """Divide a text into chunks of at most `max_words`; joined, they are the text.
+
+    Chunks end with paragraphs; only short ones share a chunk with their neighbours. Within, they
+    end with sentences; only where that is impossible, or would leave a chunk of less than four
+    words, with a clause; then at a space; and a word that is too long is cut between two letters.
+    Events and what a reader sees as one character stay whole. Every chunk has something to voice,
+    if the text does.
+
+    Args:
+        text: anything; "" has no chunks.
+        max_words: words as in `words`.
+        language: BCP-47.
+    """
+    if max_words < 1:
+        raise ValueError("max_words must be at least 1")
+    limit = 2 * max_words
+    pieces = (fine for each in _clauses(text, language) for fine in _refine(text, each, limit))
+    ends = [end for group in _groups(pieces, limit) for end in _lay_out(group, limit)]
+    return _slices(text, ends)
+
+
+def sentences(text: str, language: str) -> list[str]:
+    """Divide a text into its sentences; joined, they are the text.
+
+    What has nothing to voice belongs to the sentence before it.
+    """
+    clauses = _clauses(text, language)
+    return _slices(text, [each.end for each in clauses if each.rank >= Rank.SENTENCE])
+
+
+def border(chunk: str) -> Border:
+    """Tell what a chunk ends with, for the pause after it."""
+    core = _core(chunk)
+    space = chunk[len(chunk.rstrip()) :]
+    if _is_paragraph(space):
+        return "paragraph"
+    if not core or re.search(rf"[.!?…{_WIDE_STOPS}]\Z", core[-1:]):
+        return "sentence"
+    if re.search(rf"[,;:،؛·—–{_WIDE_COMMAS}]\Z|\s-\Z", core[-2:]) or _BREAK.search(space):
+        return "clause"
+    return "none"
+
+
+def _core(chunk: str) -> str:
+    """Leave out what may stand after the last punctuation: spaces, quotation marks, events."""
+    end = len(chunk)
+    while end:
+        if chunk[end - 1].isspace() or chunk[end - 1] in _CLOSING:
+            end -= 1
+        elif event := _LAST_EVENT.search(chunk, max(0, end - _LONGEST_EVENT), end):
+            end = event.start()
+        else:
+            break
+    return chunk[:end]
+
+
+def _slices(text: str, ends: list[int]) -> list[str]:
+    starts = [0, *ends[:-1]]
+    return [text[start:end] for start, end in zip(starts, ends, strict=bool(ends))]
+
+
+# --- where a text can be cut ---------------------------------------------------------------------
+
+
+@cache
+def _cut_pattern(is_greek: bool) -> re.Pattern[str]:
+    stops = rf".!?…{_WIDE_STOPS}" + (";" if is_greek else "")
+    commas = ",:،؛" + ("·" if is_greek else ";") + _WIDE_COMMAS
+    return re.compile(
+        rf"(?P<stop>[{stops}]+)(?P<close>{_CLOSE}(?:{EVENT.pattern})?)(?P<space>\s*)"
+        rf"|(?:[{commas}]+{_CLOSE}|[—–]+|(?<=\s)-+(?=\s))(?P<comma_space>\s*)"
+        rf"|(?P<break>[\n\r\x0b\x0c\x85\u2028\u2029]\s*)"
+    )
+
+
+def _cuts(text: str, language: str) -> Iterator[tuple[int, Rank]]:
+    """Yield every place between paragraphs, sentences or clauses, and its rank, in order."""
+    rules = language_of(language)
+    # Without capitals anywhere, a small letter says nothing about where sentences begin.
+    has_capitals = text != text.lower()
+    for found in _cut_pattern(primary_subtag(language) == "el").finditer(text):
+        end = found.end()
+        space = found["break"] or found["space"] or found["comma_space"] or ""
+        if space and _is_paragraph(space):
+            yield end, Rank.PARAGRAPH
+        elif found["stop"]:
+            rank = _rank_of_stop(text, found, rules, has_capitals)
+            if rank is not None:
+                yield end, rank
+        elif space and _BREAK.search(space) and _BULLET.match(text, end):
+            yield end, Rank.SENTENCE
+        elif found["break"]:
+            # A line that goes on with a small letter was only wrapped.
+            if not text[end : end + 1].islower():
+                yield end, Rank.CLAUSE
+        elif space or text[end - 1] in _WIDE_COMMAS or is_spaceless(text[end : end + 1]):
+            yield end, Rank.CLAUSE
+
+
+def _rank_of_stop(
+    text: str, found: re.Match[str], rules: Language, has_capitals: bool
+) -> Rank | None:
+    """Return what a stop ends; None for nothing at all."""
+    stop, end = found["stop"], found.end()
+    following = _OPENING.match(text, end)
+    begin = following.end() if following else end
+    character = text[begin : begin + 1]
+    if not found["space"]:
+        is_wide = any(each in _WIDE_STOPS for each in stop)
+        if not is_wide and not is_spaceless(text[end : end + 1]):
+            return None  # 3.14, example.com
+        if stop.startswith(("…", "..")):
+            return Rank.CLAUSE  # 他走了……是的
+        if found["close"] and "\u3040" <= character <= "\u309f":
+            return None  # a Japanese particle goes on after the quotation
+    if stop == "." and not may_end_sentence(text, found.start(), begin, rules):
+        return None
+    if character and character in ".!?…,;:)]}":
+        return None
+    is_small = has_capitals and character.islower()
+    if is_small and not any(each in "¿¡" for each in text[end:begin]):
+        return Rank.CLAUSE
+    return Rank.SENTENCE
+
+
+def _is_paragraph(space: str) -> bool:
+    return "\u2029" in space or len(_BREAK.findall(space)) > 1
+
+
+def _clauses(text: str, language: str) -> list[_Piece]:
+    cuts = [cut for cut in _cuts(text, language) if can_cut(text, cut[0])]
+    return _voiced(_between(text, 0, [*cuts, (len(text), Rank.PARAGRAPH)])) if text else []
+
+
+def _refine(text: str, clause: _Piece, limit: int) -> list[_Piece]:
+    """Divide a clause that is too long for a chunk into words, and such words into letters."""
+    if clause.size <= limit:
+        return [clause]
+    pieces: list[_Piece] = []
+    cuts = [*_word_cuts(text, clause), (clause.end, clause.rank)]
+    for word in _between(text, clause.start, cuts):
+        if word.size <= limit:
+            pieces.append(word)
+        else:
+            cuts = [(at, Rank.LETTER) for at in cuts_within_word(text, word.start, word.end)]
+            pieces += _between(text, word.start, [*cuts, (word.end, word.rank)])
+    return _voiced(pieces)
+
+
+def _between(text: str, start: int, cuts: Iterable[tuple[int, Rank]]) -> Iterator[_Piece]:
+    """Yield what stands between cuts."""
+    for end, rank in cuts:
+        yield _Piece(start, end, rank, num_half_words(text[start:end]))
+        start = end
+
+
+def _voiced(pieces: Iterable[_Piece]) -> list[_Piece]:
+    """Join what has nothing to voice to what stands before it; at a clause's start, after it."""
+    joined: list[_Piece] = []
+    waiting: _Piece | None = None  # silent, joins what follows
+    for piece in pieces:
+        whole = piece._replace(start=waiting.start) if waiting else piece
+        waiting = None
+        if piece.size:
+            joined.append(whole)
+        elif joined and piece.rank != Rank.CLAUSE:
+            joined[-1] = _extended(joined[-1], whole)
+        else:
+            waiting = whole
+    if waiting:
+        joined[-1:] = [_extended(joined[-1], waiting)] if joined else [waiting]
+    return joined
+
+
+def _extended(piece: _Piece, silent: _Piece) -> _Piece:
+    return piece._replace(end=silent.end, rank=max(piece.rank, silent.rank))
+
+
+def _word_cuts(text: str, clause: _Piece) -> Iterator[tuple[int, Rank]]:
+    """Yield the cuts at spaces; after a full stop, which ends nothing here, they are worse."""
+    for space in _SPACE.finditer(text, clause.start, clause.end):
+        if clause.start < space.start() and space.end() < clause.end and can_cut(text, space.end()):
+            is_stop = text[space.start() - 1] == "."
+            yield space.end(), Rank.ABBREVIATION if is_stop else Rank.WORD
+
+
+# --- which cuts are taken ------------------------------------------------------------------------
+
+
+def _groups(pieces: Iterable[_Piece], limit: int) -> Iterator[list[_Piece]]:
+    """Put paragraphs together that may share chunks: a short one and the next."""
+    least = SHORT_PARAGRAPH * limit
+    group: list[_Piece] = []
+    ready: list[_Piece] = []  # held back, for a last one that is short
+    for piece in pieces:
+        group.append(piece)
+        if piece.rank == Rank.PARAGRAPH and sum(each.size for each in group) >= least:
+            if ready:
+                yield ready
+            ready, group = group, []
+    if ready or group:
+        yield ready + group
+
+
+def _lay_out(group: list[_Piece], limit: int) -> Iterator[int]:
+    """Choose the ends of a group's chunks: equally long, at good places, none tiny."""
+    least = min(2 * MIN_WORDS, limit // 4)
+    rest = sum(each.size for each in group)
+    first = 0
+    while rest > limit and first + 1 < len(group):
+        target = rest / -(-rest // limit)
+        best, best_cost, best_size, size = first, float("inf"), group[first].size, 0
+        for index in range(first, len(group)):
+            size += group[index].size
+            if size > limit:
+                break
+            cost = abs(size - target) / limit + _COST[group[index].rank]
+            cost += _COST_TINY * (size < least or rest - size < least)
+            if cost < best_cost:
+                best, best_cost, best_size = index, cost, size
+        yield group[best].end
+        first, rest = best + 1, rest - best_size
+    yield group[-1].end

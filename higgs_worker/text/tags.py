@@ -1,0 +1,208 @@
+"""Tags: what stands in square brackets and is an instruction, not text.
+
+    [laugh] [cough] [applause] [cheering] [music]             a sound
+    [humming start] [humming end]; music and sing likewise    a sound around words
+    [pause 500ms] [pause 1.5s]                                silence
+    [SPEAKER0] [Anna]                                         who speaks from here on
+
+Case and spaces do not matter. Any other bracket is text, unless it looks like a tag that was meant:
+see `Tags.mistake`. Knows one bracket at a time; what a text of them means is markup's business.
+Source: boson-ai/higgs-audio `examples/generation.py`, the replacements before prompting.
+"""
+
+import difflib
+import math
+import re
+import unicodedata
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from higgs_worker.errors import InvalidRequest
+
+EVENTS = {
+    "laugh": "<SE>[Laughter]</SE>",
+    "cough": "<SE>[Cough]</SE>",
+    "applause": "<SE>[Applause]</SE>",
+    "cheering": "<SE>[Cheering]</SE>",
+    "music": "<SE>[Music]</SE>",
+    "music start": "<SE_s>[Music]</SE_s>",
+    "music end": "<SE_e>[Music]</SE_e>",
+    "humming start": "<SE_s>[Humming]</SE_s>",
+    "humming end": "<SE_e>[Humming]</SE_e>",
+    "sing start": "<SE_s>[Singing]</SE_s>",
+    "sing end": "<SE_e>[Singing]</SE_e>",
+}
+"""What callers write, and the form that the model was trained on."""
+
+EVENT = re.compile("|".join(re.escape(form) for form in EVENTS.values()))
+"""Any event in the model's form. It holds no whitespace and must never be cut or rewritten."""
+
+MAX_PAUSE_S = 10.0
+"""Longer silence is a mistake, or belongs into the player."""
+
+EDITORIAL = frozenset({"sic", "citation needed", "emphasis added", "redacted"})
+"""Brackets that writers use and that look like tags; they are text."""
+
+_SPEAKER = re.compile(r"speaker[0-9]{1,9}")
+_PAUSE = re.compile(r"pause ?([0-9]+(?:\.[0-9]+)?|\.[0-9]+) ?(ms|s)")
+_PAUSE_LIKE = re.compile(r"pause\W*(?:[0-9.+-].*)?", re.DOTALL)
+_MAX_LOOKALIKE = 32
+_MAX_LOOKALIKE_WORDS = 3
+_MAX_QUOTED = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A sound, in the model's form."""
+
+    form: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Silence; whole milliseconds, so that sums are exact."""
+
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Who speaks from here on."""
+
+    name: str
+
+
+class Tags:
+    """The tags of one text: the model's events, pauses, and its speakers."""
+
+    def __init__(self, names: Collection[str] = ()) -> None:
+        """Take speakers' names besides SPEAKER0, SPEAKER1 …
+
+        Raises:
+            InvalidRequest: a name can be no tag, means something else as one, or is there twice.
+        """
+        self._names: dict[str, str] = {}
+        for name in names:
+            key = _key(name)
+            if not key or re.search(r"[\[\]\r\n]", name):
+                raise InvalidRequest(
+                    f"{_quote(name)} cannot be a speaker's name; it must not be empty or hold "
+                    "square brackets or line breaks"
+                )
+            if key in EVENTS or _PAUSE_LIKE.fullmatch(key):
+                raise InvalidRequest(
+                    f"{_quote(name)} cannot be a speaker's name, because [{key}] is another tag; "
+                    "choose another name"
+                )
+            if self._names.setdefault(key, name) != name:
+                raise InvalidRequest(
+                    f"the speakers {_quote(self._names[key])} and {_quote(name)} cannot be told "
+                    "apart in a text; rename one of them"
+                )
+        known = sorted((*EVENTS, *self._names), key=len, reverse=True)
+        self._longest = max(map(len, known))
+        any_of = "|".join((*map(re.escape, known), _SPEAKER.pattern, "pause"))
+        self._known = re.compile(rf"(?:{any_of})(?![^\W_])")
+
+    def read(self, inner: str) -> Event | Pause | Speaker | None:
+        """Understand what stands between two brackets; None for no tag.
+
+        Raises:
+            InvalidRequest: a pause that is too long, or none at all.
+        """
+        key = _key(inner)
+        if name := self._names.get(key):
+            return Speaker(name)
+        if form := EVENTS.get(key):
+            return Event(form)
+        if _SPEAKER.fullmatch(key):
+            return Speaker(key.upper())
+        if pause := _PAUSE.fullmatch(key):
+            return Pause(_duration_ms(pause[1], pause[2], inner))
+        return None
+
+    def mistake(self, inner: str, before: str, after: str) -> str | None:
+        """Say what is wrong with a bracket that is no tag but looks like one; None for text.
+
+        It looks like one when it holds one to three words of letters, 2 to 32 characters, maybe
+        with `-`, `_`, `'` and a number at the end: [sigh], [SPEKER1], [clears throat], [Speaker 2];
+        or when it begins like a pause. Text are single letters and what begins with a number or
+        holds other characters ([1], [x], [2024], [he left, slowly]), what follows a letter or digit
+        (list[int]), the label of a link ([label](address)), and the words of EDITORIAL.
+
+        Args:
+            inner: what stands between the brackets.
+            before: the character before them, or "".
+            after: the character after them, or "".
+        """
+        key = _key(inner)
+        if _PAUSE_LIKE.fullmatch(key):
+            return f"{_quote_tag(inner)} is no pause; write [pause 500ms] or [pause 1.5s]"
+        if before.isalnum() or after == "(" or key in EDITORIAL or not _looks_like_tag(key):
+            return None
+        if key.startswith("pause "):
+            return f"{_quote_tag(inner)} is no pause; write [pause 500ms] or [pause 1.5s]"
+        near = self._nearest(key)
+        advice = f"did you mean [{near}]?" if near else f"there are {self._listed()}."
+        return (
+            f"unknown tag {_quote_tag(inner)}; {advice} To have the words read aloud, leave out "
+            "the brackets"
+        )
+
+    def unclosed(self, rest: str) -> str | None:
+        """Say what is wrong with a bracket that nothing closes, if a tag begins there.
+
+        Args:
+            rest: what follows the bracket; `unclosed_span` characters are enough.
+        """
+        found = self._known.match(_key(re.split(r"[\r\n]", rest, maxsplit=1)[0]))
+        return found and f"the tag '[{found.group()[:_MAX_QUOTED]}' is not closed; add a ']'"
+
+    @property
+    def unclosed_span(self) -> int:
+        """Characters after a bracket that tell whether a tag begins there."""
+        return self._longest + _MAX_LOOKALIKE
+
+    def _nearest(self, key: str) -> str | None:
+        number = re.search(r"[0-9]{1,9}$", key)
+        speaker = f"speaker{number.group() if number else 0}"
+        shown = {each: each for each in EVENTS} | {speaker: speaker.upper()} | self._names
+        found = difflib.get_close_matches(key, shown, n=1)
+        return shown[found[0]] if found else None
+
+    def _listed(self) -> str:
+        names = [name for name in self._names.values() if len(name) <= _MAX_QUOTED][:10]
+        return ", ".join(f"[{each}]" for each in (*EVENTS, "pause 500ms", "SPEAKER0", *names))
+
+
+def _key(text: str) -> str:
+    """Fold what makes no difference inside a tag."""
+    return unicodedata.normalize("NFC", " ".join(text.split())).casefold()
+
+
+def _duration_ms(number: str, unit: str, inner: str) -> int:
+    value = float(number) * (1000 if unit == "s" else 1)
+    if not math.isfinite(value) or not 1 <= round(value) <= MAX_PAUSE_S * 1000:
+        raise InvalidRequest(
+            f"{_quote_tag(inner)} is out of bounds; a pause takes from 1ms to {MAX_PAUSE_S:g}s"
+        )
+    return round(value)
+
+
+def _looks_like_tag(key: str) -> bool:
+    letters = re.sub(r"\s?[0-9]+$", "", key)
+    return (
+        len(letters) >= 2
+        and len(key) <= _MAX_LOOKALIKE
+        and len(key.split()) <= _MAX_LOOKALIKE_WORDS
+        and letters[0].isalpha()
+        and all(each in " -_'’" or unicodedata.category(each)[0] in "LM" for each in letters)
+    )
+
+
+def _quote_tag(inner: str) -> str:
+    return f"'[{inner}]'" if len(inner) <= _MAX_QUOTED else f"'[{inner[:_MAX_QUOTED]}…'"
+
+
+def _quote(name: str) -> str:
+    return repr(name[:_MAX_QUOTED]) + ("…" if len(name) > _MAX_QUOTED else "")

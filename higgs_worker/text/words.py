@@ -1,0 +1,123 @@
+"""Words: how much a text is, and where it may be cut at all.
+
+A word is what stands between spaces and has a letter or digit; one of more than 32 of them counts
+once per 32. Scripts without spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese) count one word
+per two letters. Punctuation and emoji alone are no words: nobody hears them. An event, like
+`<SE>[Laughter]</SE>`, is one word. Knows no language and no sentences.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+from higgs_worker.text.tags import EVENT
+
+SPACELESS = (
+    "\u0e00-\u0e4e\u0e81-\u0ece\u0edc-\u0edf\u1000-\u103f\u1050-\u108f\u1780-\u17d3"
+    "\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3040-\u30fa\u30fc-\u30ff"
+    "\u3105-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9d"
+    "\U0001b000-\U0001b16f\U00020000-\U0003fffd"
+)
+"""For a regular expression's class: letters of scripts that put no spaces between words.
+
+Thai, Lao, Burmese, Khmer; kana; ideographs.
+"""
+
+OPENING = "([{<«‹“‘„‚「『【《〈〔（［｛¿¡"
+"""Punctuation that belongs to what follows."""
+
+MAX_WORD_LETTERS = 32
+
+_JOINING_LETTERS = "\u0e33\u0eb3\u1160-\u11ff\uff9e\uff9f"
+_LETTER = re.compile(rf"(?<!\u200d)[^\W_{_JOINING_LETTERS}]")
+"""A letter or digit that begins what a reader sees as one character."""
+_JOINING = re.compile(f"[\u200c\u200d{_JOINING_LETTERS}]")
+_RUN = re.compile(rf"(?P<spaceless>[{SPACELESS}]+)|[^\s{SPACELESS}]+")
+_IS_SPACELESS = re.compile(f"[{SPACELESS}]")
+_ZERO_WIDTH_JOINER = "\u200d"
+_OPENING = frozenset(OPENING)
+
+
+def is_speakable(text: str) -> bool:
+    """Tell whether there is anything to voice: a letter, a digit, or an event."""
+    return _LETTER.search(text) is not None
+
+
+def is_spaceless(character: str) -> bool:
+    """Tell whether a character, or "", is a letter of a script without spaces."""
+    return _IS_SPACELESS.match(character) is not None
+
+
+def num_half_words(text: str) -> int:
+    """Count half words: the letters of scripts without spaces are one each."""
+    count = 0
+    for run in _RUN.finditer(text):
+        if run["spaceless"]:
+            # Vowel signs and tone marks above or below a letter take no time of their own.
+            count += len(_LETTER.findall(text, run.start(), run.end()))
+        elif run.end() - run.start() <= MAX_WORD_LETTERS:
+            count += 2 * (_LETTER.search(text, run.start(), run.end()) is not None)
+        else:
+            count += 2 * -(-len(_LETTER.findall(text, run.start(), run.end())) // MAX_WORD_LETTERS)
+    return count
+
+
+def num_words(text: str) -> int:
+    """Count words, the way `split` does."""
+    return -(-num_half_words(text) // 2)
+
+
+def can_cut(text: str, at: int) -> bool:
+    """Tell whether a cut before `text[at]` leaves what a reader sees as one character whole."""
+    if not 0 < at < len(text):
+        return False
+    before, after = text[at - 1], text[at]
+    if after < "\u0300":  # nothing of these belongs to what stands before it
+        return (before, after) != ("\r", "\n")
+    return before != _ZERO_WIDTH_JOINER and not _joins(after)
+
+
+def cuts_within_word(text: str, start: int, end: int) -> Iterator[int]:
+    """Yield cuts that divide text[start:end], one word or a run of a spaceless script.
+
+    They stand before every letter of a spaceless script, where one meets another script, before an
+    event, and after 32 letters of any other script; never inside an event, and never where
+    `can_cut` says no.
+    """
+    events = [found.span() for found in EVENT.finditer(text, start, end)]
+    events.reverse()
+    num_letters = 0
+    divided = False  # something since the last letter ended its word
+    opening = start  # where punctuation begins that belongs to what comes now
+    for at in range(start, end):
+        while events and events[-1][1] <= at:
+            events.pop()
+        event_start = events[-1][0] if events else end
+        is_letter = _LETTER.match(text, at) is not None
+        changes = is_letter and (divided or is_spaceless(text[at]))
+        full = is_letter and num_letters >= MAX_WORD_LETTERS
+        if at <= event_start and (changes or full or at == event_start):
+            cut = opening if can_cut(text, opening) else at
+            if start < cut:
+                yield cut
+            num_letters = 0
+        num_letters += is_letter
+        if is_spaceless(text[at]) or text[at].isspace():
+            divided = True
+        elif is_letter:
+            divided = False
+        if text[at] not in _OPENING:
+            opening = at + 1
+
+
+def _joins(character: str) -> bool:
+    """Tell whether a character belongs to the one before it (an extended grapheme cluster).
+
+    Source: Unicode Standard Annex 29, rules GB6 to GB9a, conjoining Hangul simplified.
+    """
+    return (
+        unicodedata.category(character)[0] == "M"
+        or _JOINING.match(character) is not None
+        or "\U0001f3fb" <= character <= "\U0001f3ff"
+        or "\U000e0020" <= character <= "\U000e007f"
+    )
