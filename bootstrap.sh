@@ -1,0 +1,354 @@
+#!/bin/sh
+# Start a worker: checks, environment, weights, then `exec python handler.py`.
+#
+#   bootstrap.sh [--OPTION...]       the job handler, with these options
+#   bootstrap.sh COMMAND [ARG...]    a command of higgs-worker: serve, doctor, say ...
+#   bootstrap.sh install DIRECTORY   only build the environment, in that directory
+#
+# The environment is a venv named by a hash of all that decides what is in it. It is looked for
+# beside this script (baked into the image), then on the volume, where the first worker builds it
+# for all. It is built under a name of its own and renamed when it is whole, so that a half one is
+# never taken for it. The lock only spares the others the same work: correctness does not need it.
+#
+# Read here: HIGGS_VOLUME, HIGGS_DEVICE, HIGGS_PRELOAD, PIP_FIND_LINKS (a folder of local wheels),
+# uv's own UV_*, and BOOTSTRAP_STALE_S (60): silence after which a lock's holder counts as gone.
+
+set -eu
+umask 022
+
+INSTALL_LIMIT_S=1800   # three gigabytes at 2 MB/s
+LEFTOVER_MIN=60        # twice the limit: whoever was building this is gone
+UNUSED_MIN=2880        # two days: the longest that workers of the release before still run
+DIRECTORIES="bosonai environments voices"   # what a worker writes on the volume
+WORKER=higgs           # the user to become, where there is one
+
+mark=$(cat /proc/sys/kernel/random/uuid)   # ours alone among all workers
+lock=''
+new=''
+child=''
+
+say() {
+    echo "bootstrap: $*" >&2
+}
+
+die() {
+    say "error: $*"
+    exit 1
+}
+
+# --- Ending: nothing of ours stays behind --------------------------------------------------------
+
+release() {
+    # Where another worker has taken over, its mark is in the lock, and nothing of it is touched.
+    if [ -n "$lock" ]; then
+        rmdir "$lock/$mark" "$lock" 2>/dev/null || :
+    fi
+    [ -z "$new" ] || rm -rf "$new"
+    lock=''
+    new=''
+}
+
+stop() {
+    trap '' TERM INT
+    say "stopped by a signal"
+    if [ -n "$child" ] && kill "$child" 2>/dev/null; then
+        wait "$child" || :
+    fi
+    exit "$1"
+}
+
+trap release EXIT
+trap 'stop 130' INT
+trap 'stop 143' TERM
+
+# Run a command so that signals are answered meanwhile and the lock stays fresh: whoever is killed
+# or frozen no longer refreshes it.
+run() {
+    "$@" &
+    child=$!
+    while kill -0 "$child" 2>/dev/null; do
+        [ -z "$lock" ] || touch -c "$lock/$mark"
+        sleep 0.1
+    done
+    status=0
+    wait "$child" || status=$?
+    child=''
+    return "$status"
+}
+
+# --- Where things are ----------------------------------------------------------------------------
+
+# As in higgs_worker/settings.py.
+find_volume() {
+    mounted=yes
+    if [ -n "${HIGGS_VOLUME:-}" ]; then
+        volume=$HIGGS_VOLUME
+    elif [ -d /runpod-volume ]; then
+        volume=/runpod-volume
+    else
+        mounted=''
+        volume=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/higgs
+    fi
+}
+
+# What decides the content: the versions, which of them are installed, and for which interpreter.
+environment_key() {
+    python3 -c '
+import hashlib, pathlib, sys, sysconfig, tomllib
+project = tomllib.loads(pathlib.Path("pyproject.toml").read_text())["project"]
+parts = [pathlib.Path("requirements.lock").read_text(), *sorted(project["dependencies"]),
+         sys.implementation.cache_tag, sysconfig.get_platform(), sys.base_prefix]
+print(hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16])'
+}
+
+whole() {
+    [ -f "$1/.complete" ] && "$1/bin/python" -c '' 2>/dev/null
+}
+
+free_gb() {
+    df -Pk "$1" | awk 'NR == 2 { printf "%.1f", $4 / 1048576 }'
+}
+
+# --- Who runs: not root, where the volume allows -------------------------------------------------
+
+as_worker() {
+    exec setpriv --reuid="$WORKER" --regid="$WORKER" --init-groups --inh-caps=-all \
+        --no-new-privs "$@"
+}
+
+step_down() {
+    [ "$(id -u)" = 0 ] && id "$WORKER" >/dev/null 2>&1 || return 0
+    if ! (as_worker true 2>/dev/null); then
+        say "staying root: this container may not change users"
+        return
+    fi
+    if [ -n "$mounted" ]; then
+        mkdir -p "$volume" 2>/dev/null || :  # what cannot be made is named when it is needed
+        for name in $DIRECTORIES; do
+            if mkdir "$volume/$name" 2>/dev/null; then
+                chown "$WORKER:" "$volume/$name" 2>/dev/null || :  # refused: seen by the test below
+            fi
+            if [ -w "$volume/$name" ] && ! (as_worker test -w "$volume/$name"); then
+                say "staying root: only root can write $volume/$name"
+                return
+            fi
+        done
+    fi
+    HOME=$(getent passwd "$WORKER" | cut -d: -f6)
+    export HOME
+    as_worker "$app/bootstrap.sh" "$@"
+}
+
+# --- What the machine has ------------------------------------------------------------------------
+
+check_gpu() {
+    device=${HIGGS_DEVICE:-auto}
+    [ "$device" != cpu ] || return 0
+    if ! command -v nvidia-smi >/dev/null; then
+        [ "$device" = auto ] || die "HIGGS_DEVICE is $device, but the container sees no GPU" \
+            "(no nvidia-smi): give the endpoint a GPU, or unset HIGGS_DEVICE"
+        say "no GPU here (no nvidia-smi): computing on the CPU, far slower than speech"
+        return
+    fi
+    if ! gpus=$(timeout 60 nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader); then
+        die "nvidia-smi fails ($gpus): the GPU or its driver is broken; end this worker so that" \
+            "another machine is taken, or set HIGGS_DEVICE=cpu"
+    fi
+    echo "$gpus" | while read -r gpu; do say "GPU: $gpu"; done
+    offered=$(timeout 60 nvidia-smi | sed -n 's/.*CUDA[A-Za-z ]* Version: *\([0-9.]*\).*/\1/p' | head -n 1)
+    needed=$(sed -n 's/^cuda-toolkit==\([0-9]*\.[0-9]*\).*/\1/p' requirements.lock)
+    # Within one major version an older driver serves newer libraries.
+    if [ -n "$offered" ] && [ "${offered%%.*}" -lt "${needed%%.*}" ]; then
+        die "the driver here offers CUDA $offered, the locked torch needs $needed: let the endpoint" \
+            "take only machines with CUDA ${needed%%.*}.0 or newer (gpu.minCudaVersion)," \
+            "or set HIGGS_DEVICE=cpu"
+    fi
+}
+
+# --- The environment -----------------------------------------------------------------------------
+
+# Remove a directory so that nobody sees it half removed under its name.
+discard() {
+    gone=$root/.gone.${1##*/}
+    rm -rf "$gone"
+    mv -T "$1" "$gone" 2>/dev/null || return 0  # another worker was first
+    rm -rf "$gone" || say "not all of $gone could be removed"
+}
+
+older() {
+    [ -n "$(find "$1" -prune -mmin "+$2" 2>/dev/null)" ]
+}
+
+sweep() {
+    for each in "$root"/.gone.* "$root"/.new.* "$root"/*.lock; do
+        if older "$each" "$LEFTOVER_MIN"; then
+            say "removing what a worker left behind: $each"
+            discard "$each"
+        fi
+    done
+    for each in "$root"/*/.complete; do
+        if [ "$each" != "$root/$key/.complete" ] && older "$each" "$UNUSED_MIN"; then
+            say "removing an environment that nobody has started for two days: ${each%/*}"
+            discard "${each%/*}"
+        fi
+    done
+}
+
+claim() {
+    mkdir "$root/$key.lock" 2>/dev/null || return 1
+    lock=$root/$key.lock
+    new=$root/.new.$mark
+    mkdir "$lock/$mark" "$new" || die "$(why_not)"
+}
+
+# Every file that an installer recorded is there, in its size: a volume may lose what it accepted.
+verify='
+import sys
+from importlib.metadata import distributions
+wrong, count = [], 0
+for each in distributions():
+    for file in each.files or []:
+        if file.size is not None:
+            count += 1
+            path = each.locate_file(file)
+            if not path.is_file() or path.stat().st_size != file.size:
+                wrong.append(str(path))
+if wrong or not count:
+    sys.exit(f"{len(wrong)} of {count} files are damaged: {wrong[:3]}")
+print(f"bootstrap: verified {count} files", file=sys.stderr)'
+
+# The cache is on the same disk as the environment: files are linked, not copied.
+run_uv() {
+    run env UV_CACHE_DIR="$new/cache" UV_NO_CONFIG=1 UV_PYTHON_DOWNLOADS=never \
+        PYC_INVALIDATION_MODE=UNCHECKED_HASH timeout "$INSTALL_LIMIT_S" uv "$@"
+}
+
+build() {
+    python=$new/env/bin/python
+    run_uv venv --quiet --no-project --relocatable --python "$(command -v python3)" "$new/env" &&
+        run_uv pip install --python "$python" --no-build --compile-bytecode \
+            ${PIP_FIND_LINKS:+--find-links "$PIP_FIND_LINKS"} \
+            --constraints requirements.lock --requirements pyproject.toml &&
+        run_uv pip check --quiet --python "$python" &&
+        run "$python" -c "$verify" &&
+        echo "$key" >"$new/env/.complete" &&
+        run sync -f "$new/env/.complete" &&  # some volumes report only now that they are full
+        { mv -T "$new/env" "$root/$key" 2>/dev/null || whole "$root/$key"; }
+}
+
+why_not() {
+    probe=${new:-$root}/.probe
+    if (dd if=/dev/zero of="$probe" bs=1M count=256 conv=fsync && rm "$probe") 2>/dev/null; then
+        echo "the environment could not be installed; the lines above say why. It takes about 7 GB" \
+            "with CUDA ($(free_gb "$root") GB are free in $root) and a connection to the package index"
+    elif rm -f "$probe" && [ -w "$root" ]; then
+        echo "$root is full; the environment takes about 7 GB with CUDA: enlarge the volume," \
+            "remove files from it, or use the image with the environment baked in"
+    else
+        echo "$root cannot be written by user $(id -u): mount a volume that it can write, set" \
+            "HIGGS_VOLUME to such a directory, or use the image with the environment baked in"
+    fi
+}
+
+# Let one worker build it and the others wait. A holder that no longer refreshes the lock is gone;
+# what counts is the waiting worker's own time, because the clocks of two machines differ.
+build_once() {
+    command -v uv >/dev/null ||
+        die "uv is missing, which installs the environment: the image has it; elsewhere, pip install uv"
+    seen=''
+    silent=0
+    waited=0
+    until whole "$root/$key"; do
+        if claim; then
+            [ ! -e "$root/$key" ] || run discard "$root/$key"  # there, but not whole
+            say "installing the environment $key into $root ($(free_gb "$root") GB free)"
+            began=$(date +%s)
+            if build; then
+                say "installed in $(($(date +%s) - began)) s"
+            elif [ -d "$lock/$mark" ]; then
+                die "$(why_not)"
+            else
+                say "this worker was still for so long that another took over"
+            fi
+            release
+            continue
+        fi
+        # Who holds the lock, and when it was last refreshed.
+        now=$(ls -lA --time-style=full-iso "$root/$key.lock" 2>/dev/null || :)
+        if [ "$now" != "$seen" ]; then
+            seen=$now
+            silent=0
+        elif [ -z "$now" ] && [ "$silent" -ge 4 ]; then
+            die "$(why_not)"  # there is no lock, and none can be made
+        elif [ "$silent" -ge $((2 * ${BOOTSTRAP_STALE_S:-60})) ]; then
+            say "the worker that was installing is gone: taking over"
+            for each in "$root/$key.lock"/*; do
+                discard "$root/.new.${each##*/}"
+            done
+            discard "$root/$key.lock"
+            silent=0
+            continue
+        fi
+        [ $((waited % 30)) -ne 0 ] || say "waiting for the worker that installs the environment"
+        silent=$((silent + 1))
+        waited=$((waited + 1))
+        sleep 0.5
+    done
+}
+
+find_environment() {
+    key=$(environment_key)
+    environment=$app/environments/$key
+    whole "$environment" && return
+    root=$volume/environments
+    environment=$root/$key
+    mkdir -p "$root" 2>/dev/null || [ -d "$root" ] || die "$(why_not)"
+    if whole "$environment"; then
+        touch -c "$environment/.complete" 2>/dev/null || :  # a volume mounted read-only is fine
+        sweep
+    else
+        sweep
+        build_once
+    fi
+}
+
+check_volume() {
+    for name in $DIRECTORIES; do
+        if ! mkdir -p "$volume/$name" 2>/dev/null || [ ! -w "$volume/$name" ]; then
+            say "volume: user $(id -u) cannot write $volume/$name, so nothing can be kept there:" \
+                "mount a volume that it can write, or set HIGGS_VOLUME to such a directory"
+            return
+        fi
+    done
+    say "volume: $volume ($(free_gb "$volume") GB free)"
+}
+
+# --- In order ------------------------------------------------------------------------------------
+
+app=$(cd "$(dirname "$0")" && pwd)
+cd "$app"
+
+if [ "${1:-}" = install ]; then
+    [ $# = 2 ] || die "say where: bootstrap.sh install DIRECTORY"
+    key=$(environment_key)
+    root=$2
+    mkdir -p "$root"
+    build_once
+    exit
+fi
+
+find_volume
+step_down "$@"
+check_gpu
+find_environment
+say "environment: $environment"
+check_volume
+
+case ${1:-} in
+'' | -*) set -- handler.py "$@" ;;
+*) set -- -m higgs_worker "$@" ;;
+esac
+if [ "${HIGGS_PRELOAD:-auto}" = always ] && { [ "$1" = handler.py ] || [ "${3:-}" = serve ]; }; then
+    run "$environment/bin/python" -m higgs_worker fetch
+fi
+exec "$environment/bin/python" "$@"

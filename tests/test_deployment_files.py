@@ -1,0 +1,184 @@
+"""What is handed to RunPod: the endpoint's body, the Hub's files, and how they agree with the code.
+
+The rules are those of RunPod's REST v2 and Hub guide, as far as they are known here: their schema
+is closed, so that an unknown key is refused.
+"""
+
+import json
+import re
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from higgs_worker import s3_config
+from higgs_worker.schema import SpeechRequest
+from higgs_worker.settings import Settings, variable_of
+
+ROOT = Path(__file__).parents[1]
+POOLS = {
+    "AMPERE_16",
+    "AMPERE_24",
+    "ADA_24",
+    "ADA_32_PRO",
+    "AMPERE_48",
+    "ADA_48_PRO",
+    "AMPERE_80",
+    "ADA_80_PRO",
+    "HOPPER_141",
+    "BLACKWELL_96",
+    "BLACKWELL_180",
+}
+PLATFORM = {"RUNPOD_INIT_TIMEOUT", "RUNPOD_LOG_LEVEL"}
+
+BODY = {
+    "name",
+    "type",
+    "image",
+    "disk",
+    "env",
+    "gpu",
+    "cpu",
+    "workers",
+    "scaling",
+    "flashboot",
+    "timeout",
+    "networkVolumes",
+    "args",
+    "ports",
+    "registry",
+    "dataCenterIds",
+    "templateId",
+}
+GPU = {"pools", "count", "minCudaVersion", "allowedCudaVersions", "excludedTypes"}
+SCALING = {"QUEUE_DELAY": {"type", "queueDelay"}, "REQUEST_COUNT": {"type", "requestCount"}}
+
+
+def read(name: str) -> Any:
+    """Return one of the files."""
+    return json.loads((ROOT / name).read_text())
+
+
+def problems_of(body: dict[str, Any]) -> list[str]:
+    """Return what REST v2 would refuse in the body of POST /v2/serverless."""
+    found = [f"unknown {key}" for key in sorted(body.keys() - BODY)]
+    found += [f"missing {key}" for key in ("name", "type", "scaling") if key not in body]
+    if body.get("type") not in ("QUEUE", "LOAD_BALANCER"):
+        found.append("type")
+    if ("gpu" in body) == ("cpu" in body):
+        found.append("exactly one of gpu and cpu")
+    if ("image" in body) == ("templateId" in body):
+        found.append("exactly one of image and templateId")
+    scaling = body.get("scaling", {})
+    if scaling.keys() != SCALING.get(scaling.get("type")):
+        found.append("scaling")
+    if body.get("type") == "LOAD_BALANCER" and scaling.get("type") != "REQUEST_COUNT":
+        found.append("a load balancer scales by REQUEST_COUNT")
+    workers = body.get("workers", {})
+    found += [f"unknown workers.{key}" for key in workers.keys() - {"min", "max", "idleTimeout"}]
+    if scaling.get("type") == "REQUEST_COUNT" and "idleTimeout" in workers:
+        found.append("workers.idleTimeout is refused with REQUEST_COUNT")
+    gpu = body.get("gpu", {})
+    found += [f"unknown gpu.{key}" for key in gpu.keys() - GPU]
+    found += [f"unknown pool {pool}" for pool in set(gpu.get("pools", [])) - POOLS]
+    if {"minCudaVersion", "allowedCudaVersions"} <= gpu.keys():
+        found.append("minCudaVersion excludes allowedCudaVersions")
+    if body.get("flashboot", "OFF") not in ("OFF", "FLASHBOOT"):
+        found.append("flashboot")
+    found += [f"env.{key}" for key, value in body.get("env", {}).items() if type(value) is not str]
+    return found
+
+
+def known_variables() -> set[str]:
+    """Return every variable that something here reads."""
+    settings = {variable.name for each in fields(Settings) if (variable := variable_of(each))}
+    script = re.findall(r"HIGGS_[A-Z_]+", (ROOT / "bootstrap.sh").read_text())
+    return settings | set(script) | set(s3_config.VARIABLES) | PLATFORM
+
+
+def locked_cuda() -> str:
+    """Return the CUDA version of the locked torch."""
+    found = re.search(r"^cuda-toolkit==(\d+\.\d+)", (ROOT / "requirements.lock").read_text(), re.M)
+    assert found
+    return found[1]
+
+
+def test_the_endpoint_body_is_one_that_runpod_accepts() -> None:
+    """runpod-serverless-config.json passes the rules of POST /v2/serverless."""
+    assert problems_of(read("runpod-serverless-config.json")) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"_comment": "x"}, "unknown _comment"),
+        ({"cpu": {}}, "exactly one of gpu and cpu"),
+        ({"env": {"HIGGS_MAX_SLOTS": 8}}, "env.HIGGS_MAX_SLOTS"),
+        ({"scaling": {"type": "QUEUE_DELAY", "requestCount": 4}}, "scaling"),
+        ({"type": "LOAD_BALANCER"}, "a load balancer scales by REQUEST_COUNT"),
+        ({"gpu": {"pools": ["ADA_25"]}}, "unknown pool ADA_25"),
+    ],
+)
+def test_the_rules_notice_what_runpod_refuses(change: dict[str, Any], problem: str) -> None:
+    """The rules above are not empty words."""
+    assert problem in problems_of(read("runpod-serverless-config.json") | change)
+
+
+def test_the_environment_is_one_that_the_worker_reads() -> None:
+    """Every variable in the files is known, and its value is allowed."""
+    body = read("runpod-serverless-config.json")["env"]
+    hub = {each["key"]: each for each in read(".runpod/hub.json")["config"]["env"]}
+    tests = {each["key"]: each["value"] for each in read(".runpod/tests.json")["config"]["env"]}
+    assert body.keys() | hub.keys() | tests.keys() <= known_variables()
+
+    values = dict(body)
+    for key, each in hub.items():
+        default = each["input"]["default"] if "input" in each else each["value"]
+        values[key] = {True: "true", False: "false"}.get(default, str(default))
+    Settings.from_env(values | tests)
+
+
+def test_machines_are_asked_for_that_can_run_the_locked_torch() -> None:
+    """The CUDA versions asked for are those of the locked torch's major version."""
+    major = locked_cuda().partition(".")[0]
+    assert read("runpod-serverless-config.json")["gpu"]["minCudaVersion"] == f"{major}.0"
+    for name in ("hub", "tests"):
+        versions = read(f".runpod/{name}.json")["config"]["allowedCudaVersions"]
+        assert versions[0] == f"{major}.0"  # tools take the first as the lowest
+
+
+def test_the_image_is_a_released_one() -> None:
+    """The endpoint's image has the version of this tree, and no tag that may move."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert read("runpod-serverless-config.json")["image"].endswith(f":v{version}")
+
+
+def test_the_hub_file_has_the_form_of_the_guide() -> None:
+    """hub.json has the Hub's keys, types and choices, and nothing else."""
+    hub = read(".runpod/hub.json")
+    assert hub.keys() <= {"title", "description", "type", "category", "iconUrl", "config"}
+    assert (hub["type"], hub["category"]) == ("serverless", "audio")
+    config = hub["config"]
+    assert config["runsOn"] == "GPU"
+    assert {name for name in config["gpuIds"].split(",") if name[0] != "-"} <= POOLS
+    for each in config["env"]:
+        assert each.keys() in ({"key", "value"}, {"key", "input"})
+        given = each.get("input", {"name": "", "type": "string", "default": "", "description": ""})
+        assert {"name", "type", "default", "description"} <= given.keys()
+        assert given["type"] in ("string", "number", "boolean", "huggingface")
+        if "options" in given:
+            assert given["default"] in [option["value"] for option in given["options"]]
+
+
+def test_the_hub_tests_are_jobs_that_the_worker_takes() -> None:
+    """Every input in tests.json, and test_input.json, passes the worker's own checks."""
+    for each in [*read(".runpod/tests.json")["tests"], read("test_input.json")]:
+        SpeechRequest.parse(each["input"], max_text_chars=1500)
+    assert all(each["timeout"] >= 300_000 for each in read(".runpod/tests.json")["tests"])
+
+
+def test_the_hub_finds_its_files() -> None:
+    """The Hub asks for a Dockerfile by that name; it is the one that everybody builds."""
+    assert (ROOT / "Dockerfile").resolve() == ROOT / "Dockerfile.runpod.ultra"

@@ -1,0 +1,122 @@
+"""The workflows and the Dockerfile: what no linter knows of them."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+CHANGELOG = """# Changelog
+
+## Unreleased
+
+- later
+
+## 1.2.0 - 2026-01-01
+
+### Added
+
+- speech
+
+## 1.1.0
+
+- silence
+"""
+
+
+@pytest.fixture
+def ci() -> dict[str, Any]:
+    """Return the workflow."""
+    text = (ROOT / ".github/workflows/ci.yml").read_text()
+    workflow = yaml.safe_load(text)
+    assert isinstance(workflow, dict)
+    return workflow
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_actions_are_pinned_by_commit(path: Path) -> None:
+    """Every action is named by a commit, with the version it is beside it."""
+    used = re.findall(r"uses: *(.*)", path.read_text())
+    assert used
+    for each in used:
+        assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", each), each
+
+
+def test_one_version_of_an_action(ci: dict[str, Any]) -> None:
+    """An action is used at one commit only."""
+    used = {step["uses"] for job in ci["jobs"].values() for step in job["steps"] if "uses" in step}
+    assert len({name.partition("@")[0] for name in used}) == len(used)
+
+
+def test_rights_are_the_least(ci: dict[str, Any]) -> None:
+    """No job may write, but the one that pushes the image and the one that makes the release."""
+    assert ci["permissions"] == {}
+    rights = {name: job["permissions"] for name, job in ci["jobs"].items()}
+    assert rights == {
+        "check": {"contents": "read"},
+        "image": {"contents": "read"},
+        "publish": {"contents": "read", "packages": "write"},
+        "release": {"contents": "write"},
+    }
+
+
+def test_nothing_is_published_untested(ci: dict[str, Any]) -> None:
+    """An image is pushed after check, tests and a run of it, and never for a pull request."""
+    jobs = ci["jobs"]
+    assert jobs["publish"]["needs"] == ["check", "image"]
+    assert "github.event_name == 'push'" in jobs["publish"]["if"]
+    assert jobs["release"]["needs"] == "publish"
+    pushes = [step["with"] for step in jobs["publish"]["steps"] if "push" in step.get("with", {})]
+    assert [each["target"] for each in pushes] == ["thin", "baked"]
+    assert all(each["provenance"] == "mode=max" and each["sbom"] for each in pushes)
+    assert any(step.get("run") == "make image-test" for step in jobs["image"]["steps"])
+
+
+def test_the_image_has_the_installer_of_the_makefile() -> None:
+    """The uv of the image is the one that resolved the lock file."""
+    [makefile] = re.findall(r"^UV +:= uv==(.*)$", (ROOT / "Makefile").read_text(), re.M)
+    [image] = re.findall(r"UV_VERSION=(.*)", (ROOT / "Dockerfile.runpod.ultra").read_text())
+    assert image == makefile
+
+
+def test_what_the_image_copies_is_let_through() -> None:
+    """.dockerignore lets through what the Dockerfile copies, and nothing else."""
+    dockerfile = (ROOT / "Dockerfile.runpod.ultra").read_text()
+    copied = {
+        word
+        for line in re.findall(r"^COPY (?!--from)(.*) \S+$", dockerfile, re.M)
+        for word in line.split()
+    }
+    ignored = (ROOT / ".dockerignore").read_text()
+    assert set(re.findall(r"^!(.*)$", ignored, re.M)) == copied
+    assert "\n*\n" in ignored
+
+
+@pytest.mark.parametrize(
+    ("tag", "code", "words"),
+    [
+        ("v1.2.0", 0, "- speech"),
+        ("v1.1.0", 1, "pyproject.toml says version 1.2.0"),
+        ("v1.2.0", 1, "has no section"),
+    ],
+)
+def test_release_notes_come_from_the_changelog(
+    tmp_path: Path, tag: str, code: int, words: str
+) -> None:
+    """The notes are the version's section; a tag that is not the version's is refused."""
+    (tmp_path / ".github").mkdir()
+    script = tmp_path / ".github/release-notes"
+    script.write_text((ROOT / ".github/release-notes").read_text())
+    script.chmod(0o755)
+    (tmp_path / "pyproject.toml").write_text('[project]\nversion = "1.2.0"\n')
+    text = CHANGELOG.replace("## 1.2.0", "## 1.3.0") if "section" in words else CHANGELOG
+    (tmp_path / "CHANGELOG.md").write_text(text)
+    done = subprocess.run([script, tag], capture_output=True, text=True)
+    assert done.returncode == code, done
+    assert words in done.stdout + done.stderr
+    assert "later" not in done.stdout
+    assert "silence" not in done.stdout
