@@ -2,8 +2,11 @@
 #   make demo   speak test_input.json through handler.py with the embedded model
 #   make test   run the tests (CPU, no network beyond loopback)
 #   make test-long   the few tests of more than ten seconds
-#   make check  lint, types, import rules
+#   make image-test   build the container image and run it (docker, or root with buildah and podman)
+#   make check  lint, types, import rules, the shell scripts, the image, the workflows
 #   make bench  measure the engine against transformers' generate on this machine
+#   make docs   write the tables of docs/ from the code
+#   make bench-codec  measure the codec: pieces, its share of the time, the first sound
 #   make gpu    what only a CUDA machine can prove: parity, graphs, step time at the real sizes
 #   make lock   resolve the versions again (writes requirements.lock)
 
@@ -14,7 +17,7 @@ READY  := $(VENV)/.ready
 UV     := uv==0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check bench gpu lock clean
+.PHONY: help demo test test-long image-test check docs bench bench-codec gpu lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -37,19 +40,32 @@ test: $(READY)
 test-long: $(READY)
 	@$(BIN)/python -m pytest -m long
 
+image-test: $(READY)
+	@IMAGE_TEST=1 $(BIN)/python -m pytest -m long tests/test_image.py
+
 check: $(READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/shellcheck bootstrap.sh .ci/run .github/release-notes tests/image/base.sh
+	@$(BIN)/hadolint Dockerfile.runpod.ultra
+	@$(BIN)/actionlint -shellcheck $(BIN)/shellcheck
+	@$(BIN)/zizmor --offline --quiet .github
+
+docs: $(READY)
+	@$(BIN)/python docs/generate.py
 
 bench: $(READY)
 	@$(BIN)/python -m benchmarks.engine
 
+bench-codec: $(READY)
+	@$(BIN)/python -m benchmarks.codec
+
 # With the machine's own Python: a GPU machine may have no network to build .venv with. The tests
 # need pytest and transformers there, the benchmark torch alone.
 gpu:
-	@$(PYTHON) -m pytest -m gpu tests/engine
+	@$(PYTHON) -m pytest -m gpu tests/engine tests/codec
 	@$(PYTHON) -m benchmarks.gpu
 
 # Names and versions only: which index they come from is the machine's own business.

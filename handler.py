@@ -1,21 +1,37 @@
 """RunPod entry: build the worker, start the platform's loop.
 
-`python handler.py` without RunPod's environment runs the job in `test_input.json` once.
+`python handler.py` without RunPod's environment runs the job in `test_input.json` once. Nothing
+else imports the SDK; what has to be known of its inside is here, and was made for runpod 1.12.
 """
 
 import logging
+import signal
 import sys
+import types
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from higgs_worker import logs
 from higgs_worker.build import build
 from higgs_worker.errors import InvalidSettings
+from higgs_worker.fitness import fitness_checks
+from higgs_worker.jobs import JobRunner
+from higgs_worker.platform import Deadlines, Intake, concurrency
 from higgs_worker.settings import Settings, nearest_name
+
+MAX_NESTING = 10_000
+"""The SDK parses jobs by recursion and drops a batch in which one goes deeper than Python's limit;
+a JSON of more levels than this is none to the platform either."""
 
 log = logging.getLogger("higgs_worker.handler")
 
 
 def main() -> None:
     """Serve jobs until the platform says stop."""
+    # The first process of a container ignores signals that it has no handler for.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         settings = Settings.from_env()
     except InvalidSettings as error:
@@ -24,11 +40,56 @@ def main() -> None:
     for name in settings.unknown_names:
         near = nearest_name(name)
         log.warning("nothing reads %s%s", name, f"; did you mean {near}?" if near else "")
-    worker = build(settings)
+    serve(build(settings), settings)
 
+
+def serve(worker: JobRunner, settings: Settings) -> None:
+    """Hand the SDK's jobs to the worker."""
+    sys.setrecursionlimit(MAX_NESTING + 1000)
+    # Asking for the processor's name, which only the SDK's debugger shows, takes it a second.
+    sys.modules.setdefault("cpuinfo", types.ModuleType("cpuinfo")).get_cpu_info = dict  # type: ignore[attr-defined]
     import runpod
+    from aiohttp import ClientConnectionError, ClientPayloadError
+    from runpod.http_client import AsyncClientSession
+    from runpod.serverless.modules import rp_http, rp_scale, worker_state
 
-    runpod.serverless.start({"handler": worker.run})
+    async def report(job: Mapping[str, Any], progress: dict[str, Any]) -> None:
+        # As the SDK's progress_update, but it can be waited for.
+        async with AsyncClientSession() as session:
+            await rp_http.send_result(session, {"status": "IN_PROGRESS", "output": progress}, job)
+
+    def ask_for_another_worker() -> None:
+        if not intake.is_stopping:
+            intake.stop()
+            config["refresh_worker"] = True  # in a reply the SDK would overlook it when streaming
+
+    deadlines = Deadlines(settings.job_timeout_s)
+    intake = Intake(
+        concurrency(settings.concurrency, settings.max_slots),
+        on_stop=lambda: deadlines.stop(settings.grace_s),
+    )
+    rp_scale.get_job = intake.until_stopped(rp_scale.get_job)
+    rp_scale.get_stop_signals = intake.until_stopped(rp_scale.get_stop_signals)
+    # As it is, the SDK sends a result again after a 500, but not after a connection that was lost.
+    rp_http.FibonacciRetry = partial(
+        rp_http.FibonacciRetry,
+        exceptions={ClientConnectionError, ClientPayloadError, TimeoutError},
+        statuses={429},
+    )
+    for check in fitness_checks(settings.device, settings.volume):
+        runpod.serverless.register_fitness_check(check)
+    worker = replace(
+        worker,
+        deadlines=deadlines,
+        report=None if worker_state.IS_LOCAL_TEST else report,
+        on_broken=ask_for_another_worker,
+    )
+    config: dict[str, Any] = {
+        "handler": worker.stream if settings.stream else worker.run,
+        "concurrency_modifier": intake.concurrency,
+        "return_aggregate_stream": True,
+    }
+    runpod.serverless.start(config)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,10 @@ from higgs_worker.result import ModelInfo
 from higgs_worker.service import SpeechService
 from higgs_worker.settings import Settings
 from higgs_worker.speech import Speaker
-from higgs_worker.voices import VoiceLibrary
+from higgs_worker.storage import Storage
+from higgs_worker.transfer import OnProgress
+from higgs_worker.voices import PRESETS, VoiceLibrary
+from higgs_worker.weights import Found
 
 if TYPE_CHECKING:
     import torch
@@ -30,14 +33,36 @@ DEMO_WARNING = (
 def build(settings: Settings) -> JobRunner:
     """Assemble a worker; the model itself is loaded by the first job."""
     service = SpeechService(lambda: load_speaker(settings))
-    return JobRunner(service, max_text_chars=settings.max_text_chars, save_dir=settings.save_dir)
+    return JobRunner(
+        service,
+        max_text_chars=settings.max_text_chars,
+        save_dir=settings.save_dir,
+        storage=None if settings.s3 is None else Storage(settings.s3),
+    )
+
+
+def locate_model(settings: Settings, on_progress: OnProgress | None = None) -> Found:
+    """Find the language model, pulling it where it is not there; see `weights.locate`."""
+    source, revision = source_of(settings), settings.model_revision
+    return weights.locate(
+        settings.model, "model", source, revision=revision, on_progress=on_progress
+    )
+
+
+def locate_codec(settings: Settings, on_progress: OnProgress | None = None) -> Found:
+    """Find the codec, pulling it where it is not there; see `weights.locate`."""
+    source, revision = source_of(settings), settings.codec_revision
+    return weights.locate(
+        settings.codec, "codec", source, revision=revision, on_progress=on_progress
+    )
 
 
 def load_speaker(settings: Settings) -> Speaker:
-    """Load language model, tokenizer and codec.
+    """Load language model, tokenizer and codec, wherever they are.
 
     Raises:
         WeightsNotFound: a checkpoint is not where the settings say.
+        WeightsRefused, WeightsUnavailable, VolumeUnusable: it cannot be pulled.
         InvalidCheckpoint: a checkpoint is damaged or belongs to another model.
     """
     started = time.perf_counter()
@@ -48,13 +73,14 @@ def load_speaker(settings: Settings) -> Speaker:
     from higgs_worker.codec.thread import CodecThread
     from higgs_worker.engine.budget import free_memory, plan_memory
     from higgs_worker.engine.engine import Engine
+    from higgs_worker.engine.graphs import cuda_capture
     from higgs_worker.engine.loader import load
     from higgs_worker.engine.model import LanguageModel
     from higgs_worker.engine.runner import Runner
     from higgs_worker.prompt import PromptBuilder
 
-    model_directory = weights.locate(settings.model, "model")
-    codec_directory = weights.locate(settings.codec, "codec")
+    found, codec = locate_model(settings), locate_codec(settings)
+    model_directory, codec_directory = found.directory, codec.directory
     device = _device(settings)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     if settings.dtype != "auto":
@@ -95,31 +121,51 @@ def load_speaker(settings: Settings) -> Speaker:
     return Speaker(
         prompts=prompts,
         engine=Engine(runner),
-        codec=CodecThread(StreamingDecoder(decoder, 2 * budget.num_slots)),
-        references=load_references(settings),
+        codec=CodecThread(
+            StreamingDecoder(decoder, 2 * budget.num_slots, capture=cuda_capture(device))
+        ),
+        references=load_references(settings, codec),
         sample_rate=decoder.config.sample_rate,
         frame_rate=decoder.config.frame_rate,
-        info=ModelInfo(id=settings.model, revision=None),
+        info=ModelInfo(id=settings.model, revision=found.revision),
         warnings=(DEMO_WARNING,) if settings.model == weights.DEMO else (),
+        is_judged=settings.model != weights.DEMO,
     )
 
 
-def load_references(settings: Settings) -> References:
+def load_references(settings: Settings, codec: Found | None = None) -> References:
     """Open the voices of the volume; the encoder is loaded by the first new one.
+
+    Args:
+        settings: what the operator chose.
+        codec: where it is, when that is known already.
 
     Raises:
         WeightsNotFound: the codec is not where the settings say.
+        WeightsRefused, WeightsUnavailable, VolumeUnusable: it cannot be pulled.
     """
     from higgs_worker.codec.lazy_encoder import LazyEncoder, codec_id
 
-    directory = weights.locate(settings.codec, "codec")
+    directory = (codec or locate_codec(settings)).directory
     return References(
-        VoiceLibrary(settings.volume / "voices"),
+        VoiceLibrary(settings.volume / "voices", presets=PRESETS),
         LazyEncoder(directory, _device(settings)),
         codec_id(directory),
         max_s=settings.max_reference_s,
         max_bytes=settings.max_reference_bytes,
         allowed_hosts=settings.allowed_hosts,
+    )
+
+
+def source_of(settings: Settings) -> weights.Source:
+    """Say where checkpoints may be had from."""
+    caches = [weights.RUNPOD_CACHE, *([settings.hf_home / "hub"] if settings.hf_home else [])]
+    return weights.Source(
+        volume=settings.volume,
+        endpoint=settings.hf_endpoint,
+        token=settings.hf_token,
+        offline=settings.hf_hub_offline,
+        caches=tuple(caches),
     )
 
 

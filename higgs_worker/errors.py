@@ -4,11 +4,14 @@
     ├── InvalidRequest        invalid_request        the job itself is wrong
     │   ├── CredentialsRefused  credentials_refused  the job carries credentials
     │   ├── InvalidAudio      invalid_audio          a recording that cannot serve as a voice
+    │   ├── KeyTaken          key_taken              an object of that key is there already
     │   ├── UnusableReference  unusable_reference    a recording that cannot be had from there
     │   └── UnknownVoice      unknown_voice          no voice of that name
     ├── PromptTooLong         prompt_too_long        text and audio do not fit into one sequence
     ├── InvalidSettings       invalid_settings       an environment variable is wrong
     ├── WeightsNotFound       weights_not_found      no checkpoint where one was promised
+    ├── WeightsRefused        weights_refused        the hub does not give them to this token
+    ├── WeightsUnavailable    weights_unavailable    they cannot be pulled now; later they may
     ├── InvalidCheckpoint     invalid_checkpoint     a checkpoint that cannot be the model
     ├── DamagedVoice          damaged_voice          a voice's file on the volume cannot be read
     ├── VolumeUnusable        volume_unusable        the volume cannot be written
@@ -18,6 +21,7 @@
     ├── EngineFailed          engine_failed          the device failed on this one; others go on
     ├── EngineBroken          engine_broken          the device is gone; the worker must be replaced
     ├── NoSound               no_sound               generation gave no audio
+    ├── StorageFailed         storage_failed         the audio could not be uploaded
     ├── ResultTooLarge        result_too_large       more bytes than the platform takes
     └── InternalError         internal_error         a defect of ours; the log has the traceback
 
@@ -58,6 +62,12 @@ class InvalidAudio(InvalidRequest):
     code = "invalid_audio"
 
 
+class KeyTaken(InvalidRequest):
+    """The storage holds an object of this key already, and it is not replaced."""
+
+    code = "key_taken"
+
+
 class UnusableReference(InvalidRequest):
     """A recording cannot be had from where the caller says it is."""
 
@@ -86,6 +96,18 @@ class WeightsNotFound(WorkerError):
     """The checkpoint is not where the settings say."""
 
     code = "weights_not_found"
+
+
+class WeightsRefused(WorkerError):
+    """The hub has the checkpoint, but does not give it to whoever asks like this."""
+
+    code = "weights_refused"
+
+
+class WeightsUnavailable(WorkerError):
+    """The network or the hub did not give the checkpoint; another attempt may get it."""
+
+    code = "weights_unavailable"
 
 
 class InvalidCheckpoint(WorkerError):
@@ -140,6 +162,12 @@ class NoSound(WorkerError):
     """The model ended before it gave a single frame."""
 
     code = "no_sound"
+
+
+class StorageFailed(WorkerError):
+    """The object storage did not take the audio, which itself is fine."""
+
+    code = "storage_failed"
 
 
 class ResultTooLarge(WorkerError):

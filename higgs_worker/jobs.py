@@ -1,62 +1,87 @@
-"""RunPod's shapes: a job dict becomes a request, a result becomes the job's output.
+"""RunPod's jobs: a job dict becomes a request, a result becomes the job's output.
 
-Whatever comes in, exactly one reply goes out, and it is always JSON that the SDK can post: a reply
-that cannot be encoded is silently dropped there and the job hangs until it times out. It imports
-neither the SDK nor torch and does not know how speech is made.
+Whatever comes in, exactly one reply goes out, as a whole or in pieces, and it is always one that
+the SDK can post (`reply.py`). It imports neither the SDK nor torch and does not know how speech is
+made.
 """
 
 import asyncio
-import base64
 import hashlib
-import json
 import logging
-import math
 import re
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from higgs_worker.audio.encode import MIME_TYPES
+from higgs_worker import quality, reply
+from higgs_worker.audio.encode import MIME_TYPES, encoded_rate
 from higgs_worker.errors import (
     CredentialsRefused,
+    EngineBroken,
     InternalError,
     InvalidRequest,
     ResultTooLarge,
+    StorageFailed,
     WorkerError,
 )
 from higgs_worker.logs import job_context
+from higgs_worker.packets import Packer, PacketStore, check_streamable
+from higgs_worker.platform import Deadlines
+from higgs_worker.progress import Progress
 from higgs_worker.result import SpeechResult
 from higgs_worker.schema import SpeechRequest
+from higgs_worker.speech import Speech
+from higgs_worker.storage import Storage
 
-# The platform's payload limits; `/runsync` marks its jobs by their id.
-_SYNC_PREFIX = "sync-"
-_MAX_SYNC_BYTES = 20_000_000
-_MAX_RUN_BYTES = 10_000_000
-
+# What a second of sound takes at least, in bytes; FLAC's is that of quiet speech.
+_MIN_BYTES_PER_S = {"mp3": 8000, "opus": 3000, "aac": 8000, "flac": 12_000}
 _MAX_ID_LENGTH = 100
 
+_NO_BUCKET = (
+    "this endpoint has none; leave it out, or set HIGGS_S3_BUCKET and its keys on the endpoint"
+)
+
 log = logging.getLogger(__name__)
+
+Report = Callable[[Any, dict[str, Any]], Awaitable[None]]
+"""Tells the platform how far a job is."""
 
 
 class Service(Protocol):
     """What speaks."""
 
-    async def speak(self, request: SpeechRequest) -> SpeechResult:
-        """Speak one request, or raise a WorkerError."""
+    async def speak(
+        self, request: SpeechRequest, on_progress: Callable[[float], None] | None = None
+    ) -> SpeechResult:
+        """Speak one request, or raise a WorkerError.
+
+        `on_progress` is called in the event loop with the part that is done, from 0 to 1.
+        """
+
+    async def start(self, request: SpeechRequest) -> Speech:
+        """Begin to speak a request; its PCM comes piece by piece."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobRunner:
     """Run jobs on a service.
 
-    `save_dir` is where each result's audio is also written; None writes nothing.
+    `save_dir` is where each result's audio is also written; None writes nothing. `storage` is the
+    bucket that results go to, None where the endpoint has none. `on_broken` is called when nothing
+    can be spoken any more in this process.
     """
 
     service: Service
     max_text_chars: int
     save_dir: Path | None = None
+    storage: Storage | None = None
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    report: Report | None = None
+    on_broken: Callable[[], None] = lambda: None
 
     async def run(self, job: object) -> dict[str, Any]:
         """Return the job's output; a failure is an output with `error`, never an exception.
@@ -68,26 +93,171 @@ class JobRunner:
         job_id = _job_id(job)
         with job_context(job_id):
             try:
-                request = SpeechRequest.parse(_input(job), max_text_chars=self.max_text_chars)
-                result = await self.service.speak(request)
+                request = self._request(job)
+                key = await self._key(job_id, request)
+                send = partial(self.report, job) if self.report else None
+                # The deadline inside: a failure, too, waits for the report that is under way.
+                async with Progress(send) as progress, self.deadlines.limit():
+                    result = await self.service.speak(request, on_progress=progress.report)
                 warnings = [*result.warnings, *await self._save(job_id, result)]
-                output = _output(job_id, request, result, warnings)
-            except WorkerError as error:
-                failure = error
-            except Exception:
-                log.exception("the job met a defect", extra=_elapsed(started))
-                shown = job_id[:_MAX_ID_LENGTH]
-                return _failure(
-                    InternalError(
-                        f"the worker failed on job '{shown}' in a way it did not foresee; look for "
-                        "this id in the worker's log, and report what stands there"
-                    )
-                )
-            else:
-                log.info("spoke", extra=_figures(result) | _elapsed(started))
-                return output
-            log.warning("%s: %s", failure.code, failure.message, extra=_elapsed(started))
-            return _failure(failure)
+                digest = hashlib.sha256(result.audio)
+                output = reply.describe(result, warnings, len(result.audio), digest.hexdigest())
+                await self._deliver(output, result.audio, key, reply.max_bytes(job_id))
+            except Exception as error:
+                return self._failed(job_id, error, started)
+            except asyncio.CancelledError:
+                log.info("cancelled", extra=_elapsed(started))
+                raise
+            log.info("spoke", extra=_figures(result) | _elapsed(started))
+            return output
+
+    async def stream(self, job: object) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield the audio in pieces, then what `run` returns, without the audio.
+
+        All of them together are the job's output. If that is more than the platform takes, the
+        audio is taken out of it after it was streamed.
+        """
+        started = time.perf_counter()
+        job_id = _job_id(job)
+        # The context is not held across a yield: whoever closes a generator may have another one.
+        with job_context(job_id):
+            refusal = None
+            try:
+                request = self._request(job)
+                check_streamable(request)
+            except Exception as error:
+                refusal = self._failed(job_id, error, started)
+        if refusal is not None:
+            yield refusal
+            return
+        store = PacketStore(reply.MAX_PIECE_AUDIO_BYTES)
+        speaking = asyncio.create_task(self._speak_into(store, job_id, request, started))
+        if sdk_task := asyncio.current_task():
+            # A job that is stopped while the SDK posts a piece does not reach this generator.
+            sdk_task.add_done_callback(lambda _: speaking.cancel())
+        posted = reply.Posted(reply.max_bytes(job_id))
+        try:
+            head = {
+                "format": request.format,
+                "mime_type": MIME_TYPES[request.format],
+                "sample_rate": encoded_rate(request.format, request.sample_rate),
+            }
+            while audio := await store.take():
+                piece = {"index": posted.num, "audio": head | {"base64": reply.base64_of(audio)}}
+                yield piece
+                posted.add(piece)
+            output = await speaking
+            if "error" not in output:
+                posted.finish(output)
+            yield output
+        finally:
+            speaking.cancel()
+
+    def _request(self, job: object) -> SpeechRequest:
+        return SpeechRequest.parse(_input(job), max_text_chars=self.max_text_chars)
+
+    async def _speak_into(
+        self, store: PacketStore, job_id: str, request: SpeechRequest, started: float
+    ) -> dict[str, Any]:
+        """Fill the store and return the job's output, without the audio."""
+        with job_context(job_id):
+            try:
+                digest = hashlib.sha256()
+                saved = bytearray()
+                num_bytes = 0
+                async with self.deadlines.limit():
+                    speech = await self.service.start(request)
+                    async with aclosing(_packets(speech)) as packets:
+                        async for packet, duration_s in packets:
+                            num_bytes += len(packet)
+                            digest.update(packet)
+                            if self.save_dir is not None:
+                                saved += packet
+                            await store.put(packet, duration_s)
+                result = replace(speech.result(b""), audio=bytes(saved))
+                warnings = [*result.warnings, *await self._save(job_id, result)]
+                output = reply.describe(result, warnings, num_bytes, digest.hexdigest())
+            except Exception as error:
+                return self._failed(job_id, error, started)
+            except asyncio.CancelledError:
+                log.info("cancelled", extra=_elapsed(started))
+                raise
+            finally:
+                await store.close()
+            log.info("spoke", extra=_figures(result) | _elapsed(started))
+            return output
+
+    def _failed(self, job_id: str, error: Exception, started: float) -> dict[str, Any]:
+        """Log a failure and return what the caller sees of it."""
+        if isinstance(error, EngineBroken):
+            self.on_broken()
+        if isinstance(error, WorkerError):
+            log.warning("%s: %s", error.code, error.message, extra=_elapsed(started))
+            return reply.failure(error)
+        log.error("the job met a defect", exc_info=error, extra=_elapsed(started))
+        return reply.failure(
+            InternalError(
+                f"the worker failed on job '{job_id[:_MAX_ID_LENGTH]}' in a way it did not "
+                "foresee; look for this id in the worker's log, and report what stands there"
+            )
+        )
+
+    async def _key(self, job_id: str, request: SpeechRequest) -> str | None:
+        """Say under which key the audio will be stored; None: it is returned inside the result.
+
+        Everything that can be known before the work is done is refused here.
+
+        Raises:
+            InvalidRequest: there is no such key, or no bucket.
+            StorageFailed: the bucket cannot be asked.
+            ResultTooLarge: the audio cannot but exceed what the platform takes.
+        """
+        if request.output == "base64" and request.key is not None:
+            raise InvalidRequest(
+                "key names an object in the bucket, and output is base64; send one"
+            )
+        if request.output == "base64" or (self.storage is None and request.output == "auto"):
+            if request.key is not None:
+                raise InvalidRequest(f"key needs a bucket; {_NO_BUCKET}")
+            _refuse_hopeless(request, reply.max_bytes(job_id))
+            return None
+        if self.storage is None:
+            raise InvalidRequest(f"output is s3; {_NO_BUCKET}")
+        if request.key is None:
+            return self.storage.key_for(job_id, request.format)
+        key = self.storage.check_key(request.key)
+        await asyncio.to_thread(self.storage.refuse_taken, key)
+        return key
+
+    async def _deliver(
+        self, output: dict[str, Any], audio: bytes, key: str | None, limit: int
+    ) -> None:
+        """Put the audio where it was asked for, and else where it fits: it is never thrown away.
+
+        Raises:
+            ResultTooLarge: the platform would not take it.
+            StorageFailed: it could not be stored, and does not fit into the result either.
+        """
+        if key is None or self.storage is None:
+            reply.embed(output, audio, limit)
+            return
+        try:
+            mime_type = output["audio"]["mime_type"]
+            stored = await asyncio.to_thread(self.storage.put, audio, key=key, mime_type=mime_type)
+        except StorageFailed as error:
+            log.warning("the audio could not be stored: %s", error.message)
+            output["warnings"].append(f"{error.message}. The audio is returned inside the result")
+            try:
+                reply.embed(output, audio, limit)
+            except ResultTooLarge:
+                raise error from None
+            return
+        output["audio"] |= {
+            "bucket": stored.bucket,
+            "key": stored.key,
+            "url": stored.url,
+            "expires_at": None if stored.expires_at is None else stored.expires_at.isoformat(),
+        }
 
     async def _save(self, job_id: str, result: SpeechResult) -> list[str]:
         """Write the audio into `save_dir` and return what there is to warn of."""
@@ -104,6 +274,30 @@ class JobRunner:
             "saved %s: %.2f s of audio in %.2f s", path, result.duration_s, result.timing.total_s
         )
         return []
+
+
+async def _packets(speech: Speech) -> AsyncGenerator[tuple[bytes, float], None]:
+    """Encode a speech as it comes; how much sound went in stands beside each packet."""
+    rate = speech.speaker.sample_rate
+    packer = Packer(speech.request, rate)
+    async with aclosing(aiter(speech)) as pieces:
+        async for pcm in pieces:
+            yield await asyncio.to_thread(packer.feed, pcm), len(pcm) / rate
+    yield await asyncio.to_thread(packer.finish), 0.0
+
+
+def _refuse_hopeless(request: SpeechRequest, limit: int) -> None:
+    """Refuse a text whose audio cannot fit, before it is spoken; half of what is likely counts."""
+    seconds = quality.expected_duration_s(request.text) / request.speed / 2
+    per_second = _MIN_BYTES_PER_S.get(request.format, 2 * request.sample_rate)
+    num_bytes = round(4 / 3 * seconds * per_second)
+    if num_bytes > limit:
+        raise ResultTooLarge(
+            f"the audio of this text would have more than {num_bytes / 1e6:.0f} MB and the "
+            f"platform takes {limit / 1e6:.0f} MB; ask for mp3 or opus, send a shorter text, or "
+            "give the endpoint a bucket (HIGGS_S3_BUCKET)",
+            details={"num_bytes": num_bytes, "max_bytes": limit},
+        )
 
 
 def _job_id(job: object) -> str:
@@ -126,111 +320,18 @@ def _input(job: object) -> object:
     return job["input"]
 
 
-def _output(
-    job_id: str, request: SpeechRequest, result: SpeechResult, warnings: list[str]
-) -> dict[str, Any]:
-    """Return the output of a job that succeeded.
-
-    Raises:
-        ResultTooLarge: the platform would not take it.
-    """
-    output: dict[str, Any] = _plain(
-        {
-            "audio": {
-                "format": result.format,
-                "mime_type": MIME_TYPES[result.format],
-                "sample_rate": result.sample_rate,
-                "channels": result.channels,
-                "duration_s": _rounded(result.duration_s),
-                "num_bytes": len(result.audio),
-                "sha256": hashlib.sha256(result.audio).hexdigest(),
-                request.output: "",
-            },
-            "segments": [
-                {
-                    "text": each.text,
-                    "speaker": each.speaker,
-                    "start_s": _rounded(each.start_s),
-                    "end_s": _rounded(each.end_s),
-                }
-                for each in result.segments
-            ],
-            "seed": result.seed,
-            "finish_reason": result.finish_reason,
-            "warnings": warnings,
-            "usage": {
-                "text_tokens": result.usage.text_tokens,
-                "audio_frames": result.usage.audio_frames,
-                "characters": result.usage.characters,
-            },
-            "timing": _timing(result),
-            "model": {"id": result.model.id, "revision": result.model.revision},
-        }
-    )
-    # Measured before the audio is encoded: base64 has a known length and needs no escaping.
-    envelope = json.dumps({"output": output}, ensure_ascii=False, allow_nan=False)
-    num_bytes = len(envelope.encode("utf-8")) + 4 * math.ceil(len(result.audio) / 3)
-    sync = job_id.startswith(_SYNC_PREFIX)
-    max_bytes = _MAX_SYNC_BYTES if sync else _MAX_RUN_BYTES
-    if num_bytes > max_bytes:
-        raise ResultTooLarge(
-            f"the result has {num_bytes / 1e6:.1f} MB and the platform takes {max_bytes / 1e6:.0f} "
-            f"MB for this route; send a shorter text or a lower max_duration_s"
-            + ("" if sync else f", or use /runsync, which takes {_MAX_SYNC_BYTES / 1e6:.0f} MB"),
-            details={"num_bytes": num_bytes, "max_bytes": max_bytes},
-        )
-    output["audio"][request.output] = base64.b64encode(result.audio).decode("ascii")
-    return output
-
-
-def _failure(error: WorkerError) -> dict[str, Any]:
-    """Return what the SDK reports as FAILED: an output with a truthy `error`."""
-    reply: dict[str, Any] = _plain(
-        {"error": f"{error.code}: {error.message}", "code": error.code, "details": error.details}
-    )
-    return reply
-
-
-def _plain(value: Any) -> Any:
-    """Return what JSON in UTF-8 can hold; what it cannot is written out or becomes null."""
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {_plain(str(key)): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _timing(result: SpeechResult) -> dict[str, float]:
-    timing = result.timing
-    return {
-        "queue_s": _rounded(timing.queue_s),
-        "load_s": _rounded(timing.load_s),
-        "first_audio_s": _rounded(timing.first_audio_s),
-        "total_s": _rounded(timing.total_s),
-        "rtf": _rounded(timing.rtf),
-    }
-
-
 def _figures(result: SpeechResult) -> dict[str, Any]:
     """Return what the log says of a job; the text itself is the caller's and stays out."""
     return {
         "characters": result.usage.characters,
-        "duration_s": _rounded(result.duration_s),
+        "duration_s": reply.rounded(result.duration_s),
         "finish_reason": result.finish_reason,
-        **_timing(result),
+        **reply.timing(result),
     }
 
 
 def _elapsed(started: float) -> dict[str, float]:
-    return {"job_s": _rounded(time.perf_counter() - started)}
-
-
-def _rounded(value: float) -> float:
-    return round(float(value), 3)
+    return {"job_s": reply.rounded(time.perf_counter() - started)}
 
 
 def _file_stem(job_id: str) -> str:

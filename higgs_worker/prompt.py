@@ -1,11 +1,14 @@
-"""Text, voice and scene -> the prompt that the model was trained on.
+"""Text, voices and scene -> the prompt that the model was trained on.
 
 Lays out upstream's chat format as text ids and reference codes. Text between two control tokens is
 encoded in one piece, because the tokenizer splits words by what stands next to them. What callers
-write is never read as a control token.
-Source: boson-ai/higgs-audio `examples/generation.py`; transformers' Higgs Audio V2 chat template.
+write is never read as a control token. Knows the forms, not which one a request needs.
+Source: boson-ai/higgs-audio `examples/generation.py` (`prepare_generation_context`); transformers'
+Higgs Audio V2 chat template.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -16,6 +19,10 @@ from higgs_worker.engine.sequence import AudioSegment, Codes, Prompt, TextSegmen
 from higgs_worker.errors import InvalidCheckpoint, WeightsNotFound
 
 INSTRUCTION = "Generate audio following instruction."
+DIALOGUE_INSTRUCTION = """You are an AI assistant designed to convert text into speech.
+If the user's message includes a [SPEAKER*] tag, do not read out the tag and generate speech for \
+the following text, using the specified voice.
+If no speaker tag is present, select a suitable voice on your own."""
 
 
 class Control(StrEnum):
@@ -27,11 +34,45 @@ class Control(StrEnum):
     END_OF_TURN = "<|eot_id|>"
     SCENE_START = "<|scene_desc_start|>"
     SCENE_END = "<|scene_desc_end|>"
+    AUDIO_IN_START = "<|audio_bos|>"
     AUDIO_OUT_START = "<|audio_out_bos|>"
     AUDIO_END = "<|audio_eos|>"
 
 
 Part = Control | str | AudioSegment
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exchange:
+    """Something that has been said: a recording, or a chunk that was generated before."""
+
+    text: str
+    codes: Codes
+    """[F, K]."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Profile:
+    """A speaker as the system turn introduces them: in words, or by a recording."""
+
+    tag: str
+    """SPEAKER0, SPEAKER1 …"""
+    voice: str | Codes
+    """A description, or codes [F, K]."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Setting:
+    """What comes before the text: scene, speakers, and what was said."""
+
+    scene: str | None = None
+    profiles: Sequence[Profile] = ()
+    references: Sequence[Exchange] = ()
+    """Recordings whose voices are to be taken, as turns; the prefix that is kept ends here."""
+    context: Sequence[Exchange] = ()
+    """What was said just before, oldest first."""
+    is_dialogue: bool = False
+    """Several speakers for whom no recording was given: upstream has another instruction there."""
 
 
 class PromptBuilder:
@@ -65,49 +106,53 @@ class PromptBuilder:
             raise InvalidCheckpoint(f"{path} is damaged ({error}); fetch it again") from error
         return cls(tokenizer)
 
-    def speech(self, text: str, scene: str | None) -> Prompt:
-        """Let the model choose a voice.
+    def build(self, text: str, setting: Setting) -> Prompt:
+        """Lay out one text to be spoken.
 
-        Args:
-            text: what to say.
-            scene: setting and style, or None for none.
+        Upstream's forms: (a) neither profiles nor references; (b) a reference; (c) profiles in a
+        dialogue; (d) several references, tagged; (e) profiles by recording; (f) by description.
+        There is no system turn when references are all there is to say.
         """
-        return self._encode(self._system(scene), [*self._turn("user", text), *self._answer()])
+        has_system = setting.scene or setting.profiles or not setting.references
+        shared: list[Part] = [Control.BEGIN]
+        if has_system:
+            shared = self._system(setting)
+        for exchange in setting.references:
+            shared += self._exchange(exchange)
+        own: list[Part] = []
+        for exchange in setting.context:
+            own += self._exchange(exchange)
+        return self._encode(shared, [*own, *self._turn("user", text), *self._answer()])
 
-    def clone(
-        self, text: str, scene: str | None, *, reference_text: str, reference_codes: Codes
-    ) -> Prompt:
-        """Speak with the voice of a reference.
-
-        Without a scene there is no system turn at all, as upstream has it.
-
-        Args:
-            text: what to say.
-            scene: setting and style, or None for none.
-            reference_text: what is said in the reference.
-            reference_codes: [F, K], the reference itself.
-        """
-        return self._encode(
-            [
-                *(self._system(scene) if scene else [Control.BEGIN]),
-                *self._turn("user", reference_text),
-                *self._answer(),
-                AudioSegment(reference_codes),
-                Control.AUDIO_END,
-                Control.END_OF_TURN,
-            ],
-            [*self._turn("user", text), *self._answer()],
-        )
-
-    def _system(self, scene: str | None) -> list[Part]:
+    def _system(self, setting: Setting) -> list[Part]:
         described: list[Part] = []
-        if scene:
-            described = ["\n\n", Control.SCENE_START, f"\n{neutral(scene)}\n", Control.SCENE_END]
+        if setting.scene:
+            described += [neutral(setting.scene), "\n"]
+        if setting.scene and setting.profiles:
+            described += ["\n"]
+        for profile in setting.profiles:
+            described += [f"{profile.tag}: ", *self._introduced(profile.voice), "\n"]
+        if described:
+            described = ["\n\n", Control.SCENE_START, "\n", *described, Control.SCENE_END]
         return [
             Control.BEGIN,
             *self._header("system"),
-            INSTRUCTION,
+            DIALOGUE_INSTRUCTION if setting.is_dialogue else INSTRUCTION,
             *described,
+            Control.END_OF_TURN,
+        ]
+
+    def _introduced(self, voice: str | Codes) -> list[Part]:
+        if isinstance(voice, str):
+            return [neutral(voice)]
+        return [Control.AUDIO_IN_START, AudioSegment(voice), Control.AUDIO_END]
+
+    def _exchange(self, exchange: Exchange) -> list[Part]:
+        return [
+            *self._turn("user", exchange.text),
+            *self._answer(),
+            AudioSegment(exchange.codes),
+            Control.AUDIO_END,
             Control.END_OF_TURN,
         ]
 

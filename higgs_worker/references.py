@@ -16,7 +16,7 @@ from higgs_worker.audio import encode, read, shape
 from higgs_worker.code_cache import content_key
 from higgs_worker.errors import InvalidAudio
 from higgs_worker.fetch import fetch
-from higgs_worker.schema import VoiceChoice
+from higgs_worker.voice_choice import VoiceChoice
 from higgs_worker.voices import SAMPLE_RATE, VoiceLibrary, VoiceSummary
 
 log = logging.getLogger(__name__)

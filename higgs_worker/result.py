@@ -6,12 +6,15 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A piece of the text and when it is heard."""
+    """A sentence and when it is heard."""
 
     text: str
+    """As the caller wrote it."""
     speaker: str | None
     start_s: float
     end_s: float
+    spoken: str | None = None
+    """What was said, where it differs: numbers and symbols written out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,9 @@ wrapping of a job nor how speech is made.
 """
 
 import difflib
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal
 
 from pydantic import (
     AliasChoices,
@@ -21,61 +19,21 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 
 from higgs_worker.errors import CredentialsRefused, InvalidRequest
+from higgs_worker.voice_choice import VoiceChoice, parse_speakers
+from higgs_worker.wording import MAX_QUOTED, check_readable, cut, predicate, quote, too_long
 
 DEFAULT_SCENE = "Audio is recorded from a quiet room."
 
 _VOICE_AUDIO, _VOICE_TEXT = ("voice_url", "ref_audio"), "ref_text"
-_MAX_VOICE_NAME = 64
-_MAX_REFERENCE_CHARS = 30_000_000  # base64 of more than any request may hold
-_MAX_REFERENCE_TEXT = 2000
-_MAX_QUOTED = 40
 _MAX_LISTED = 50  # a job of a million misspelled keys must not become a reply of that size
-_MAX_INTEGER = 10**20  # larger ones are described, not quoted
-# What no text holds on purpose: halves of surrogate pairs and C0 controls except \t \n \r.
-_UNREADABLE = re.compile(r"[\ud800-\udfff\x00-\x08\x0b\x0c\x0e-\x1f]")
 _CREDENTIAL = re.compile(
     "secret|password|passwd|token|credential|accesskey|apikey|privatekey|s3config"
 )
-
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
 
 Format = Literal["wav", "mp3", "flac", "opus", "aac", "pcm"]
-
-
-@dataclass(frozen=True, slots=True)
-class VoiceChoice:
-    """Who says it: a voice of the library, or a recording and what is said in it."""
-
-    name: str | None = None
-    audio: str = ""
-    """http(s) address, data URI or base64."""
-    text: str = ""
-
-    @classmethod
-    def parse(cls, value: object) -> "VoiceChoice":
-        """Check a name or an object {"audio", "text"}.
-
-        Raises:
-            ValueError: with what follows the field's name in a sentence.
-        """
-        if isinstance(value, str):
-            if not value.strip():
-                raise ValueError("is empty; send the name of a voice, or null for none")
-            return cls(name=_readable(value.strip(), _MAX_VOICE_NAME))
-        if not isinstance(value, Mapping) or not value.keys() <= {"audio", "text"}:
-            raise ValueError(
-                'must be the name of a voice or an object {"audio", "text"}, not ' + _quote(value)
-            )
-        for key, what in (("audio", "an address or base64"), ("text", "what is said in it")):
-            if not isinstance(value.get(key), str) or not value[key].strip():
-                raise ValueError(f"needs {key!r}: {what}")
-        return cls(
-            audio=_readable(value["audio"].strip(), _MAX_REFERENCE_CHARS),
-            text=_readable(value["text"].strip(), _MAX_REFERENCE_TEXT),
-        )
 
 
 class SpeechRequest(BaseModel):
@@ -96,9 +54,60 @@ class SpeechRequest(BaseModel):
     )
     voice: VoiceChoice | None = Field(
         None,
-        description="Who says it: the name of a voice, or {audio, text}, a recording (address, "
-        "data URI or base64) and its transcript; null: the model chooses. voice_url or ref_audio "
-        "together with ref_text say the same.",
+        description="Who says it: the name of a voice, {audio, text}, a recording (address, data "
+        "URI or base64) and its transcript, or {description}, a voice in words; null: the model "
+        "chooses. voice_url or ref_audio together with ref_text say the same.",
+    )
+    speakers: Mapping[str, VoiceChoice | None] = Field(
+        {},
+        description="The voices of a dialogue, by the tags in the text: [SPEAKER0] or a name such "
+        "as [Anna]; null: the model chooses. Without it, the model chooses all.",
+    )
+    dialogue: Literal["turns", "joint"] = Field(
+        "turns",
+        description="turns: each turn is spoken alone with its speaker's voice, so voices do not "
+        "mix. joint: several turns at once, as the model was shown dialogues.",
+    )
+    language: str | None = Field(
+        None,
+        max_length=35,
+        description="BCP-47 tag of the text, for reading numbers and finding sentences; null: "
+        "it is detected.",
+    )
+    normalise: bool = Field(
+        True,
+        validation_alias=AliasChoices("normalise", "normalize"),
+        description="Write out numbers, dates, units, abbreviations and symbols as they are said; "
+        "false: the model reads the text as it stands.",
+    )
+    strict_tags: bool = Field(
+        True,
+        description="Refuse what looks like a tag and is none, such as [sihg]; false: it is read "
+        "as text.",
+    )
+    chunk_words: int = Field(
+        100,
+        ge=5,
+        le=400,
+        description="Long texts are spoken in chunks of at most this many words, ending at a "
+        "sentence where there is one.",
+    )
+    context_chunks: int = Field(
+        0,
+        ge=0,
+        le=8,
+        description="0: chunks are spoken side by side, each with the voice. More: one after "
+        "another, each hearing this many before it; slower, and closer in tone.",
+    )
+    retries: int = Field(
+        1,
+        ge=0,
+        le=5,
+        description="How often a chunk that sounds wrong (cut off, silent, looping) is spoken "
+        "again with another seed; the best is kept.",
+    )
+    timestamps: Literal["none", "sentence"] = Field(
+        "sentence", description="Whether the result tells when each sentence is heard."
     )
     temperature: float = Field(
         0.3, ge=0, le=2, description="How freely codes are drawn; 0 always takes the likeliest."
@@ -160,8 +169,16 @@ class SpeechRequest(BaseModel):
         description="Integrated loudness to bring the audio to, as far as its peaks allow; null: "
         "as the model speaks.",
     )
-    output: Literal["base64"] = Field(
-        "base64", description="How the audio is returned: base64 inside the result."
+    output: Literal["auto", "base64", "s3"] = Field(
+        "auto",
+        description="How the audio is returned: base64 inside the result, or s3, an address in the "
+        "endpoint's bucket; auto: s3 where the endpoint has a bucket.",
+    )
+    key: str | None = Field(
+        None,
+        max_length=1024,
+        description="The object's key in the bucket, under the endpoint's prefix; null: a new one "
+        "that nobody can guess. An object that exists is never overwritten.",
     )
 
     @field_validator("voice", mode="plain")
@@ -169,13 +186,23 @@ class SpeechRequest(BaseModel):
     def _parse_voice(cls, value: object) -> VoiceChoice | None:
         return None if value is None else VoiceChoice.parse(value)
 
+    @field_validator("speakers", mode="plain")
+    @classmethod
+    def _parse_speakers(cls, value: object) -> Mapping[str, VoiceChoice | None]:
+        return parse_speakers(value)
+
+    @field_validator("language")
+    @classmethod
+    def _check_language(cls, value: str | None) -> str | None:
+        if value is not None and not _LANGUAGE.fullmatch(value):
+            raise ValueError(f"must be a tag such as 'en' or 'de-AT', not {quote(value)}")
+        return value
+
     @field_validator("text", "scene")
     @classmethod
     def _refuse_unreadable(cls, value: str | None) -> str | None:
-        # pydantic reports lone surrogates itself; `_predicate` words both in the same way.
-        if value is not None and (found := _UNREADABLE.search(value)):
-            raise ValueError(_unreadable(found))
-        return value
+        # pydantic reports lone surrogates itself; `predicate` words both in the same way.
+        return None if value is None else check_readable(value)
 
     @field_validator("text")
     @classmethod
@@ -184,7 +211,7 @@ class SpeechRequest(BaseModel):
             raise ValueError("is empty; send what should be said")
         limit = (info.context or {}).get("max_text_chars")
         if limit is not None and len(value) > limit:
-            raise ValueError(_too_long(value, limit))
+            raise ValueError(too_long(value, limit))
         return value
 
     @field_validator("scene")
@@ -207,7 +234,7 @@ class SpeechRequest(BaseModel):
         """
         if not isinstance(raw, Mapping):
             raise InvalidRequest(
-                f'input must be an object such as {{"text": "Hello."}}, not {_quote(raw)}'
+                f'input must be an object such as {{"text": "Hello."}}, not {quote(raw)}'
             )
         _refuse_credentials(raw)
         raw = _gather_voice(raw)
@@ -221,9 +248,9 @@ class SpeechRequest(BaseModel):
         except ValidationError as error:
             for each in error.errors(include_url=False):
                 name = str(each["loc"][0])
-                predicate = _predicate(each, cls.model_fields[name])
+                problem = predicate(each, cls.model_fields[name])
                 key = spelled.get(name, name)
-                problems.append((key, f"{key} {predicate}"))
+                problems.append((key, f"{key} {problem}"))
         if request is None or problems:
             raise _invalid(problems)
         return request
@@ -246,14 +273,6 @@ def _gather_voice(raw: Mapping[Any, Any]) -> Mapping[Any, Any]:
     return rest | {"voice": {"audio": raw[audio[0]], "text": raw.get(_VOICE_TEXT)}}
 
 
-def _readable(value: str, max_chars: int) -> str:
-    if found := _UNREADABLE.search(value):
-        raise ValueError(_unreadable(found))
-    if len(value) > max_chars:
-        raise ValueError(f"has a part of {len(value)} characters; at most {max_chars} are allowed")
-    return value
-
-
 def _resolve_names(raw: Mapping[Any, Any]) -> tuple[dict[str, str], list[tuple[str, str]]]:
     """Return which key fills which field, and what is wrong with the keys."""
     fields = {each: name for name in SpeechRequest.model_fields for each in names_of(name)}
@@ -262,7 +281,7 @@ def _resolve_names(raw: Mapping[Any, Any]) -> tuple[dict[str, str], list[tuple[s
     for key in raw:
         name = fields.get(key)
         if name is None:
-            problems.append((_cut(str(key)), _unknown(key, list(fields), len(problems))))
+            problems.append((cut(str(key)), _unknown(key, list(fields), len(problems))))
         elif name in spelled:
             both = f"{spelled[name]!r} and {key!r}"
             problems.append((key, f"{both} are two names of the same field; send one of them"))
@@ -275,9 +294,9 @@ def _unknown(key: object, known: list[str], num_problems: int) -> str:
     if key in (*_VOICE_AUDIO, _VOICE_TEXT):
         return f"send voice alone, or one of voice_url and ref_audio with ref_text, not {key!r} so"
     # Comparing is slow for long keys and for very many of them, and helps nobody there.
-    comparable = isinstance(key, str) and len(key) <= _MAX_QUOTED and num_problems < _MAX_LISTED
+    comparable = isinstance(key, str) and len(key) <= MAX_QUOTED and num_problems < _MAX_LISTED
     near = difflib.get_close_matches(str(key).lower(), known, n=1) if comparable else []
-    return f"unknown field {_quote(key)}" + (f"; did you mean {near[0]!r}?" if near else "")
+    return f"unknown field {quote(key)}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
 def _refuse_credentials(raw: Mapping[Any, Any]) -> None:
@@ -292,13 +311,13 @@ def _refuse_credentials(raw: Mapping[Any, Any]) -> None:
         elif isinstance(value, list):
             pending += value
     if found:
-        shown = ", ".join(_quote(key) for key in found[:3])
+        shown = ", ".join(quote(key) for key in found[:3])
         raise CredentialsRefused(
             f"credentials do not belong into a job, and {shown} looks like one; set them in the "
             "endpoint's environment and replace any that were sent here",
             details={
                 "errors": [
-                    {"field": _cut(key), "message": "looks like a credential"}
+                    {"field": cut(key), "message": "looks like a credential"}
                     for key in found[:_MAX_LISTED]
                 ]
             },
@@ -317,65 +336,3 @@ def _invalid(problems: list[tuple[str, str]]) -> InvalidRequest:
         message += f" (and {more} more)"
     listed = [{"field": key, "message": text} for key, text in problems[:_MAX_LISTED]]
     return InvalidRequest(message, details={"errors": listed})
-
-
-def _predicate(error: ErrorDetails, field: FieldInfo) -> str:
-    """Return what follows the field's name in the sentence about one of pydantic's errors."""
-    value, context = error["input"], error.get("ctx", {})
-    if error["type"] == "missing":
-        return "is required; send what should be said"
-    if error["type"] == "value_error":
-        return str(context["error"])
-    if error["type"] == "string_too_long":
-        return _too_long(value, context["max_length"])
-    if error["type"] == "string_unicode" and (found := _UNREADABLE.search(value)):
-        return _unreadable(found)
-    return f"must be {_expected(field)}, not {_quote(value)}"
-
-
-def _expected(field: FieldInfo) -> str:
-    if get_origin(field.annotation) is Literal:
-        return " or ".join(repr(each) for each in get_args(field.annotation))
-    types = get_args(field.annotation) or (field.annotation,)
-    words = {str: "a string", int: "a whole number", float: "a number", type(None): "null"}
-    low, high = bound_of(field, "ge"), bound_of(field, "le")
-    span = "" if low is None else f" from {low} to {high}"
-    return " or ".join(words[each] + (span if each in (int, float) else "") for each in types)
-
-
-def bound_of(field: FieldInfo, name: Literal["ge", "le", "max_length"]) -> Any:
-    """Return a bound of a field of SpeechRequest; None when it has none of that name."""
-    found = (getattr(each, name, None) for each in field.metadata)
-    return next((each for each in found if each is not None), None)
-
-
-def _unreadable(found: "re.Match[str]") -> str:
-    code = ord(found.group())
-    what = "a control character" if code < 0x20 else "half a character (a lone surrogate)"
-    return (
-        f"holds {what}, U+{code:04X}, at position {found.start()} counted from 0; remove it and "
-        "send plain text in UTF-8"
-    )
-
-
-def _too_long(value: str, limit: int) -> str:
-    return f"has {len(value)} characters and at most {limit} are allowed; send less at once"
-
-
-def _quote(value: object) -> str:
-    """Show a value in JSON's terms and never more than a little of it."""
-    if isinstance(value, str):
-        return repr(value[:_MAX_QUOTED]) + ("…" if len(value) > _MAX_QUOTED else "")
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, float):
-        return repr(value) if math.isfinite(value) else f"{value} (not a finite number)"
-    if isinstance(value, int):
-        return str(value) if abs(value) <= _MAX_INTEGER else "a number of over 20 digits"
-    if isinstance(value, Mapping):
-        return "an object"
-    return "a list" if isinstance(value, list | tuple) else f"a {type(value).__name__}"
-
-
-def _cut(key: str) -> str:
-    return key if len(key) <= _MAX_QUOTED else key[:_MAX_QUOTED] + "…"

@@ -8,16 +8,20 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 
 import numpy as np
 
 from higgs_worker.audio import encode, shape
+from higgs_worker.references import Reference, References
 from higgs_worker.result import SpeechResult
 from higgs_worker.schema import SpeechRequest
-from higgs_worker.speech import PCM, Clock, Speaker, Speech
+from higgs_worker.script import Script, write
+from higgs_worker.speech import Clock, Speaker, Speech
+from higgs_worker.take import PCM
 
-EDGE_S = 0.005
-"""Fades at both ends: too short to hear, long enough that no player clicks."""
+OnProgress = Callable[[float], None]
+"""Takes the share of the text that has been spoken, 0 to 1."""
 
 
 class SpeechService:
@@ -28,41 +32,65 @@ class SpeechService:
         self._speaker: Speaker | None = None
         self._loading = asyncio.Lock()
 
-    async def start(self, request: SpeechRequest) -> "Speech":
-        """Begin to speak a request; its PCM comes piece by piece.
+    async def start(self, request: SpeechRequest, *, is_live: bool = True) -> Speech:
+        """Prepare to speak a request; its PCM comes piece by piece to whoever iterates.
 
         Raises:
             WorkerError: it cannot begin.
         """
         arrived = time.perf_counter()
+        # Before anything heavy: what is wrong with a text is said at once.
+        script = await asyncio.to_thread(write, request)
         async with self._loading:
             started = time.perf_counter()
             if self._speaker is None:
                 self._speaker = await asyncio.to_thread(self._load)
         clock = Clock(arrived, queue_s=started - arrived, load_s=time.perf_counter() - started)
-        seed = secrets.randbelow(2**63) if request.seed is None else request.seed
-        reference = None
-        if request.voice is not None:
-            resolve = self._speaker.references.resolve
-            reference = await asyncio.to_thread(resolve, request.voice)
-        return Speech(self._speaker, request, seed, clock, reference)
+        return Speech(
+            self._speaker,
+            request,
+            script,
+            await _references(self._speaker.references, script),
+            seed=secrets.randbelow(2**63) if request.seed is None else request.seed,
+            clock=clock,
+            is_live=is_live,
+        )
 
-    async def speak(self, request: SpeechRequest) -> SpeechResult:
+    async def speak(
+        self, request: SpeechRequest, on_progress: OnProgress | None = None
+    ) -> SpeechResult:
         """Speak one request to its end.
 
         Raises:
             WorkerError: with a code and a sentence for the caller.
         """
-        speech = await self.start(request)
-        pieces = [pcm async for pcm in speech]
+        speech = await self.start(request, is_live=False)
+        pieces = []
+        async with aclosing(aiter(speech)) as heard:
+            async for pcm in heard:
+                pieces.append(pcm)
+                if on_progress is not None:
+                    on_progress(speech.fraction_spoken)
         rate = speech.speaker.sample_rate
         audio = await asyncio.to_thread(finish, np.concatenate(pieces), rate, request)
         return speech.result(audio)
 
 
+async def _references(library: References, script: Script) -> dict[str | None, Reference]:
+    """Find the recordings of all speakers who have one, side by side."""
+    wanted = {
+        speaker: role.choice
+        for speaker, role in script.roles.items()
+        if role.choice is not None and role.choice.description is None
+    }
+    found = await asyncio.gather(
+        *(asyncio.to_thread(library.resolve, choice) for choice in wanted.values())
+    )
+    return dict(zip(wanted, found, strict=True))
+
+
 def finish(pcm: PCM, sample_rate: int, request: SpeechRequest) -> bytes:
     """Give the audio the speed, loudness, rate and form that were asked for; blocks."""
-    pcm = shape.fade(pcm, sample_rate, in_s=EDGE_S, out_s=EDGE_S)
     if request.speed != 1:
         pcm = shape.change_speed(pcm, sample_rate, request.speed)
     if request.loudness_lufs is not None:
@@ -70,3 +98,6 @@ def finish(pcm: PCM, sample_rate: int, request: SpeechRequest) -> bytes:
     if request.sample_rate != sample_rate:
         pcm = shape.resample(pcm, sample_rate, request.sample_rate)
     return encode.encode(pcm, request.sample_rate, request.format)
+
+
+EDGE_S = 0.0

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from higgs_worker.errors import InvalidSettings
+from higgs_worker.s3_config import VARIABLES as S3_VARIABLES
+from higgs_worker.s3_config import S3Config
 from higgs_worker.weights import DEMO
 
 PREFIX = "HIGGS_"
@@ -81,6 +83,17 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class Switch(Choice):
+    """On or off."""
+
+    words: tuple[str, ...] = ("true", "false", "1", "0")
+
+    def read(self, raw: str) -> Any:
+        """Return whether it is on."""
+        return Choice.read(self, raw) in ("true", "1")
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     """A name or a path, on one line."""
 
@@ -96,6 +109,38 @@ class Text:
         if len(raw) > self.max_length or not raw.isprintable():
             raise ValueError(raw)
         return raw
+
+
+@dataclass(frozen=True, slots=True)
+class Secret(Text):
+    """What no error and no log line may show."""
+
+    @property
+    def allowed(self) -> str:
+        """Complete the sentence "it must be …"."""
+        return "one word of plain letters, digits and signs"
+
+    def read(self, raw: str) -> str:
+        """Return the secret; what it is made of must fit into a header."""
+        if not raw.isascii() or " " in raw:
+            raise ValueError
+        return Text.read(self, raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Address(Text):
+    """Where a service is on the web."""
+
+    @property
+    def allowed(self) -> str:
+        """Complete the sentence "it must be …"."""
+        return "an address that begins with https:// or http://"
+
+    def read(self, raw: str) -> str:
+        """Return the address."""
+        if not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#\s]*)?", raw):
+            raise ValueError(raw)
+        return Text.read(self, raw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +172,8 @@ class Variable:
     kind: Kind
 
 
-def _filled_by(name: str, kind: Kind, meaning: str) -> dict[str, Variable]:
-    return {"variable": Variable(PREFIX + name, meaning, kind)}
+def _filled_by(name: str, kind: Kind, meaning: str, prefix: str = PREFIX) -> dict[str, Variable]:
+    return {"variable": Variable(prefix + name, meaning, kind)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +188,15 @@ class Settings:
             "The language model: a hub id, a local directory, or `demo` for the embedded model.",
         ),
     )
+    model_revision: str | None = field(
+        default=None,
+        metadata=_filled_by(
+            "MODEL_REVISION",
+            Text(200),
+            "Commit, branch or tag of the language model; unset: the commit that the first worker "
+            "found as `main` and recorded on the volume.",
+        ),
+    )
     codec: str = field(
         default="bosonai/higgs-audio-v2-tokenizer",
         metadata=_filled_by(
@@ -150,6 +204,47 @@ class Settings:
             Text(),
             "The audio codec: a hub id, a local directory, or `demo`; when unset and the model is "
             "`demo`, it is `demo` too.",
+        ),
+    )
+    codec_revision: str | None = field(
+        default=None,
+        metadata=_filled_by(
+            "CODEC_REVISION",
+            Text(200),
+            "Commit, branch or tag of the audio codec; unset: as for the model.",
+        ),
+    )
+    hf_token: str | None = field(
+        default=None,
+        repr=False,
+        metadata=_filled_by(
+            "TOKEN",
+            Secret(),
+            "Who asks the hub for weights; unset: nobody, which is enough for public ones.",
+            "HF_",
+        ),
+    )
+    hf_endpoint: str = field(
+        default="https://huggingface.co",
+        metadata=_filled_by("ENDPOINT", Address(), "The hub, or a mirror of it.", "HF_"),
+    )
+    hf_home: Path | None = field(
+        default=None,
+        metadata=_filled_by(
+            "HOME",
+            Directory(),
+            "Where Hugging Face's tools keep what they pull, under `hub`; weights that are there "
+            "are used.",
+            "HF_",
+        ),
+    )
+    hf_hub_offline: bool = field(
+        default=False,
+        metadata=_filled_by(
+            "HUB_OFFLINE",
+            Switch(),
+            "Whether the hub is never asked, and weights that are not there are an error.",
+            "HF_",
         ),
     )
     device: str = field(
@@ -190,8 +285,8 @@ class Settings:
         metadata=_filled_by(
             "VOLUME",
             Directory(),
-            "Where voices are kept, under `voices`; when unset and not mounted, the user's cache "
-            "directory.",
+            "Where weights are kept, under `bosonai`, and voices, under `voices`; when unset and "
+            "not mounted, the user's cache directory.",
         ),
     )
     max_reference_s: int = field(
@@ -218,11 +313,55 @@ class Settings:
         ),
     )
     max_text_chars: int = field(
-        default=1500,
+        default=20_000,
         metadata=_filled_by(
             "MAX_TEXT_CHARS",
             Whole(1, 1_000_000),
             "Longest text a job may send, in characters.",
+        ),
+    )
+    concurrency: int | None = field(
+        default=None,
+        metadata=_filled_by(
+            "CONCURRENCY",
+            Whole(1, 256),
+            "How many jobs the worker takes at the same time; unset: one more than HIGGS_MAX_SLOTS "
+            "or, where that is unset too, 17.",
+        ),
+    )
+    queue_size: int = field(
+        default=256,
+        metadata=_filled_by(
+            "QUEUE_SIZE",
+            Whole(1, 10_000),
+            "How many sequences may wait for a slot; a request beyond that is refused.",
+        ),
+    )
+    job_timeout_s: int | None = field(
+        default=None,
+        metadata=_filled_by(
+            "JOB_TIMEOUT_S",
+            Whole(1, 86_400),
+            "Seconds after which a job fails, counted from when the worker took it; unset: only "
+            "the endpoint's own limit counts.",
+        ),
+    )
+    grace_s: int = field(
+        default=8,  # Docker kills ten seconds after it told to stop
+        metadata=_filled_by(
+            "GRACE_S",
+            Whole(0, 3600),
+            "Seconds that running jobs get to finish when the worker is told to stop; those that "
+            "have not finished by then fail.",
+        ),
+    )
+    stream: bool = field(
+        default=False,
+        metadata=_filled_by(
+            "STREAM",
+            Switch(),
+            "Whether every job's audio is streamed while it is spoken, in pieces, for `/stream`; "
+            "each result is then a list of pieces.",
         ),
     )
     save_dir: Path | None = field(
@@ -242,6 +381,8 @@ class Settings:
             "The least severe log lines to print.",
         ),
     )
+    s3: S3Config | None = None
+    """Where results are uploaded to; its variables, most of them others', are in `s3_config`."""
     unknown_names: tuple[str, ...] = ()
     """Variables of our prefix that nothing reads: most likely misspelled."""
 
@@ -266,9 +407,15 @@ class Settings:
                 values[name] = variable.kind.read(raw)
             except ValueError:
                 shown = repr(raw[:_MAX_QUOTED]) + ("…" if len(raw) > _MAX_QUOTED else "")
+                if isinstance(variable.kind, Secret):
+                    shown = "not usable"
                 problems[variable.name] = (
                     f"{variable.name} is {shown}; it must be {variable.kind.allowed}"
                 )
+        try:
+            values["s3"] = S3Config.from_env(environ)
+        except InvalidSettings as error:
+            problems |= error.details["errors"]
         if problems:
             raise InvalidSettings(". ".join(problems.values()), details={"errors": problems})
         if values.get("model") == DEMO:
@@ -276,7 +423,7 @@ class Settings:
         if "volume" not in values and not _VOLUME.is_dir():
             cache = Path(environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
             values["volume"] = cache / "higgs"
-        known = {variable.name for variable in _VARIABLES.values()}
+        known = _known_names()
         unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
         return cls(**values, unknown_names=tuple(unknown))
 
@@ -288,9 +435,8 @@ def variable_of(setting: "Field[Any]") -> Variable | None:
 
 def nearest_name(name: str) -> str | None:
     """Return the known variable that an unknown name most resembles, if any does."""
-    known = [variable.name for variable in _VARIABLES.values()]
     # Every name shares the prefix; comparing what follows keeps it from counting as likeness.
-    tails = [each.removeprefix(PREFIX) for each in known]
+    tails = [each.removeprefix(PREFIX) for each in _known_names()]
     near = difflib.get_close_matches(name.removeprefix(PREFIX), tails, n=1)
     return PREFIX + near[0] if near else None
 
@@ -298,3 +444,9 @@ def nearest_name(name: str) -> str | None:
 _VARIABLES: dict[str, Variable] = {
     each.name: variable for each in fields(Settings) if (variable := variable_of(each))
 }
+
+
+def _known_names() -> list[str]:
+    """Return the names that begin with our prefix and mean something."""
+    names = [*(variable.name for variable in _VARIABLES.values()), *S3_VARIABLES]
+    return [name for name in names if name.startswith(PREFIX)]

@@ -1,34 +1,38 @@
-"""One request being spoken: text to prompt, engine, codec, and PCM as it comes.
+"""One request being spoken: its chunks side by side in the engine, heard in order.
 
-Frames go from the engine's thread to the codec's and PCM from there to the event loop, so nothing
-here waits for a whole. Knows no job, no HTTP and no encoding.
+As many chunks are under way as there are slots, and no more than twice as many are spoken ahead of
+the listener; so a text of any length needs bounded memory, requests come between each other's
+chunks, and a listener who stops listening stops the engine. Chunks are joined with pauses,
+cut to a breath at their edges and brought to one loudness. Knows no job, no HTTP and no encoding.
 """
 
 import asyncio
+import hashlib
 import time
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from higgs_worker import quality
-from higgs_worker.audio import encode
+from higgs_worker.audio import borders, encode, joint, shape
+from higgs_worker.cast import Cast
 from higgs_worker.engine.sequence import Sampling, Submission
-from higgs_worker.errors import InternalError, NoSound, WorkerError
 from higgs_worker.references import Reference, References
 from higgs_worker.result import ModelInfo, Segment, SpeechResult, Timing, Usage
 from higgs_worker.schema import SpeechRequest
+from higgs_worker.script import Chunk, Script
+from higgs_worker.take import PCM, Take
+from higgs_worker.utterance import Outcome, Standard, Utterance
 
 if TYPE_CHECKING:
     from higgs_worker.codec.thread import CodecThread
     from higgs_worker.engine.engine import Engine
     from higgs_worker.prompt import PromptBuilder
 
-PCM = NDArray[np.float32]
-"""[S], mono, nominally in [-1, 1]."""
+_MAX_QUOTED = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,8 @@ class Speaker:
     info: ModelInfo
     warnings: tuple[str, ...] = ()
     """What every listener to this model should know."""
+    is_judged: bool = True
+    """Whether takes that sound wrong are spoken again."""
 
 
 @dataclass(slots=True)
@@ -67,89 +73,95 @@ class Speech:
         self,
         speaker: Speaker,
         request: SpeechRequest,
+        script: Script,
+        references: Mapping[str | None, Reference],
+        *,
         seed: int,
         clock: Clock,
-        reference: Reference | None = None,
+        is_live: bool,
     ) -> None:
-        """Queue the request.
+        """Prepare to speak; nothing is generated before somebody listens.
 
-        Raises:
-            WorkerError: the engine does not take it.
+        Args:
+            speaker: the model.
+            request: how it is to be spoken.
+            script: what is to be spoken.
+            references: the recordings of its speakers, for those who have one.
+            seed: decides all that is drawn.
+            clock: since when this request is under way.
+            is_live: whether each piece is wanted as early as can be; else a chunk is heard when
+                it is complete, and found good or as good as it gets.
         """
         self.speaker = speaker
         self.request = request
         self.seed = seed
         self.clock = clock
         self.num_samples = 0
-        self._submission = _submission(speaker, request, seed, reference)
-        self._ear = _Ear(asyncio.get_running_loop())
-        self._stream = speaker.codec.open(self._ear)
-        try:
-            self._handle = speaker.engine.submit(
-                self._submission,
-                on_frames=partial(speaker.codec.feed, self._stream),
-                num_first_frames=speaker.codec.num_first_frames,
-            )
-        except WorkerError:
-            speaker.codec.drop(self._stream)
-            raise
-        self._handle.when_done(self._on_generated)
-
-    def _on_generated(self, error: WorkerError | None) -> None:
-        """In the engine's thread: no more frames will come."""
-        if error is None:
-            self.speaker.codec.finish(self._stream)
-        else:
-            self.speaker.codec.drop(self._stream)
-            self._ear.on_end(error)
+        self.fraction_spoken = 0.0
+        """Of the text, in characters."""
+        self._script = script
+        self._is_live = is_live
+        self._cast = Cast(
+            speaker.prompts, script, request.scene, references, num_context=request.context_chunks
+        )
+        self._room = asyncio.Semaphore(speaker.engine.num_slots)
+        self._utterances: list[Utterance] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._num_chars = sum(len(chunk.text) for chunk in script.chunks)
+        self._loudness: float | None = None
+        """Of the first chunk; the others are brought to it."""
+        self._segments: dict[int, Segment] = {}
+        """By sentence."""
+        self._warnings: list[str] = []
+        self._num_frames = 0
+        self._num_text_ids = 0
+        self._hit_cap = False
 
     async def __aiter__(self) -> AsyncGenerator[PCM, None]:
         """Give the PCM piece by piece, each final.
 
         Raises:
-            NoSound: the model ended before it said anything.
+            NoSound: the model said nothing.
             WorkerError: it could not be spoken to its end.
         """
         try:
-            while (pcm := await self._ear.next()) is not None:
-                self.clock.last_audio = time.perf_counter()
-                self.clock.first_audio = self.clock.first_audio or self.clock.last_audio
-                self.num_samples += len(pcm)
-                yield pcm
+            for index, chunk in enumerate(self._script.chunks):
+                self._speak_ahead(index)
+                async with aclosing(self._hear(index, chunk)) as pieces:
+                    async for pcm in pieces:
+                        self.num_samples += len(pcm)
+                        yield pcm
+            if silence := self._samples(self._script.end_pause_s):
+                self.num_samples += silence
+                yield np.zeros(silence, np.float32)
         finally:
-            # Both do nothing when all has been said.
-            self._handle.cancel()
-            self.speaker.codec.drop(self._stream)
-        if not self.num_samples:
-            raise NoSound(
-                f"the model ended before it said anything (seed {self.seed}); send another seed, "
-                "or a longer text"
-            )
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def result(self, audio: bytes) -> SpeechResult:
         """Describe what was said, once it has been said, with its encoded form."""
         request, clock = self.request, self.clock
-        generation = self._handle.result(0)
         spoken_s = self.num_samples / self.speaker.sample_rate
-        duration_s = spoken_s / request.speed
-        begun = clock.arrived + clock.queue_s + clock.load_s + generation.queue_s
+        begun = clock.arrived + clock.queue_s + clock.load_s
+        segments = tuple(self._segments.values()) if request.timestamps == "sentence" else ()
         return SpeechResult(
             audio=audio,
             format=request.format,
             sample_rate=encode.encoded_rate(request.format, request.sample_rate),
             channels=1,
-            duration_s=duration_s,
-            segments=(Segment(request.text, None, 0.0, duration_s),),
+            duration_s=spoken_s / request.speed,
+            segments=segments,
             seed=self.seed,
-            finish_reason=generation.finish_reason,
-            warnings=self.speaker.warnings,
+            finish_reason="length" if self._hit_cap else "stop",
+            warnings=(*self.speaker.warnings, *self._warnings),
             usage=Usage(
-                text_tokens=self._submission.prompt.num_text_ids,
-                audio_frames=len(generation.codes),
+                text_tokens=self._num_text_ids,
+                audio_frames=self._num_frames,
                 characters=len(request.text),
             ),
             timing=Timing(
-                queue_s=clock.queue_s + generation.queue_s,
+                queue_s=clock.queue_s,
                 load_s=clock.load_s,
                 first_audio_s=clock.first_audio - clock.arrived,
                 total_s=time.perf_counter() - clock.arrived,
@@ -158,66 +170,147 @@ class Speech:
             model=self.speaker.info,
         )
 
+    def _speak_ahead(self, index: int) -> None:
+        """Begin with the chunks from this one on, those that were done out of turn included."""
+        last = min(index + 2 * self.speaker.engine.num_slots, len(self._script.chunks))
+        for each in range(len(self._utterances), last):
+            self._utterances.append(self._utterance(each))
+            self._tasks.append(asyncio.create_task(self._speak(each)))
 
-class _Ear:
-    """Carries PCM from the codec's thread into an event loop."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._heard: asyncio.Queue[PCM | Exception | None] = asyncio.Queue()
-
-    def on_pcm(self, pcm: PCM) -> None:
-        """Take the next samples, in any thread."""
-        self._put(pcm)
-
-    def on_end(self, error: Exception | None) -> None:
-        """Take the end, in any thread."""
-        self._put(error)
-
-    async def next(self) -> PCM | None:
-        """Wait for the next samples; None: it is complete."""
-        item = await self._heard.get()
-        if isinstance(item, WorkerError):
-            raise item
-        if isinstance(item, Exception):
-            raise InternalError("the codec failed; send this again") from item
-        return item
-
-    def _put(self, item: PCM | Exception | None) -> None:
-        try:
-            self._loop.call_soon_threadsafe(self._heard.put_nowait, item)
-        except RuntimeError:
-            # The loop is closed: whoever listened is gone.
-            return
-
-
-def _submission(
-    speaker: Speaker, request: SpeechRequest, seed: int, reference: Reference | None
-) -> Submission:
-    if reference is None:
-        prompt = speaker.prompts.speech(request.text, request.scene)
-    else:
-        prompt = speaker.prompts.clone(
-            request.text,
-            request.scene,
-            reference_text=reference.text,
-            reference_codes=reference.codes,
+    def _utterance(self, index: int) -> Utterance:
+        request = self.request
+        standard = Standard(
+            sample_rate=self.speaker.sample_rate,
+            frame_rate=self.speaker.frame_rate,
+            expected_s=quality.expected_duration_s(_words(self._script.chunks[index])),
+            cap_is_ours=request.max_duration_s is None,
+            retries=request.retries,
+            is_judged=self.speaker.is_judged,
         )
-    wished_s = request.max_duration_s
-    if wished_s is None:
-        # Our own cap may be cut to what fits, a caller's may not: it would be cut off unasked.
-        room = speaker.engine.max_frames(prompt)
-        expected = round(quality.expected_duration_s(request.text) * speaker.frame_rate)
-        cap = round(quality.max_duration_s(request.text) * speaker.frame_rate)
-        max_frames = max(expected, min(cap, room))
-    else:
-        max_frames = round(wished_s * speaker.frame_rate)
-    sampling = Sampling(
-        seed=seed,
-        temperature=request.temperature,
-        top_p=request.top_p,
-        top_k=request.top_k,
-        ras_window=request.ras_window,
-        ras_max_repeats=request.ras_max_repeats,
-    )
-    return Submission(prompt, sampling, max_frames)
+        return Utterance(lambda n: self._take(index, n), standard, may_wait=index > 0)
+
+    async def _speak(self, index: int) -> None:
+        for needed in self._cast.needs(index):
+            await self._utterances[needed].is_done.wait()
+            if self._utterances[needed].outcome is None:
+                return  # whoever listens is told there, and hears nothing beyond
+        chunk, utterance = self._script.chunks[index], self._utterances[index]
+        async with self._room:
+            await utterance.speak(then=lambda kept: self._cast.learn(index, kept.codes))
+        self.fraction_spoken += len(chunk.text) / self._num_chars
+
+    def _take(self, index: int, number: int) -> Take:
+        """Begin to speak a chunk.
+
+        Raises:
+            WorkerError: the engine does not take it.
+        """
+        speaker, request = self.speaker, self.request
+        prompt = self._cast.prompt(index)
+        if request.max_duration_s is None:
+            # Our own cap may be cut to what fits, a caller's may not: it would be cut off unasked.
+            words = _words(self._script.chunks[index])
+            expected = round(quality.expected_duration_s(words) * speaker.frame_rate)
+            cap = round(quality.max_duration_s(words) * speaker.frame_rate)
+            max_frames = max(expected, min(cap, speaker.engine.max_frames(prompt)))
+        else:
+            max_frames = round(request.max_duration_s * speaker.frame_rate)
+        sampling = Sampling(
+            seed=_seed(self.seed, index, number),
+            temperature=request.temperature,
+            top_p=request.top_p,
+            top_k=request.top_k,
+            ras_window=request.ras_window,
+            ras_max_repeats=request.ras_max_repeats,
+        )
+        submission = Submission(prompt, sampling, max_frames)
+        take = Take(speaker.engine, speaker.codec, submission, is_live=self._is_live)
+        self._num_text_ids += prompt.num_text_ids
+        return take
+
+    async def _hear(self, index: int, chunk: Chunk) -> AsyncGenerator[PCM, None]:
+        """Give a chunk with the silence before it, and note what there is to say about it."""
+        utterance = self._utterances[index]
+        if self._is_live:
+            utterance.give_turn()
+        silence = self._samples(chunk.pause_s)
+        begun = self.num_samples + silence
+        heard: list[PCM] = []
+        gain = 1.0
+        async for pcm in utterance.heard():
+            if not heard:
+                self.clock.first_audio = self.clock.first_audio or time.perf_counter()
+                gain = await asyncio.to_thread(self._gain, utterance)
+                if silence:
+                    yield np.zeros(silence, np.float32)
+            heard.append(pcm if gain == 1 else pcm * np.float32(gain))
+            self.clock.last_audio = time.perf_counter()
+            yield heard[-1]
+        await asyncio.to_thread(self._note, chunk, np.concatenate(heard), begun)
+        if utterance.outcome is not None:
+            self._report(index, utterance, utterance.outcome)
+            utterance.outcome.pcm.clear()
+
+    def _gain(self, utterance: Utterance) -> float:
+        # What is passed on before it is complete cannot be measured first.
+        if self._loudness is None or utterance.outcome is None or utterance.was_heard_early:
+            return 1.0
+        whole = np.concatenate(utterance.outcome.pcm)
+        return joint.matching_gain(whole, self.speaker.sample_rate, self._loudness)
+
+    def _note(self, chunk: Chunk, pcm: PCM, begun: int) -> None:
+        """Note when each sentence of a chunk is heard, from sample `begun` on."""
+        rate = self.speaker.sample_rate
+        if self._loudness is None:
+            self._loudness = shape.loudness_lufs(pcm, rate)
+        lengths = [quality.expected_duration_s(share.text) for share in chunk.shares]
+        inner = borders.place(pcm, rate, lengths)
+        edges = [begun, *(begun + border for border in inner), begun + len(pcm)]
+        scale = 1 / (rate * self.request.speed)
+        for share, start, end in zip(chunk.shares, edges[:-1], edges[1:], strict=True):
+            if share.sentence in self._segments:
+                # The sentence began in an earlier chunk.
+                earlier = self._segments[share.sentence]
+                self._segments[share.sentence] = replace(earlier, end_s=end * scale)
+                continue
+            sentence = self._script.sentences[share.sentence]
+            self._segments[share.sentence] = Segment(
+                text=sentence.text,
+                speaker=sentence.speaker,
+                start_s=start * scale,
+                end_s=end * scale,
+                spoken=sentence.spoken if sentence.spoken != sentence.text else None,
+            )
+
+    def _report(self, index: int, utterance: Utterance, kept: Outcome) -> None:
+        self._num_frames += len(kept.codes)
+        self._hit_cap = self._hit_cap or kept.hit_cap
+        if index == 0:
+            self.clock.queue_s += kept.queue_s
+        chunk = self._script.chunks[index]
+        begins = f"{chunk.text.strip()[:_MAX_QUOTED]!r}"
+        where = f"chunk {index + 1} ({begins} …)" if len(self._script.chunks) > 1 else "the speech"
+        if kept.faults:
+            wrong = " and ".join(fault.sentence for fault in kept.faults)
+            takes = f"{utterance.num_takes} takes" if utterance.num_takes > 1 else "one take"
+            self._warnings.append(
+                f"{where} sounds wrong: {wrong}; this was the best of {takes}. Another seed, a "
+                "lower temperature or more retries may help"
+            )
+        elif utterance.num_takes > 1:
+            self._warnings.append(f"{where} sounded wrong and was spoken again, with success")
+
+    def _samples(self, seconds: float) -> int:
+        return round(seconds * self.speaker.sample_rate)
+
+
+def _words(chunk: Chunk) -> str:
+    return "".join(share.text for share in chunk.shares).strip()
+
+
+def _seed(seed: int, index: int, number: int) -> int:
+    """Give the seed of a take; the request's own for the first of the first chunk."""
+    if not index and not number:
+        return seed
+    name = f"{seed}/{index}/{number}".encode()
+    return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big") >> 1

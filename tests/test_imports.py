@@ -20,7 +20,7 @@ class UnreachedService:
 
 runner = JobRunner(UnreachedService(), max_text_chars=1500)
 print(asyncio.run(runner.run({"id": "1", "input": {}}))["code"])
-heavy = {"torch", "transformers", "runpod", "boto3", "soundfile"}
+heavy = {"torch", "transformers", "runpod", "botocore", "huggingface_hub", "soundfile"}
 print(*sorted(heavy & set(sys.modules)))
 """
 

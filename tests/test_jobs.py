@@ -40,7 +40,7 @@ class EchoService:
     def __init__(self, result: SpeechResult = RESULT) -> None:
         self.result = result
 
-    async def speak(self, request: SpeechRequest) -> SpeechResult:
+    async def speak(self, request: SpeechRequest, on_progress: object) -> SpeechResult:
         """Return the result, with the text as its only segment."""
         return replace(self.result, segments=(Segment(request.text, None, 0.0, 1.23456),))
 
@@ -51,7 +51,7 @@ class BrokenService:
     def __init__(self, failure: BaseException) -> None:
         self.failure = failure
 
-    async def speak(self, request: SpeechRequest) -> SpeechResult:
+    async def speak(self, request: SpeechRequest, on_progress: object) -> SpeechResult:
         """Raise."""
         raise self.failure
 
@@ -165,7 +165,7 @@ def test_a_wrong_result_is_a_defect() -> None:
     """A service that returns nonsense does not break the reply."""
 
     class SilentService:
-        async def speak(self, request: SpeechRequest) -> None:
+        async def speak(self, request: SpeechRequest, on_progress: object) -> None:
             return None
 
     assert run(job(), SilentService())["code"] == "internal_error"
@@ -267,3 +267,17 @@ def test_any_input_gets_one_reply(job_id: object, given_input: object, text: str
         assert ("audio" in output) != ("error" in output)
         if "error" in output:
             assert output["error"].startswith(f"{output['code']}: ")
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(anything=JSON)
+def test_any_job_of_a_streaming_worker_gets_one_reply(anything: object) -> None:
+    """What is wrong is one piece with the error, which the SDK makes the job's failure."""
+
+    async def pieces() -> list[dict[str, Any]]:
+        # A text among the arbitrary jobs would reach the service, which speaks no pieces.
+        runner = JobRunner(EchoService(), max_text_chars=1500)  # type: ignore[arg-type]
+        return [piece async for piece in runner.stream(anything)]
+
+    (only,) = asyncio.run(pieces())
+    assert only["error"].startswith(f"{only['code']}: ")

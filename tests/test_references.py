@@ -13,10 +13,11 @@ from higgs_worker.audio import encode
 from higgs_worker.build import load_speaker
 from higgs_worker.errors import InvalidAudio, InvalidCheckpoint, UnknownVoice, UnusableReference
 from higgs_worker.references import References
-from higgs_worker.schema import SpeechRequest, VoiceChoice
+from higgs_worker.schema import SpeechRequest
 from higgs_worker.service import SpeechService
 from higgs_worker.settings import Settings
 from higgs_worker.speech import Speaker
+from higgs_worker.voice_choice import VoiceChoice
 from higgs_worker.voices import VoiceLibrary
 
 
@@ -177,7 +178,7 @@ def test_a_codec_without_encoder_says_so(tmp_path: Path) -> None:
     from higgs_worker import weights
     from higgs_worker.codec.loader import NOT_NEEDED_PREFIXES
 
-    codec = weights.locate("demo", "codec")
+    codec = weights.DEMO_DIRECTORY / "codec"
     tensors = load_file(codec / "model.safetensors")
     kept = {name: t for name, t in tensors.items() if not name.startswith(NOT_NEEDED_PREFIXES)}
     save_file(kept, tmp_path / "model.safetensors")

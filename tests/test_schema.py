@@ -6,7 +6,9 @@ import pytest
 from pydantic import ValidationError
 
 from higgs_worker.errors import CredentialsRefused, InvalidRequest
-from higgs_worker.schema import DEFAULT_SCENE, SpeechRequest, VoiceChoice, bound_of, names_of
+from higgs_worker.schema import DEFAULT_SCENE, SpeechRequest, names_of
+from higgs_worker.voice_choice import VoiceChoice
+from higgs_worker.wording import bound_of
 
 FIELDS = SpeechRequest.model_fields
 
@@ -30,6 +32,15 @@ def test_text_alone_is_enough() -> None:
         "text": "Hello.",
         "scene": DEFAULT_SCENE,
         "voice": None,
+        "speakers": {},
+        "dialogue": "turns",
+        "language": None,
+        "normalise": True,
+        "strict_tags": True,
+        "chunk_words": 100,
+        "context_chunks": 0,
+        "retries": 1,
+        "timestamps": "sentence",
         "temperature": 0.3,
         "top_p": 0.95,
         "top_k": 50,
@@ -41,7 +52,8 @@ def test_text_alone_is_enough() -> None:
         "speed": 1.0,
         "loudness_lufs": None,
         "format": "wav",
-        "output": "base64",
+        "output": "auto",
+        "key": None,
     }
 
 
@@ -51,7 +63,7 @@ def test_text_alone_is_enough() -> None:
 )
 def test_every_alias_fills_its_field(name: str, alias: str) -> None:
     """An alias means exactly what the field's own name means."""
-    value = "wav" if name == "format" else "Quiet."
+    value = {"format": "wav", "normalise": False}.get(name, "Quiet.")
     assert parse({"text": "a", name: value} if name != "text" else {name: value}) == parse(
         {"text": "a", alias: value} if name != "text" else {alias: value}
     )
@@ -241,16 +253,19 @@ def test_every_field_is_described_and_bounded(name: str) -> None:
     assert field.description
     assert field.description.endswith(".")
     kinds = str(field.annotation)
-    if "VoiceChoice" in kinds:
+    if name == "speakers":
+        with pytest.raises(InvalidRequest, match="at most 64"):
+            parse({"text": "a", name: {f"S{n}": None for n in range(65)}})
+    elif "VoiceChoice" in kinds:
         with pytest.raises(InvalidRequest, match="at most 64"):
             parse({"text": "a", name: "v" * 65})
+    elif "Literal" in kinds or "bool" in kinds:
+        pass
     elif "str" in kinds:
         assert bound_of(field, "max_length")
-    elif "int" in kinds or "float" in kinds:
+    else:
         assert bound_of(field, "ge") is not None
         assert bound_of(field, "le") is not None
-    else:
-        assert "Literal" in kinds
 
 
 @pytest.mark.parametrize(
@@ -277,15 +292,28 @@ def test_a_voice_may_be_a_name() -> None:
     ("raw", "message"),
     [
         ({"voice": ""}, "voice is empty"),
-        ({"voice": 5}, "voice must be the name of a voice or an object"),
+        ({"voice": 5}, "voice must be the name of a voice, {"),
         ({"voice": {"audio": "x", "text": "y", "more": 1}}, "voice must be the name"),
         ({"voice": {"audio": "x"}}, "voice needs 'text'"),
         ({"voice": {"text": "x"}}, "voice needs 'audio'"),
         ({"voice_url": "x"}, "voice needs 'text'"),
-        ({"voice": {"audio": "x", "text": "a\x00"}}, "voice holds a control character"),
+        (
+            {"voice": {"audio": "x", "text": "a\x00"}},
+            "voice has 'text', which holds a control character",
+        ),
         ({"voice": "a", "ref_audio": "b"}, "send voice alone"),
         ({"voice_url": "a", "ref_audio": "b", "ref_text": "c"}, "send voice alone"),
         ({"ref_text": "c"}, "send voice alone"),
+        ({"voice": {"description": " "}}, "voice needs 'description'"),
+        ({"voice": {"description": "x", "audio": "y"}}, "a description and a recording"),
+        ({"voice": {"description": "x" * 3000}}, "voice has 'description', which has 3000"),
+        ({"speakers": "Anna"}, "speakers must be an object"),
+        ({"speakers": {"": "a"}}, "speakers has the name ''"),
+        ({"speakers": {"A]": "a"}}, "no brackets"),
+        ({"speakers": {"A" * 65: "a"}}, "at most 64 characters"),
+        ({"speakers": {"Anna": "a", "ANNA": "b"}}, "speakers has 'ANNA' twice"),
+        ({"speakers": {"Anna": {"audio": "x"}}}, "speakers has 'Anna', which needs 'text'"),
+        ({"language": "English please"}, "language must be a tag such as 'en'"),
     ],
 )
 def test_a_wrong_voice_is_refused(raw: dict[str, object], message: str) -> None:

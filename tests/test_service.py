@@ -2,8 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import Callable
-from dataclasses import replace
+import time
 from pathlib import Path
 from typing import get_args
 
@@ -13,7 +12,8 @@ import pytest
 
 from higgs_worker import quality
 from higgs_worker.build import load_speaker
-from higgs_worker.errors import NoSound, PromptTooLong, WeightsNotFound
+from higgs_worker.errors import PromptTooLong, WeightsNotFound
+from higgs_worker.prompt import Setting
 from higgs_worker.result import SpeechResult
 from higgs_worker.schema import Format, SpeechRequest
 from higgs_worker.service import SpeechService
@@ -34,7 +34,7 @@ def speaker() -> Speaker:
 def request(**fields: object) -> SpeechRequest:
     """Make a request; short, unless it says otherwise."""
     return SpeechRequest.parse(
-        {"text": "Hello.", "max_duration_s": 0.4} | fields, max_text_chars=5000
+        {"text": "Hello.", "max_duration_s": 0.4, "temperature": 1.0} | fields, max_text_chars=5000
     )
 
 
@@ -57,13 +57,13 @@ def test_same_seed_same_audio(speaker: Speaker) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("text", "Hello"),
+        ("text", "Good night."),
         ("scene", "A cathedral."),
         ("scene", None),
         ("temperature", 1.5),
         ("top_p", 0.2),
         ("top_k", 50),
-        ("ras_window", 64),
+        ("ras_window", 0),
         ("ras_max_repeats", 1),
         ("max_duration_s", 0.8),
         ("format", "flac"),
@@ -75,7 +75,8 @@ def test_same_seed_same_audio(speaker: Speaker) -> None:
 def test_every_field_has_an_effect(speaker: Speaker, field: str, value: object) -> None:
     """Changing one field, at the same seed, changes the audio."""
     service = SpeechService(lambda: speaker)
-    base = {"seed": 1, "temperature": 0.9, "top_k": 2, "max_duration_s": 1.6}
+    duration_s = 8.0 if field.startswith("ras_") else 1.2  # nothing repeats itself at once
+    base = {"seed": 1, "temperature": 0.9, "top_k": 2, "max_duration_s": duration_s}
     assert speak(service, **base).audio != speak(service, **base | {field: value}).audio
 
 
@@ -108,18 +109,18 @@ def test_the_edges_are_silent(speaker: Speaker) -> None:
 def test_speech_comes_piece_by_piece(speaker: Speaker) -> None:
     """The first samples are there long before the last, and joined they are the whole."""
 
-    async def listen() -> tuple[list[np.ndarray], bool]:
+    async def listen() -> tuple[list[np.ndarray], float]:
         speech = await SpeechService(lambda: speaker).start(request(seed=1, max_duration_s=8.0))
-        pieces, early = [], False
+        pieces, early = [], 1.0
         async for pcm in speech:
-            early = early or not speech._handle.is_done
+            early = min(early, speech.fraction_spoken)
             pieces.append(pcm)
         return pieces, early
 
     pieces, early = asyncio.run(listen())
-    assert early
+    assert early == 0.0
     assert len(pieces) > 4
-    assert len(pieces[0]) < len(pieces[-1]) or len(pieces[0]) < 4 * 960
+    assert len(pieces[0]) < 4 * 960
     assert sum(map(len, pieces)) == 8 * 24000
 
 
@@ -152,6 +153,7 @@ def test_the_model_is_loaded_once_and_late(speaker: Speaker) -> None:
 
     def load() -> Speaker:
         loads.append(1)
+        time.sleep(0.2)
         return speaker
 
     async def both() -> list[SpeechResult]:
@@ -161,7 +163,7 @@ def test_the_model_is_loaded_once_and_late(speaker: Speaker) -> None:
 
     first, second = asyncio.run(both())
     assert len(loads) == 1
-    assert second.timing.queue_s > first.timing.queue_s
+    assert max(first.timing.queue_s, second.timing.queue_s) > 0.1
     assert first.timing.total_s >= first.timing.first_audio_s > 0
 
 
@@ -190,9 +192,9 @@ def test_the_length_follows_the_text(speaker: Speaker) -> None:
 
 def test_our_own_limit_is_cut_to_what_fits(speaker: Speaker) -> None:
     """A text that fits with a shorter limit than we would grant is spoken all the same."""
-    text = "word " * 60
+    text = "word " * 59 + "word."
     wished = round(quality.max_duration_s(text) * 25)
-    prompt = speaker.prompts.speech(text, request().scene)
+    prompt = speaker.prompts.build(text, Setting(request().scene))
     room = speaker.engine.max_frames(prompt)
     assert quality.expected_duration_s(text) * 25 < room < wished
     result = speak(SpeechService(lambda: speaker), text=text, max_duration_s=None)
@@ -205,34 +207,8 @@ def test_a_callers_limit_that_does_not_fit_is_refused(speaker: Speaker) -> None:
         speak(SpeechService(lambda: speaker), max_duration_s=60.0)
 
 
-def test_no_sound_is_an_error(speaker: Speaker) -> None:
-    """A model that ends at once is no success."""
-
-    class MuteHandle:
-        def when_done(self, callback: Callable[[None], None]) -> None:
-            callback(None)
-
-        def cancel(self) -> None:
-            pass
-
-    class MuteEngine:
-        def submit(self, *_: object, **__: object) -> MuteHandle:
-            return MuteHandle()
-
-    mute = replace(speaker, engine=MuteEngine())
-    with pytest.raises(NoSound, match="another seed"):
-        speak(SpeechService(lambda: mute))
-
-
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:
     """The error names the variable and the way out."""
     settings = Settings.from_env({"HIGGS_MODEL": str(tmp_path / "none")})
-    with pytest.raises(WeightsNotFound, match=r"HIGGS_MODEL=.*hf download"):
+    with pytest.raises(WeightsNotFound, match=r"HIGGS_MODEL=.*set it to one of them"):
         load_speaker(settings)
-
-
-def test_expected_durations() -> None:
-    """Syllabic scripts and digits take longer per character than letters."""
-    assert quality.expected_duration_s("a" * 140) == pytest.approx(10)
-    assert quality.expected_duration_s("語" * 45) == pytest.approx(10)
-    assert quality.expected_duration_s("1984") > quality.expected_duration_s("word")

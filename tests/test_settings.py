@@ -8,7 +8,7 @@ import pytest
 from higgs_worker.errors import InvalidSettings
 from higgs_worker.settings import Choice, Settings, Text, Whole, nearest_name, variable_of
 
-SETTINGS = [each for each in fields(Settings) if each.name != "unknown_names"]
+SETTINGS = [each for each in fields(Settings) if each.name not in ("s3", "unknown_names")]
 
 
 def test_defaults_speak_with_the_published_model() -> None:
@@ -17,7 +17,11 @@ def test_defaults_speak_with_the_published_model() -> None:
     assert settings == Settings(volume=Path("/somewhere/higgs"))
     assert settings.model == "bosonai/higgs-audio-v2-generation-3B-base"
     assert settings.codec == "bosonai/higgs-audio-v2-tokenizer"
-    assert (settings.max_slots, settings.max_length, settings.max_text_chars) == (None, 4096, 1500)
+    assert (settings.max_slots, settings.max_length, settings.max_text_chars) == (
+        None,
+        4096,
+        20_000,
+    )
     assert settings.save_dir is None
 
 
@@ -26,7 +30,13 @@ def test_every_variable_arrives() -> None:
     settings = Settings.from_env(
         {
             "HIGGS_MODEL": "/models/higgs",
+            "HIGGS_MODEL_REVISION": "v2",
             "HIGGS_CODEC": "/models/codec",
+            "HIGGS_CODEC_REVISION": "v1",
+            "HF_TOKEN": "hf_secret",
+            "HF_ENDPOINT": "https://mirror.example",
+            "HF_HOME": "/cache",
+            "HF_HUB_OFFLINE": "1",
             "HIGGS_DEVICE": "cuda:1",
             "HIGGS_DTYPE": "bfloat16",
             "HIGGS_MAX_SLOTS": "16",
@@ -42,7 +52,13 @@ def test_every_variable_arrives() -> None:
     )
     assert settings == Settings(
         model="/models/higgs",
+        model_revision="v2",
         codec="/models/codec",
+        codec_revision="v1",
+        hf_token="hf_secret",
+        hf_endpoint="https://mirror.example",
+        hf_home=Path("/cache"),
+        hf_hub_offline=True,
         device="cuda:1",
         dtype="bfloat16",
         max_slots=16,
@@ -99,6 +115,21 @@ def test_control_characters_are_no_path() -> None:
         Settings.from_env({"HIGGS_MODEL": "a\nb"})
 
 
+def test_a_secret_is_never_shown() -> None:
+    """Neither the settings' text nor the complaint about a wrong token holds any of it."""
+    assert "hf_secret" not in repr(Settings.from_env({"HF_TOKEN": "hf_secret"}))
+    with pytest.raises(InvalidSettings, match="HF_TOKEN is not usable") as caught:
+        Settings.from_env({"HF_TOKEN": "hf_secret hf_other"})
+    assert "hf_" not in repr(caught.value) + str(caught.value.details)
+
+
+@pytest.mark.parametrize("address", ["huggingface.co", "ftp://a", "https://", "https://me@a"])
+def test_the_hub_has_a_web_address(address: str) -> None:
+    """What cannot be the hub is refused before anybody waits for it."""
+    with pytest.raises(InvalidSettings, match="HF_ENDPOINT"):
+        Settings.from_env({"HF_ENDPOINT": address})
+
+
 def test_unknown_names_are_reported_with_the_nearest() -> None:
     """A misspelled variable of ours is noticed; others are not ours."""
     settings = Settings.from_env({"HIGGS_MAX_SLOT": "4", "HOME": "/root"})
@@ -118,7 +149,8 @@ def test_every_setting_is_described_and_bounded(setting) -> None:
     """No setting without a variable, a sentence of meaning, and bounds that hold its default."""
     variable = variable_of(setting)
     assert variable is not None
-    assert variable.name == f"HIGGS_{setting.name.upper()}"
+    assert variable.name in (f"HIGGS_{setting.name.upper()}", setting.name.upper())
+    assert variable.name.startswith(("HIGGS_", "HF_"))
     assert len(variable.meaning) > 10
     assert variable.meaning.endswith(".")
     assert isinstance(variable.kind, Whole | Choice | Text)

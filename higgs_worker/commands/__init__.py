@@ -1,0 +1,1 @@
+"""The commands of `higgs-worker`, one per file."""

@@ -1,0 +1,173 @@
+"""What RunPod is told of a job: its output's shape, and what of it the platform takes.
+
+A reply that JSON in UTF-8 cannot hold is silently dropped by the SDK and the job hangs until it
+times out; one that is too large is lost the same way. So everything here is plain and measured.
+It does not know how speech is made, nor how a reply is posted.
+"""
+
+import base64
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from higgs_worker.audio.encode import MIME_TYPES
+from higgs_worker.errors import ResultTooLarge, WorkerError
+from higgs_worker.result import SpeechResult
+
+# The platform's payload limits; `/runsync` marks its jobs by their id.
+_SYNC_PREFIX = "sync-"
+_MAX_SYNC_BYTES = 20_000_000
+_MAX_RUN_BYTES = 10_000_000
+_MAX_PIECE_BYTES = 1_000_000
+_ENVELOPE_BYTES = 1000  # around the audio of a streamed piece, generously
+
+MAX_PIECE_AUDIO_BYTES = (_MAX_PIECE_BYTES - _ENVELOPE_BYTES) // 4 * 3
+"""Audio that a streamed piece can hold, before it is written as base64."""
+
+
+def max_bytes(job_id: str) -> int:
+    """Return how large a job's result may be; its id tells how it was sent."""
+    return _MAX_SYNC_BYTES if job_id.startswith(_SYNC_PREFIX) else _MAX_RUN_BYTES
+
+
+def describe(
+    result: SpeechResult, warnings: list[str], num_bytes: int, sha256: str
+) -> dict[str, Any]:
+    """Return the output of a job that succeeded, but for where its audio is."""
+    output: dict[str, Any] = plain(
+        {
+            "audio": {
+                "format": result.format,
+                "mime_type": MIME_TYPES[result.format],
+                "sample_rate": result.sample_rate,
+                "channels": result.channels,
+                "duration_s": rounded(result.duration_s),
+                "num_bytes": num_bytes,
+                "sha256": sha256,
+            },
+            "segments": [
+                {
+                    "text": each.text,
+                    "speaker": each.speaker,
+                    "start_s": rounded(each.start_s),
+                    "end_s": rounded(each.end_s),
+                    **({} if each.spoken is None else {"spoken": each.spoken}),
+                }
+                for each in result.segments
+            ],
+            "seed": result.seed,
+            "finish_reason": result.finish_reason,
+            "warnings": warnings,
+            "usage": {
+                "text_tokens": result.usage.text_tokens,
+                "audio_frames": result.usage.audio_frames,
+                "characters": result.usage.characters,
+            },
+            "timing": timing(result),
+            "model": {"id": result.model.id, "revision": result.model.revision},
+        }
+    )
+    return output
+
+
+def embed(output: dict[str, Any], audio: bytes, limit: int) -> None:
+    """Put the audio into a job's output.
+
+    Raises:
+        ResultTooLarge: the platform would not take it.
+    """
+    output["audio"]["base64"] = ""
+    # Measured before the audio is encoded: base64 has a known length and needs no escaping.
+    envelope = json.dumps({"output": output}, ensure_ascii=False, allow_nan=False)
+    num_bytes = len(envelope.encode("utf-8")) + 4 * math.ceil(len(audio) / 3)
+    if num_bytes > limit:
+        raise ResultTooLarge(
+            f"the result has {num_bytes / 1e6:.1f} MB and the platform takes {limit / 1e6:.0f} "
+            f"MB for this route; ask for mp3 or opus, send a shorter text or a lower max_duration_s"
+            + ("" if limit == _MAX_SYNC_BYTES else ", or use /runsync, which takes 20 MB"),
+            details={"num_bytes": num_bytes, "max_bytes": limit},
+        )
+    output["audio"]["base64"] = base64_of(audio)
+
+
+def failure(error: WorkerError) -> dict[str, Any]:
+    """Return what the SDK reports as FAILED: an output with a truthy `error`."""
+    reply: dict[str, Any] = plain(
+        {"error": f"{error.code}: {error.message}", "code": error.code, "details": error.details}
+    )
+    return reply
+
+
+def plain(value: Any) -> Any:
+    """Return what JSON in UTF-8 can hold; what it cannot is written out or becomes null."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {plain(str(key)): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def timing(result: SpeechResult) -> dict[str, float]:
+    """Return where the time went."""
+    times = result.timing
+    return {
+        "queue_s": rounded(times.queue_s),
+        "load_s": rounded(times.load_s),
+        "first_audio_s": rounded(times.first_audio_s),
+        "total_s": rounded(times.total_s),
+        "rtf": rounded(times.rtf),
+    }
+
+
+def rounded(value: float) -> float:
+    """Return seconds to the millisecond."""
+    return round(float(value), 3)
+
+
+def base64_of(audio: bytes) -> str:
+    """Return how JSON carries bytes."""
+    return base64.b64encode(audio).decode("ascii")
+
+
+class Posted:
+    """The streamed pieces of one job.
+
+    The SDK keeps the very objects that it posted and makes the job's output of them; so audio that
+    would make the output too large can be taken out of them once it has been streamed.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.num = 0
+        self._max_bytes = max_bytes
+        self._num_bytes = 0
+        self._pieces: list[dict[str, Any]] = []
+        self._is_over = False
+
+    def add(self, piece: dict[str, Any]) -> None:
+        """Take note of a piece that the SDK has posted."""
+        self.num += 1
+        self._num_bytes += len(piece["audio"]["base64"]) + _ENVELOPE_BYTES
+        self._pieces.append(piece)
+        if self._num_bytes > self._max_bytes - _MAX_PIECE_BYTES:
+            self._is_over = True
+        if self._is_over:
+            for each in self._pieces:
+                del each["audio"]
+            self._pieces.clear()
+
+    def finish(self, output: dict[str, Any]) -> None:
+        """Number the last piece, and cut it to what a piece may hold."""
+        output["index"] = self.num
+        if self._is_over:
+            output["warnings"].append(
+                "the pieces together are more than the platform keeps of a job; their audio was "
+                "only streamed"
+            )
+        if len(json.dumps(output).encode()) > _MAX_PIECE_BYTES - _ENVELOPE_BYTES:
+            output["segments"] = []
+            output["warnings"].append("the segments are more than a streamed piece may hold")

@@ -1,0 +1,25 @@
+"""The documentation says what the code does."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def generator() -> ModuleType:
+    """Load the script that writes the pages."""
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["requests.md", "settings.md"])
+def test_pages_are_up_to_date(name: str) -> None:
+    """The tables are those that the code gives; `make docs` writes them."""
+    assert (DOCS / name).read_text(encoding="utf-8") == generator().page(name)
