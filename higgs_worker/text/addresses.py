@@ -50,7 +50,7 @@ def rules(locale: Locale) -> tuple[Rule, ...]:
             rf"(?<![\w@.-])(?:[A-Za-z0-9-]{{1,63}}\.){{1,5}}(?:{_DOMAINS}){END}(?:/(?:{_WEB}{{0,2000}}{last})?)?",
             read,
         ),
-        rule("file", rf"(?<=[\w-])\.(?=(?:{_FILES}){END})", f" {dot} "),
+        rule("file", rf"(?<=[\w-][\w-])\.(?=(?:{_FILES}){END})", f" {dot} "),
         rule(
             "path",
             rf"(?<![\w/.~])~?(?:/[A-Za-z0-9_.-]{{1,64}}){{2,20}}/?{END}{last}",

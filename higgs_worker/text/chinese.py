@@ -1,7 +1,7 @@
 """Chinese: how its numbers, dates, times and symbols are said in Mandarin.
 
 Years and telephone numbers digit by digit; 两 where two things are counted. Words that are added
-are in simplified characters. Source: GB/T 15835-2011.
+are in simplified characters.
 """
 
 import re
@@ -150,8 +150,8 @@ def _own() -> tuple[Rule, ...]:
         *dates.rules(_date),
         rule(
             "years",
-            rf"{START}([0-9]{{4}})(?=[ ]?[-~至到][ ]?[0-9]{{4}}[ ]?年)",
-            lambda m: _digits(m[1]),
+            rf"{START}([0-9]{{4}})[ ]?[-~至到][ ]?(?=[0-9]{{4}}[ ]?年)",
+            lambda m: f"{_digits(m[1])}到",
         ),
         rule("year", rf"{START}([0-9]{{4}})[ ]?(?=年)", lambda m: _digits(m[1])),
         rule("mobile phone", r"(?<![0-9+])1[3-9][0-9]{9}(?![0-9])", lambda m: _digits(m[0])),

@@ -1,7 +1,7 @@
 """English: how its numbers, dates, times, abbreviations and symbols are said.
 
 American unless the region says otherwise: elsewhere the day comes before the month, and numbers
-have an "and". Source: The Chicago Manual of Style, chapter 9, and common usage.
+have an "and".
 """
 
 import re

@@ -1,7 +1,4 @@
-"""English dates, times, years and decades.
-
-Source: The Chicago Manual of Style, chapter 9; outside of America the day comes first.
-"""
+"""English dates, times, years and decades; outside of America the day comes first."""
 
 import re
 

@@ -1,7 +1,4 @@
-"""French: how its numbers, dates, times, abbreviations and symbols are said.
-
-Source: Imprimerie nationale, Lexique des règles typographiques.
-"""
+"""French: how its numbers, dates, times, abbreviations and symbols are said."""
 
 import re
 from functools import cache

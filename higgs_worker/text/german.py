@@ -1,4 +1,4 @@
-"""German: how its numbers, dates, times, abbreviations and symbols are said. Source: Duden."""
+"""German: how its numbers, dates, times, abbreviations and symbols are said."""
 
 import re
 from functools import cache
@@ -24,7 +24,6 @@ _MONTHS = listed(
 )
 _MONTH_OF = {name[:3]: name for name in _MONTHS} | {name: name for name in _MONTHS}
 _MONTH_OF |= {"Sept": "September", "Jänner": "Jänner"}
-_MONTH = rf"({either(_MONTH_OF)})\b"
 # What is said before an ordinal decides its ending.
 _WEAK_N = listed(
     "am im zum vom beim dem den des einem einen seinem seinen ihrem ihren diesem diesen"
@@ -154,7 +153,7 @@ def _ordinals() -> tuple[Rule, ...]:
         rule("times", rf"{START}([0-9]{{1,3}})(?:x|-?mal){END}", _multiple),
         rule(
             "year",
-            rf"{START}(?<![0-9][.,:/])(1[1-9][0-9]{{2}}){END}(?![.,:/][0-9])",
+            rf"{START}(?<![0-9][.,:/])(1[5-9][0-9]{{2}}){END}(?![.,:/][0-9])",
             lambda m: _year(int(m[1])),
         ),
     )

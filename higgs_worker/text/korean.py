@@ -1,7 +1,6 @@
 """Korean: how its numbers, dates, times and symbols are said.
 
 Sino-Korean, except for what is counted with native numbers, up to 99: hours, people, things.
-Source: National Institute of Korean Language, 한글 맞춤법.
 """
 
 import re

@@ -1,7 +1,8 @@
 """Whole numbers as words: English, German, French, Spanish, Korean and Chinese, below 10^15.
 
-Written here and not taken from a library, because the one that is well known has no Chinese, fails
-on Korean ordinals and says 21000 wrongly in Spanish; the tests hold ours to it where it is right.
+Written here and not taken from a library: the one that is well known has no Chinese, fails on
+Korean ordinals, and is wrong in Spanish (21000), German (101000) and French (500th). The tests hold
+ours to it where it is right.
 """
 
 from higgs_worker.text.rule import listed

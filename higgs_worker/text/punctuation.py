@@ -45,12 +45,14 @@ def finish(text: str) -> str:
 
 
 def _instead_of_ellipsis(found: re.Match[str]) -> str:
-    after = found.string[found.end() : found.end() + 4].lstrip(_CLOSING)
+    rest = found.string[found.end() : found.end() + 4]
+    after = rest.lstrip(_CLOSING)
     if after.startswith(("?", "!")):
         return ""
     if not after or after[0] == "\n":
         return "."
-    return ". " if found[0].endswith(" ") and after[0].isupper() else ", "
+    mark = "." if found[0].endswith(" ") and after[0].isupper() else ","
+    return mark if rest[0] in _CLOSING and not found[0].endswith(" ") else f"{mark} "
 
 
 def _one_mark(run: str) -> str:

@@ -52,8 +52,13 @@ def symbols(locale: Locale) -> tuple[Rule, ...]:
     if not locale.symbols:
         return ()
     return (
+        rule("degrees", rf"°[ ]?([CF]){END}", lambda m: _degrees(locale, m[1])),
         rule("symbol", f"[{re.escape(''.join(locale.symbols))}]", lambda m: _symbol(locale, m)),
     )
+
+
+def _degrees(locale: Locale, scale: str) -> str:
+    return locale.units[f"°{scale}"].many.replace("{} ", "").replace("{}", "")
 
 
 def _symbol(locale: Locale, match: re.Match[str]) -> str:
@@ -197,7 +202,7 @@ def _arithmetic(locale: Locale) -> tuple[Rule, ...]:
         *(
             rule(
                 f"operator {sign}",
-                rf"(?<=[0-9)])[ ]?{re.escape(sign)}[ ]?(?=[-+(0-9])",
+                rf"(?<=[0-9])[ ]?{re.escape(sign)}[ ]?(?=[-+(0-9])",
                 _spaced(locale, word),
             )
             for sign, word in locale.operators.items()

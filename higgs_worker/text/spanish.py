@@ -1,7 +1,4 @@
-"""Spanish: how its numbers, dates, times, abbreviations and symbols are said.
-
-Source: Real Academia Española, Ortografía de la lengua española.
-"""
+"""Spanish: how its numbers, dates, times, abbreviations and symbols are said."""
 
 import re
 from functools import cache
