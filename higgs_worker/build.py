@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from higgs_worker import weights
+from higgs_worker.actions import Actions
 from higgs_worker.jobs import JobRunner
 from higgs_worker.references import References
 from higgs_worker.result import ModelInfo
@@ -38,6 +39,9 @@ def build(settings: Settings) -> JobRunner:
         max_text_chars=settings.max_text_chars,
         save_dir=settings.save_dir,
         storage=None if settings.s3 is None else Storage(settings.s3),
+        actions=Actions(
+            _library(settings), lambda: load_references(settings), model=settings.model
+        ),
     )
 
 
@@ -120,7 +124,7 @@ def load_speaker(settings: Settings) -> Speaker:
     )
     return Speaker(
         prompts=prompts,
-        engine=Engine(runner),
+        engine=Engine(runner, max_waiting=settings.queue_size),
         codec=CodecThread(
             StreamingDecoder(decoder, 2 * budget.num_slots, capture=cuda_capture(device))
         ),
@@ -148,13 +152,17 @@ def load_references(settings: Settings, codec: Found | None = None) -> Reference
 
     directory = (codec or locate_codec(settings)).directory
     return References(
-        VoiceLibrary(settings.volume / "voices", presets=PRESETS),
+        _library(settings),
         LazyEncoder(directory, _device(settings)),
         codec_id(directory),
         max_s=settings.max_reference_s,
         max_bytes=settings.max_reference_bytes,
         allowed_hosts=settings.allowed_hosts,
     )
+
+
+def _library(settings: Settings) -> VoiceLibrary:
+    return VoiceLibrary(settings.volume / "voices", presets=PRESETS)
 
 
 def source_of(settings: Settings) -> weights.Source:

@@ -112,7 +112,7 @@ def _volume(settings: Settings, missing: list[str]) -> Finding:
 
 
 def _write_speed(settings: Settings) -> float:
-    probe = settings.volume / f".doctor-{os.getpid()}"
+    probe = settings.volume / "voices" / f".doctor-{os.getpid()}"
     data = os.urandom(1 << 20)
     started = time.perf_counter()
     try:

@@ -61,9 +61,10 @@ def check_volume(volume: Path) -> None:
     Raises:
         VolumeUnusable: it takes nothing.
     """
-    probe = volume / ".fitness"
+    # A mounted volume's top may be root's alone; what the worker writes is in folders of its own.
+    probe = volume / "voices" / ".fitness"
     try:
-        volume.mkdir(parents=True, exist_ok=True)
+        probe.parent.mkdir(parents=True, exist_ok=True)
         write_whole(probe, b"fit", replace=True)
         probe.unlink(missing_ok=True)
     except OSError as error:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from higgs_worker import quality, reply
+from higgs_worker.actions import Actions
 from higgs_worker.audio.encode import MIME_TYPES, encoded_rate
 from higgs_worker.errors import (
     CredentialsRefused,
@@ -79,6 +80,7 @@ class JobRunner:
     max_text_chars: int
     save_dir: Path | None = None
     storage: Storage | None = None
+    actions: Actions | None = None
     deadlines: Deadlines = field(default_factory=Deadlines)
     report: Report | None = None
     on_broken: Callable[[], None] = lambda: None
@@ -93,6 +95,8 @@ class JobRunner:
         job_id = _job_id(job)
         with job_context(job_id):
             try:
+                if self._is_action(job):
+                    return await self._act(job)
                 request = self._request(job)
                 key = await self._key(job_id, request)
                 send = partial(self.report, job) if self.report else None
@@ -117,6 +121,9 @@ class JobRunner:
         All of them together are the job's output. If that is more than the platform takes, the
         audio is taken out of it after it was streamed.
         """
+        if self._is_action(job):
+            yield await self.run(job)
+            return
         started = time.perf_counter()
         job_id = _job_id(job)
         # The context is not held across a yield: whoever closes a generator may have another one.
@@ -152,6 +159,19 @@ class JobRunner:
             yield output
         finally:
             speaking.cancel()
+
+    def _is_action(self, job: object) -> bool:
+        asked = job.get("input") if isinstance(job, Mapping) else None
+        return self.actions is not None and isinstance(asked, Mapping) and "action" in asked
+
+    async def _act(self, job: object) -> dict[str, Any]:
+        asked = _input(job)
+        assert self.actions is not None  # noqa: S101 - see _is_action
+        assert isinstance(asked, Mapping)  # noqa: S101
+        async with self.deadlines.limit():
+            output: dict[str, Any] = reply.plain(await asyncio.to_thread(self.actions.run, asked))
+        log.info("done", extra={"action": asked["action"]})
+        return output
 
     def _request(self, job: object) -> SpeechRequest:
         return SpeechRequest.parse(_input(job), max_text_chars=self.max_text_chars)

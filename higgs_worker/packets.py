@@ -24,7 +24,12 @@ def check_streamable(request: SpeechRequest) -> None:
     Raises:
         InvalidRequest: names the field.
     """
-    whole = {"speed": request.speed != 1, "loudness_lufs": request.loudness_lufs is not None}
+    whole = {
+        "speed": request.speed != 1,
+        "loudness_lufs": request.loudness_lufs is not None,
+        "output": request.output == "s3",
+        "key": request.key is not None,
+    }
     for field in (name for name, is_asked in whole.items() if is_asked):
         raise InvalidRequest(
             f"{field} needs the whole sound, and this endpoint streams; leave it out, or send this "

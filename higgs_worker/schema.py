@@ -236,7 +236,7 @@ class SpeechRequest(BaseModel):
             raise InvalidRequest(
                 f'input must be an object such as {{"text": "Hello."}}, not {quote(raw)}'
             )
-        _refuse_credentials(raw)
+        refuse_credentials(raw)
         raw = _gather_voice(raw)
         spelled, problems = _resolve_names(raw)
         request = None
@@ -299,8 +299,12 @@ def _unknown(key: object, known: list[str], num_problems: int) -> str:
     return f"unknown field {quote(key)}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
-def _refuse_credentials(raw: Mapping[Any, Any]) -> None:
-    """Look at every key, at any depth; without recursion, for a job may be nested deeply."""
+def refuse_credentials(raw: Mapping[Any, Any]) -> None:
+    """Look at every key, at any depth; without recursion, for a job may be nested deeply.
+
+    Raises:
+        CredentialsRefused: a key looks like a credential; its value is never repeated.
+    """
     found: list[str] = []
     pending: list[object] = [raw]
     while pending:

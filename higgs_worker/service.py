@@ -29,8 +29,7 @@ class SpeechService:
 
     def __init__(self, load: Callable[[], Speaker]) -> None:
         self._load = load
-        self._speaker: Speaker | None = None
-        self._loading = asyncio.Lock()
+        self._loading: asyncio.Task[Speaker] | None = None
 
     async def start(self, request: SpeechRequest, *, is_live: bool = True) -> Speech:
         """Prepare to speak a request; its PCM comes piece by piece to whoever iterates.
@@ -41,20 +40,40 @@ class SpeechService:
         arrived = time.perf_counter()
         # Before anything heavy: what is wrong with a text is said at once.
         script = await asyncio.to_thread(write, request)
-        async with self._loading:
-            started = time.perf_counter()
-            if self._speaker is None:
-                self._speaker = await asyncio.to_thread(self._load)
-        clock = Clock(arrived, queue_s=started - arrived, load_s=time.perf_counter() - started)
+        started = time.perf_counter()
+        is_first = self._loading is None
+        speaker = await self._loaded()
+        waited_s = time.perf_counter() - started
+        # Who came while it was being loaded waited like in a queue.
+        clock = Clock(
+            arrived,
+            queue_s=started - arrived + (0.0 if is_first else waited_s),
+            load_s=waited_s if is_first else 0.0,
+        )
         return Speech(
-            self._speaker,
+            speaker,
             request,
             script,
-            await _references(self._speaker.references, script),
+            await _references(speaker.references, script),
             seed=secrets.randbelow(2**63) if request.seed is None else request.seed,
             clock=clock,
             is_live=is_live,
         )
+
+    async def _loaded(self) -> Speaker:
+        """Load the model once, however many ask for it and whoever of them gives up."""
+        if self._loading is None:
+            self._loading = asyncio.create_task(asyncio.to_thread(self._load))
+        loading = self._loading
+        try:
+            return await asyncio.shield(loading)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            # Weights that were not there may be there next time.
+            if self._loading is loading:
+                self._loading = None
+            raise
 
     async def speak(
         self, request: SpeechRequest, on_progress: OnProgress | None = None
@@ -98,6 +117,3 @@ def finish(pcm: PCM, sample_rate: int, request: SpeechRequest) -> bytes:
     if request.sample_rate != sample_rate:
         pcm = shape.resample(pcm, sample_rate, request.sample_rate)
     return encode.encode(pcm, request.sample_rate, request.format)
-
-
-EDGE_S = 0.0

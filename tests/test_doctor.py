@@ -23,7 +23,7 @@ def test_all_is_well_with_the_demo(tmp_path: Path) -> None:
     assert {each.state for each in found.values()} <= {"ok", "warning"}
     assert "torch 2." in found["versions"].sentence
     assert "MB/s" in found["volume"].sentence
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("*/*"))
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:

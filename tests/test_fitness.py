@@ -9,9 +9,9 @@ from higgs_worker.fitness import check_gpu, check_volume, fitness_checks
 
 
 def test_the_volume_takes_files_and_keeps_none(tmp_path: Path) -> None:
-    """A directory that is not there yet is made, and nothing is left in it."""
+    """A directory that is not there yet is made, and no file is left in it."""
     check_volume(tmp_path / "new" / "volume")
-    assert list((tmp_path / "new" / "volume").iterdir()) == []
+    assert list((tmp_path / "new" / "volume").glob("*/*")) == []
 
 
 def test_a_volume_that_cannot_be_written(tmp_path: Path) -> None:

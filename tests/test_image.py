@@ -253,7 +253,7 @@ def test_workers_that_die_leave_no_half_environment(
             containers.start(name, thin, options=online(*mount))
         codes = [containers.wait(name) for name in (first, second)]
         outputs = [containers.logs(name) for name in (first, second)]
-        assert codes == [0, 0], [output[-3000:] for output in outputs]
+        assert codes == [0, 0], [output[-300:] for output in outputs]
         assert all(map(answered, outputs))
         assert "".join(outputs).count("installing the environment") == 1
         assert len(list(environments.iterdir())) == 1

@@ -67,11 +67,13 @@ def test_the_first_packet_does_not_wait() -> None:
     assert len(Packer(request(), RATE).feed(SOUND[: RATE // 10])) > 4000
 
 
-@pytest.mark.parametrize("field", ["speed", "loudness_lufs"])
-def test_what_needs_the_whole_is_refused(field: str) -> None:
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("speed", 2.0), ("loudness_lufs", -20.0), ("output", "s3"), ("key", "a.wav")],
+)
+def test_what_needs_the_whole_is_refused(field: str, value: object) -> None:
     """It is not ignored, and the sentence says where it can be had."""
     check_streamable(request(sample_rate=8000, format="opus"))
-    value = 2.0 if field == "speed" else -20.0
     with pytest.raises(InvalidRequest, match=rf"{field} needs the whole sound.*HIGGS_STREAM"):
         check_streamable(request(**{field: value}))
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from higgs_worker.errors import InvalidSettings
-from higgs_worker.settings import Choice, Settings, Text, Whole, nearest_name, variable_of
+from higgs_worker.settings import Settings, nearest_name, variable_of
+from higgs_worker.variable import Choice, Text, Whole
 
 SETTINGS = [each for each in fields(Settings) if each.name not in ("s3", "unknown_names")]
 

@@ -5,7 +5,9 @@ fit is refused when it is submitted, never dropped later.
 """
 
 import os
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -83,6 +85,14 @@ def free_memory(device: torch.device) -> int:
     """Give the free bytes of a device; of a CPU's memory, half: it is not ours alone."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    machine = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    machine = _available_bytes()
     container = container_free_memory()
     return (machine if container is None else min(machine, container)) // 2
+
+
+def _available_bytes() -> int:
+    """Give what can be had without swapping: free memory, and what only caches files."""
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists() and (found := re.search(r"MemAvailable: +(\d+) kB", meminfo.read_text())):
+        return int(found[1]) * 1024
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
