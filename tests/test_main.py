@@ -91,3 +91,26 @@ def test_wrong_use_is_two(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["shout"])
     assert caught.value.code == 2
+
+
+def test_subtitles_are_written(capsys: pytest.CaptureFixture[str]) -> None:
+    """SRT and WebVTT hold every sentence, at the times of the audio."""
+    said = run(
+        capsys, "say", "Hello there. Good night.", "--seed", "1", "--srt", "a.srt", "--vtt", "a.vtt"
+    )
+    srt, vtt = Path("a.srt").read_text(), Path("a.vtt").read_text()
+    assert srt.startswith("1\n00:00:00,000 --> ")
+    assert "Hello there." in srt
+    assert "Good night." in srt
+    assert vtt.startswith("WEBVTT")
+    minutes, seconds = divmod(said["duration_s"], 60)
+    assert f"--> 00:{int(minutes):02}:{seconds:06.3f}" in vtt
+
+
+def test_a_dialogue_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Speakers take their voices by name; one without a voice is the model's choice."""
+    run(
+        capsys, "say", "[Anna] Hi. [Bert] Ho.", "--speaker", "Anna=clara", "--speaker", "Bert=",
+        "--retries", "0", "-o", "two.wav",
+    )  # fmt: skip
+    assert soundfile.info("two.wav").duration > 0
