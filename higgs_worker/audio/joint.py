@@ -9,7 +9,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from higgs_worker.audio.shape import loudness_lufs
+from higgs_worker.audio.shape import loudness_lufs, ramp
 
 PCM = NDArray[np.float32]
 
@@ -68,8 +68,8 @@ class Edges:
             return self._held[:0]
         num_loud = max(0, len(self._held) - self._num_quiet)
         rest = self._passed(self._held[: num_loud + self._tail])
-        ramp = _ramp(self._fade)[::-1][-len(rest) :] if len(rest) else rest
-        rest[len(rest) - len(ramp) :] *= ramp
+        fall = ramp(self._fade)[::-1][-len(rest) :] if len(rest) else rest
+        rest[len(rest) - len(fall) :] *= fall
         return rest
 
     def _passed(self, pcm: PCM) -> PCM:
@@ -78,8 +78,8 @@ class Edges:
         if begun >= self._fade:
             return pcm.copy()
         risen = pcm.copy()
-        ramp = _ramp(self._fade)[begun : begun + len(pcm)]
-        risen[: len(ramp)] *= ramp
+        rise = ramp(self._fade)[begun : begun + len(pcm)]
+        risen[: len(rise)] *= rise
         return risen
 
 
@@ -91,10 +91,3 @@ def matching_gain(pcm: PCM, sample_rate: int, target_lufs: float) -> float:
     gain_db = min(MAX_GAIN_DB, max(-MAX_GAIN_DB, target_lufs - measured))
     room = MAX_PEAK / float(np.abs(pcm).max())
     return min(10 ** (gain_db / 20), max(room, 1.0))
-
-
-def _ramp(num_samples: int) -> PCM:
-    # Half a sample in, so that the ramp is the same in both directions.
-    phase = (np.arange(num_samples, dtype=np.float32) + 0.5) / max(num_samples, 1)
-    ramp: PCM = (0.5 - 0.5 * np.cos(np.pi * phase)).astype(np.float32)
-    return ramp

@@ -60,20 +60,12 @@ class StreamResampler:
         return resampled
 
 
-def fade(
-    pcm: NDArray[np.float32], sample_rate: int, in_s: float, out_s: float
-) -> NDArray[np.float32]:
-    """Return a copy that rises over `in_s` and falls over `out_s` seconds, as a raised cosine.
-
-    A fade longer than the sound is cut to its length; two that overlap are multiplied.
-    """
-    faded = pcm.copy()
-    for ends, seconds in ((faded, in_s), (faded[::-1], out_s)):
-        num_samples = min(round(seconds * sample_rate), len(pcm))
-        # Half a sample in, so that the ramp is the same in both directions.
-        phase = (np.arange(num_samples, dtype=np.float32) + 0.5) / max(num_samples, 1)
-        ends[:num_samples] *= 0.5 - 0.5 * np.cos(np.pi * phase)
-    return faded
+def ramp(num_samples: int) -> NDArray[np.float32]:
+    """Return `[num_samples] float32` that rise from nothing to full, as a raised cosine."""
+    # Half a sample in, so that the ramp is the same in both directions.
+    phase = (np.arange(num_samples, dtype=np.float32) + 0.5) / max(num_samples, 1)
+    risen: NDArray[np.float32] = (0.5 - 0.5 * np.cos(np.pi * phase)).astype(np.float32)
+    return risen
 
 
 def change_speed(pcm: NDArray[np.float32], sample_rate: int, speed: float) -> NDArray[np.float32]:
