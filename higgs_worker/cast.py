@@ -93,8 +93,7 @@ class Cast:
         return self._order[speaker][:1]
 
     def _profiles(self, role: Role) -> list[Profile]:
-        described = role.choice.description if role.choice else None
-        return [Profile("SPEAKER0", described)] if described else []
+        return [Profile("SPEAKER0", role.description)] if role.description else []
 
     def _usual(self, role: Role) -> str:
         tags = sorted(each.tag for each in self._script.roles.values())
@@ -111,8 +110,7 @@ class Cast:
             if reference := self._references.get(speaker):
                 profiles.append(Profile(role.tag, reference.codes))
             else:
-                described = role.choice.description if role.choice else None
-                profiles.append(Profile(role.tag, described or self._usual(role)))
+                profiles.append(Profile(role.tag, role.description or self._usual(role)))
         return Setting(
             self._scene,
             profiles,

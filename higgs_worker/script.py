@@ -63,6 +63,11 @@ class Chunk:
     pause_s: float = 0.0
     """Silence before it."""
 
+    @property
+    def words(self) -> str:
+        """What is said, without the tags of a joint dialogue."""
+        return "".join(share.text for share in self.shares).strip()
+
 
 @dataclass(frozen=True, slots=True)
 class Role:
@@ -71,6 +76,16 @@ class Role:
     tag: str
     """SPEAKER0, SPEAKER1 …"""
     choice: VoiceChoice | None
+
+    @property
+    def description(self) -> str | None:
+        """The voice in words; None when it is a recording or the model's choice."""
+        return self.choice.description if self.choice else None
+
+    @property
+    def has_recording(self) -> bool:
+        """Whether the voice is a recording, of the library or the caller's."""
+        return self.choice is not None and self.choice.description is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +168,8 @@ class _Writer:
         """Take in what one speaker says up to the next pause or speaker."""
         self._pause_s += passage.pause_s
         said = deque(self._said(passage))
+        if not said:
+            return
         text = "".join(share.text for share in said)
         for number, piece in enumerate(self._pieces(text, passage.speaker)):
             pause_s = self._natural_pause_s(passage.speaker)
@@ -197,8 +214,7 @@ class _Writer:
     def _opens(self, speaker: str | None) -> bool:
         if self._is_joint or any(chunk.speaker == speaker for chunk in self._chunks):
             return False
-        choice = self._roles[speaker].choice if speaker in self._roles else None
-        return choice is None or choice.description is not None
+        return not self._roles[speaker].has_recording
 
     def _opening(self, text: str) -> str:
         opening = ""

@@ -100,7 +100,7 @@ async def _references(library: References, script: Script) -> dict[str | None, R
     wanted = {
         speaker: role.choice
         for speaker, role in script.roles.items()
-        if role.choice is not None and role.choice.description is None
+        if role.choice is not None and role.has_recording
     }
     found = await asyncio.gather(
         *(asyncio.to_thread(library.resolve, choice) for choice in wanted.values())

@@ -182,7 +182,7 @@ class Speech:
         standard = Standard(
             sample_rate=self.speaker.sample_rate,
             frame_rate=self.speaker.frame_rate,
-            expected_s=quality.expected_duration_s(_words(self._script.chunks[index])),
+            expected_s=quality.expected_duration_s(self._script.chunks[index].words),
             cap_is_ours=request.max_duration_s is None,
             retries=request.retries,
             is_judged=self.speaker.is_judged,
@@ -209,7 +209,7 @@ class Speech:
         prompt = self._cast.prompt(index)
         if request.max_duration_s is None:
             # Our own cap may be cut to what fits, a caller's may not: it would be cut off unasked.
-            words = _words(self._script.chunks[index])
+            words = self._script.chunks[index].words
             expected = round(quality.expected_duration_s(words) * speaker.frame_rate)
             cap = round(quality.max_duration_s(words) * speaker.frame_rate)
             max_frames = max(expected, min(cap, speaker.engine.max_frames(prompt)))
@@ -302,10 +302,6 @@ class Speech:
 
     def _samples(self, seconds: float) -> int:
         return round(seconds * self.speaker.sample_rate)
-
-
-def _words(chunk: Chunk) -> str:
-    return "".join(share.text for share in chunk.shares).strip()
 
 
 def _seed(seed: int, index: int, number: int) -> int:
