@@ -4,6 +4,7 @@ Each check finds something out by trying it and says it in a sentence; one that 
 do. Nothing is changed but for tiny files that are removed again. Secrets are never shown.
 """
 
+import asyncio
 import os
 import platform
 import shutil
@@ -58,11 +59,11 @@ def examine(settings: Settings, source: weights.Source) -> Iterator[Finding]:
     """
     yield _versions()
     yield from _settings(settings)
-    missing: list[str] = []
+    missing: dict[str, str | None] = {}
     checks: dict[str, Callable[[], Finding]] = {
         "model": lambda: _checkpoint("model", settings, source, missing),
         "codec": lambda: _checkpoint("codec", settings, source, missing),
-        "hub": lambda: _hub(settings, missing),
+        "hub": lambda: _hub(settings, source, missing),
         "volume": lambda: _volume(settings, missing),
         "gpu": lambda: _gpu(settings),
         "s3": lambda: _s3(settings),
@@ -97,7 +98,7 @@ def _settings(settings: Settings) -> Iterator[Finding]:
         yield Finding("settings", "warning", f"nothing reads {name}{hint}")
 
 
-def _volume(settings: Settings, missing: list[str]) -> Finding:
+def _volume(settings: Settings, missing: dict[str, str | None]) -> Finding:
     volume = settings.volume
     check_volume(volume)
     free = shutil.disk_usage(volume).free
@@ -150,38 +151,35 @@ def _gpu(settings: Settings) -> Finding:
 
 
 def _checkpoint(
-    kind: str, settings: Settings, source: weights.Source, missing: list[str]
+    kind: str, settings: Settings, source: weights.Source, missing: dict[str, str | None]
 ) -> Finding:
     name: str = getattr(settings, kind)
-    if weights.is_here(name, kind, source, revision=getattr(settings, f"{kind}_revision")):
+    revision: str | None = getattr(settings, f"{kind}_revision")
+    if weights.is_here(name, kind, source, revision=revision):
         return Finding(kind, "ok", f"{name} is here")
-    missing.append(name)
+    missing[name] = revision
     if settings.hf_hub_offline:
         return Finding(kind, "failed", f"{name} is not here, and HF_HUB_OFFLINE forbids to pull it")
     return Finding(kind, "warning", f"{name} is not here yet; the first job pulls it, or `fetch`")
 
 
-def _hub(settings: Settings, missing: list[str]) -> Finding:
+def _hub(settings: Settings, source: weights.Source, missing: dict[str, str | None]) -> Finding:
     if settings.hf_hub_offline or not missing:
         return Finding("hub", "ok", "not needed")
-    import urllib.error
-    import urllib.request
+    from higgs_worker.hub import Hub
+    from higgs_worker.patience import TryAgain
 
-    address = f"{settings.hf_endpoint}/api/models/{missing[0]}"
-    request = urllib.request.Request(address)  # noqa: S310 - the setting is http or https
-    if settings.hf_token:
-        request.add_unredirected_header("Authorization", f"Bearer {settings.hf_token}")
+    async def ask() -> None:
+        async with Hub(source.endpoint, source.token, source.limits) as hub:
+            for name, revision in missing.items():
+                await hub.listing(name, revision or "main")
+
     try:
-        with urllib.request.urlopen(request, timeout=10):  # noqa: S310
-            return Finding("hub", "ok", f"{settings.hf_endpoint} gives {missing[0]}")
-    except urllib.error.HTTPError as error:
-        why = "check HIGGS_MODEL and HF_TOKEN" if error.code in (401, 403, 404) else "try again"
-        return Finding("hub", "failed", f"{address} answers {error.code}; {why}")
-    except OSError as error:
-        reason = getattr(error, "reason", error)
-        return Finding(
-            "hub", "failed", f"{address} cannot be reached ({reason}); check the network"
-        )
+        asyncio.run(ask())
+    except TryAgain as error:
+        sentence = f"{source.endpoint} gives no weights: {error}; check the network"
+        return Finding("hub", "failed", sentence)
+    return Finding("hub", "ok", f"{source.endpoint} gives {', '.join(missing)}")
 
 
 def _s3(settings: Settings) -> Finding:
