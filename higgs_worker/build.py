@@ -39,9 +39,7 @@ def build(settings: Settings) -> JobRunner:
         max_text_chars=settings.max_text_chars,
         save_dir=settings.save_dir,
         storage=None if settings.s3 is None else Storage(settings.s3),
-        actions=Actions(
-            _library(settings), lambda: load_references(settings), model=settings.model
-        ),
+        actions=Actions(library(settings), lambda: load_references(settings), model=settings.model),
     )
 
 
@@ -152,7 +150,7 @@ def load_references(settings: Settings, codec: Found | None = None) -> Reference
 
     directory = (codec or locate_codec(settings)).directory
     return References(
-        _library(settings),
+        library(settings),
         LazyEncoder(directory, _device(settings)),
         codec_id(directory),
         max_s=settings.max_reference_s,
@@ -161,7 +159,8 @@ def load_references(settings: Settings, codec: Found | None = None) -> Reference
     )
 
 
-def _library(settings: Settings) -> VoiceLibrary:
+def library(settings: Settings) -> VoiceLibrary:
+    """Open the voices of the volume and those that are built in."""
     return VoiceLibrary(settings.volume / "voices", presets=PRESETS)
 
 

@@ -95,8 +95,9 @@ class JobRunner:
         job_id = _job_id(job)
         with job_context(job_id):
             try:
-                if self._is_action(job):
-                    return await self._act(job)
+                if (action := self._action(job)) is not None:
+                    async with self.deadlines.limit():
+                        return await asyncio.to_thread(action)
                 request = self._request(job)
                 key = await self._key(job_id, request)
                 send = partial(self.report, job) if self.report else None
@@ -121,7 +122,7 @@ class JobRunner:
         All of them together are the job's output. If that is more than the platform takes, the
         audio is taken out of it after it was streamed.
         """
-        if self._is_action(job):
+        if self._action(job) is not None:
             yield await self.run(job)
             return
         started = time.perf_counter()
@@ -160,18 +161,19 @@ class JobRunner:
         finally:
             speaking.cancel()
 
-    def _is_action(self, job: object) -> bool:
+    def _action(self, job: object) -> Callable[[], dict[str, Any]] | None:
+        """Give what a job asks for, if that is something else than speech."""
         asked = job.get("input") if isinstance(job, Mapping) else None
-        return self.actions is not None and isinstance(asked, Mapping) and "action" in asked
+        if self.actions is None or not isinstance(asked, Mapping) or "action" not in asked:
+            return None
+        actions = self.actions
 
-    async def _act(self, job: object) -> dict[str, Any]:
-        asked = _input(job)
-        assert self.actions is not None  # noqa: S101 - see _is_action
-        assert isinstance(asked, Mapping)  # noqa: S101
-        async with self.deadlines.limit():
-            output: dict[str, Any] = reply.plain(await asyncio.to_thread(self.actions.run, asked))
-        log.info("done", extra={"action": asked["action"]})
-        return output
+        def act() -> dict[str, Any]:
+            _input(job)  # refuses what may not stand beside it
+            output: dict[str, Any] = reply.plain(actions.run(asked))
+            return output
+
+        return act
 
     def _request(self, job: object) -> SpeechRequest:
         return SpeechRequest.parse(_input(job), max_text_chars=self.max_text_chars)

@@ -28,10 +28,10 @@ from higgs_worker.variable import (
     Whole,
 )
 from higgs_worker.weights import DEMO
+from higgs_worker.wording import quote
 
 PREFIX = "HIGGS_"
 
-_MAX_QUOTED = 40
 _VOLUME = Path("/runpod-volume")
 
 
@@ -269,9 +269,8 @@ class Settings:
             try:
                 values[name] = variable.kind.read(raw)
             except ValueError:
-                shown = repr(raw[:_MAX_QUOTED]) + ("…" if len(raw) > _MAX_QUOTED else "")
-                if isinstance(variable.kind, Secret):
-                    shown = "not usable"
+                is_secret = isinstance(variable.kind, Secret)
+                shown = "not usable" if is_secret else quote(raw)
                 problems[variable.name] = (
                     f"{variable.name} is {shown}; it must be {variable.kind.allowed}"
                 )

@@ -5,10 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from higgs_worker.build import library, load_references
 from higgs_worker.commands.say import base64_of
 from higgs_worker.settings import Settings
 from higgs_worker.voice_choice import VoiceChoice
-from higgs_worker.voices import PRESETS, VoiceLibrary
 
 
 def add_to(commands: Any) -> None:
@@ -31,8 +31,6 @@ def add_to(commands: Any) -> None:
 
 
 def _add(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
-    from higgs_worker.build import load_references
-
     voice = VoiceChoice(audio=base64_of(options.recording), text=options.text)
     summary = load_references(settings).save(
         options.name,
@@ -45,18 +43,14 @@ def _add(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
 
 
 def _list(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
-    return {"voices": [asdict(summary) for summary in _library(settings).list()]}
+    return {"voices": [asdict(summary) for summary in library(settings).list()]}
 
 
 def _show(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
-    voice = _library(settings).get(options.name)
+    voice = library(settings).get(options.name)
     return {key: value for key, value in asdict(voice).items() if key != "wav"}
 
 
 def _remove(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
-    _library(settings).remove(options.name)
+    library(settings).remove(options.name)
     return {"removed": options.name}
-
-
-def _library(settings: Settings) -> VoiceLibrary:
-    return VoiceLibrary(settings.volume / "voices", presets=PRESETS)

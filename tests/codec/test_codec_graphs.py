@@ -1,7 +1,5 @@
 """The captured step: replayed at few shapes, with the PCM of the eager one."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
@@ -12,37 +10,7 @@ from higgs_worker.codec.loader import load_decoder
 from higgs_worker.codec.streaming import Piece, StreamingDecoder
 from higgs_worker.engine.graphs import cuda_capture
 from tests.codec.streams import DEMO_CODEC, close, random_codes, whole
-
-
-class TwinReplay:
-    """Runs the step itself again: what a graph must do, the slow way."""
-
-    def __init__(self, step: Callable[[], None]) -> None:
-        self._step = step
-        self.num_replays = 0
-
-    def replay(self) -> None:
-        """Do it once more."""
-        self.num_replays += 1
-        self._step()
-
-
-class TwinCapture:
-    """Stands in for CUDA's capture; like it, runs nothing while it captures."""
-
-    def __init__(self) -> None:
-        self.captured: list[TwinReplay] = []
-
-    def __call__(self, step: Callable[[], None]) -> TwinReplay:
-        """Keep the step for later."""
-        self.captured.append(TwinReplay(step))
-        return self.captured[-1]
-
-    @property
-    def num_replays(self) -> int:
-        """Count them all."""
-        return sum(graph.num_replays for graph in self.captured)
-
+from tests.twin_capture import TwinCapture
 
 SCHEDULE = (
     ((0, 1, 2), 10),

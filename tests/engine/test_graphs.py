@@ -18,37 +18,13 @@ from higgs_worker.engine.weights import Weights
 from tests.engine.pairs import GREEDY, NUM_CODEBOOKS, Pairs
 from tests.engine.test_budget import PUBLISHED
 from tests.oracles.language_model import random_model, random_prompt, save
+from tests.twin_capture import TwinCapture, TwinReplay
 
 SAMPLINGS = (
     GREEDY,
     Sampling(seed=1, temperature=0.9),
     Sampling(seed=2, temperature=1.1, top_k=0, ras_window=30),
 )
-
-
-class TwinReplay:
-    """Runs the step itself again: what a graph must do, the slow way."""
-
-    def __init__(self, step: Callable[[], None]) -> None:
-        self._step = step
-        self.num_replays = 0
-
-    def replay(self) -> None:
-        """Do it once more."""
-        self.num_replays += 1
-        self._step()
-
-
-class TwinCapture:
-    """Stands in for CUDA's capture; like it, runs nothing while it captures."""
-
-    def __init__(self) -> None:
-        self.captured: list[TwinReplay] = []
-
-    def __call__(self, step: Callable[[], None]) -> TwinReplay:
-        """Keep the step for later."""
-        self.captured.append(TwinReplay(step))
-        return self.captured[-1]
 
 
 def speak(runner: Runner, submissions: list[Submission], *, every: int = 3) -> list[np.ndarray]:
