@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from higgs_worker.engine.sequence import Codes, Prompt
 from higgs_worker.prompt import Exchange, Profile, PromptBuilder, Setting
 from higgs_worker.references import Reference
-from higgs_worker.script import Role, Script
+from higgs_worker.script import Chunk, Role, Script
 
 UNDESCRIBED = ("feminine", "masculine")
 """How upstream tells speakers apart whom nobody described, in turn."""
@@ -34,7 +34,7 @@ class Cast:
 
         Args:
             prompts: lays them out.
-            script: what is said.
+            script: who says it.
             scene: setting and style, or None.
             references: by speaker.
             num_context: how many chunks before it a chunk hears; 0: none.
@@ -46,14 +46,18 @@ class Cast:
         # What holds joint chunks together is that each hears the one before.
         self._num_context = max(num_context, 1) if script.is_joint else num_context
         self._said: dict[int, Exchange] = {}
+        self._chunks: list[Chunk] = []
         self._order: dict[str | None, list[int]] = {}
         """Chunks by speaker."""
         self._place: list[int] = []
         """Of each chunk among its speaker's."""
-        for index, chunk in enumerate(script.chunks):
-            order = self._order.setdefault(chunk.speaker, [])
-            self._place.append(len(order))
-            order.append(index)
+
+    def enter(self, chunk: Chunk) -> None:
+        """Take in the next chunk; they come in their order."""
+        order = self._order.setdefault(chunk.speaker, [])
+        self._place.append(len(order))
+        order.append(len(self._chunks))
+        self._chunks.append(chunk)
 
     def needs(self, index: int) -> list[int]:
         """Say which chunks must have been spoken before this one."""
@@ -61,11 +65,11 @@ class Cast:
 
     def learn(self, index: int, codes: Codes) -> None:
         """Take note of how a chunk was spoken, [F, K]."""
-        self._said[index] = Exchange(self._script.chunks[index].text, codes)
+        self._said[index] = Exchange(self._chunks[index].text, codes)
 
     def prompt(self, index: int) -> Prompt:
         """Lay out one chunk; those that it needs have been learned."""
-        chunk = self._script.chunks[index]
+        chunk = self._chunks[index]
         heard = self._context(index)
         context = [self._said[each] for each in heard]
         if self._script.is_joint:
@@ -82,12 +86,12 @@ class Cast:
         return self._prompts.build(text, setting)
 
     def _context(self, index: int) -> list[int]:
-        order, place = self._order[self._script.chunks[index].speaker], self._place[index]
+        order, place = self._order[self._chunks[index].speaker], self._place[index]
         return order[max(0, place - self._num_context) : place]
 
     def _model(self, index: int) -> list[int]:
         """Give the chunk that a voice without recording is taken from, if this is not it."""
-        speaker = self._script.chunks[index].speaker
+        speaker = self._chunks[index].speaker
         if self._script.is_joint or speaker in self._references or not self._place[index]:
             return []
         return self._order[speaker][:1]

@@ -1,14 +1,18 @@
 """What is said in which order: a request's text as chunks, each with its speaker and its pause.
 
 Tags become speakers, pauses and events, sentences are written as they are spoken, and chunks of
-them are made so that nothing is lost. Knows no voice, no prompt and no sound.
+them are made so that nothing is lost. A long text is written stretch by stretch, as its chunks are
+asked for, so that the first sound waits for the first stretch alone. Knows no voice, no prompt and
+no sound.
 """
 
 import re
+import sys
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
+from threading import Lock
 
 from higgs_worker.errors import InvalidRequest
 from higgs_worker.schema import SpeechRequest
@@ -27,6 +31,12 @@ MAX_PAUSES_S = 600.0
 OPENING_WORDS = 30
 """A first chunk from which the others take their voice: ten seconds are a good reference, and the
 others wait for them."""
+
+STRETCH_CHUNKS = 8
+"""A text is written in stretches of about so many chunks, …"""
+_CHARS_PER_WORD = 6
+MIN_STRETCH_CHARS = 2000
+"""… or of so many characters, if that is more."""
 
 WRAPPED_AT = 60
 """Lines at least this long that end without a stop were wrapped to a width."""
@@ -88,22 +98,49 @@ class Role:
         return self.choice is not None and self.choice.description is None
 
 
-@dataclass(frozen=True, slots=True)
 class Script:
-    """All chunks of a request."""
+    """All chunks of a request, written as far as somebody asked."""
 
-    chunks: tuple[Chunk, ...]
-    sentences: tuple[Sentence, ...]
-    roles: Mapping[str | None, Role]
-    """By speaker, in order of appearance; None is who speaks without a tag."""
-    language: str
-    is_joint: bool
-    """Chunks hold the turns of several speakers, tagged."""
-    end_pause_s: float = 0.0
+    def __init__(self, writer: "_Writer") -> None:
+        self.roles: Mapping[str | None, Role] = writer.roles
+        """By speaker, in order of appearance; None is who speaks without a tag."""
+        self.language: str = writer.language
+        self.is_joint: bool = writer.is_joint
+        """Chunks hold the turns of several speakers, tagged."""
+        self.sentences: list[Sentence] = writer.sentences
+        """Those of the chunks that were written."""
+        self._writer = writer
+        self._coming = writer.chunks()
+        self._written: list[Chunk] = []
+        self._num_chars = 0
+        self._lock = Lock()
+
+    @property
+    def num_chars(self) -> int:
+        """Characters of all chunks; what is not written yet counts as it came."""
+        return self._num_chars + self._writer.num_chars_left
+
+    @property
+    def chunks(self) -> tuple[Chunk, ...]:
+        """All of them; writes to the end."""
+        return tuple(self.first(sys.maxsize))
+
+    @property
+    def end_pause_s(self) -> float:
+        """Silence at the end, once all is written."""
+        return self._writer.pause_s
+
+    def first(self, num: int) -> Sequence[Chunk]:
+        """Give the first chunks, so many if there are; writes on where needed, which takes time."""
+        with self._lock:
+            for chunk in islice(self._coming, max(num - len(self._written), 0)):
+                self._written.append(chunk)
+                self._num_chars += len(chunk.text)
+            return self._written[:num]
 
 
 def write(request: SpeechRequest) -> Script:
-    """Make a script of a request's text.
+    """Begin the script of a request's text.
 
     Raises:
         InvalidRequest: a tag is wrong, or nothing remains to be said.
@@ -116,14 +153,12 @@ def write(request: SpeechRequest) -> Script:
             "allowed; make them shorter"
         )
     language = request.language or detect(" ".join(passage.text for passage in passages))
-    writer = _Writer(request, _cast(request, passages), language)
-    for passage in passages:
-        writer.add(passage)
-    if not writer.sentences:
+    script = Script(_Writer(request, passages, _cast(request, passages), language))
+    if not script.first(1):
         raise InvalidRequest(
             "text has nothing to say once tags, symbols and emoji are taken out; send words"
         )
-    return writer.script()
+    return script
 
 
 def _cast(request: SpeechRequest, passages: list[Passage]) -> dict[str | None, Role]:
@@ -151,86 +186,113 @@ def _cast(request: SpeechRequest, passages: list[Passage]) -> dict[str | None, R
 
 
 class _Writer:
-    """Collects sentences, passage by passage, into chunks."""
+    """Writes sentences, passage by passage, into chunks."""
 
     def __init__(
-        self, request: SpeechRequest, roles: dict[str | None, Role], language: str
+        self,
+        request: SpeechRequest,
+        passages: list[Passage],
+        roles: dict[str | None, Role],
+        language: str,
     ) -> None:
+        self.roles = roles
+        self.language = language
+        self.is_joint = request.dialogue == "joint" and len(roles) > 1
         self.sentences: list[Sentence] = []
+        self.num_chars_left = sum(len(passage.text) for passage in passages)
+        """Of what is not in a chunk yet."""
+        self.pause_s = 0.0
+        """Asked for, before what comes next."""
         self._request = request
-        self._roles = roles
-        self._language = language
-        self._is_joint = request.dialogue == "joint" and len(roles) > 1
-        self._chunks: list[Chunk] = []
-        self._pause_s = 0.0
+        self._passages = passages
+        self._last: Chunk | None = None
+        self._begun: set[str | None] = set()
+        """Speakers who have said something."""
 
-    def add(self, passage: Passage) -> None:
-        """Take in what one speaker says up to the next pause or speaker."""
-        self._pause_s += passage.pause_s
-        said = deque(self._said(passage))
-        if not said:
-            return
-        text = "".join(share.text for share in said)
-        for number, piece in enumerate(self._pieces(text, passage.speaker)):
-            pause_s = self._natural_pause_s(passage.speaker)
-            if not number and self._pause_s:
-                pause_s, self._pause_s = self._pause_s, 0.0
-            shares = tuple(_cut(said, len(piece)))
-            self._chunks.append(Chunk(piece, passage.speaker, shares, pause_s))
+    def chunks(self) -> Iterator[Chunk]:
+        """Write all chunks, one by one."""
+        turns = (chunk for passage in self._passages for chunk in self._turn(passage))
+        if self.is_joint:
+            return _joined(turns, self.roles, self._request.chunk_words)
+        return turns
 
-    def script(self) -> Script:
-        """Return what was collected."""
-        chunks = self._chunks
-        if self._is_joint:
-            chunks = list(_joined(chunks, self._roles, self._request.chunk_words))
-        return Script(
-            chunks=tuple(chunks),
-            sentences=tuple(self.sentences),
-            roles=self._roles,
-            language=self._language,
-            is_joint=self._is_joint,
-            end_pause_s=self._pause_s,
-        )
+    def _turn(self, passage: Passage) -> Iterator[Chunk]:
+        """Write what one speaker says up to the next pause or speaker."""
+        self.pause_s += passage.pause_s
+        chars = max(MIN_STRETCH_CHARS, STRETCH_CHUNKS * self._request.chunk_words * _CHARS_PER_WORD)
+        for stretch in _stretches(passage.text, self.language, chars):
+            said = deque(self._said(stretch, passage.speaker))
+            self.num_chars_left += sum(len(share.text) for share in said) - sum(map(len, stretch))
+            if not said:
+                continue
+            pieces = self._pieces(said, passage.speaker)
+            self._begun.add(passage.speaker)
+            for piece in pieces:
+                pause_s = self.pause_s or self._natural_pause_s(passage.speaker)
+                self.pause_s = 0.0
+                self.num_chars_left -= len(piece)
+                shares = tuple(_cut(said, len(piece)))
+                self._last = Chunk(piece, passage.speaker, shares, pause_s)
+                yield self._last
 
-    def _said(self, passage: Passage) -> Iterable[Share]:
-        for text in sentences(passage.text, self._language):
-            spoken = normalise(text, self._language) if self._request.normalise else text.strip()
+    def _said(self, stretch: list[str], speaker: str | None) -> Iterator[Share]:
+        for text in stretch:
+            spoken = normalise(text, self.language) if self._request.normalise else text.strip()
             if not is_speakable(spoken):
                 continue
-            self.sentences.append(Sentence(text.strip(), spoken, passage.speaker))
+            self.sentences.append(Sentence(text.strip(), spoken, speaker))
             edge = text[len(text.rstrip()) :] or ("" if _SPACELESS.search(spoken) else " ")
             yield Share(len(self.sentences) - 1, spoken + edge)
 
-    def _pieces(self, text: str, speaker: str | None) -> list[str]:
+    def _pieces(self, said: Iterable[Share], speaker: str | None) -> list[str]:
         """Split what is said at once; a voice that is yet to be found begins with a short piece."""
-        opening = self._opening(text) if self._opens(speaker) else ""
+        text = "".join(share.text for share in said)
+        opening = _opening(said) if self._opens(speaker) else ""
         pieces = []
         for part in (opening, text[len(opening) :]):
             if part:
                 max_words = self._request.chunk_words
-                pieces += split(part, max_words=max_words, language=self._language)
+                pieces += split(part, max_words=max_words, language=self.language)
         return pieces
 
     def _opens(self, speaker: str | None) -> bool:
-        if self._is_joint or any(chunk.speaker == speaker for chunk in self._chunks):
+        if self.is_joint or speaker in self._begun:
             return False
-        return not self._roles[speaker].has_recording
-
-    def _opening(self, text: str) -> str:
-        opening = ""
-        for sentence in sentences(text, self._language):
-            if opening and num_words(opening + sentence) > OPENING_WORDS:
-                break
-            opening += sentence
-        return opening
+        return not self.roles[speaker].has_recording
 
     def _natural_pause_s(self, speaker: str | None) -> float:
-        if not self._chunks:
+        if self._last is None:
             return 0.0
-        before = self._chunks[-1]
-        if before.speaker != speaker:
+        if self._last.speaker != speaker:
             return TURN_PAUSE_S
-        return PAUSES_S[border(before.text)]
+        return PAUSES_S[border(self._last.text)]
+
+
+def _stretches(text: str, language: str, max_chars: int) -> Iterator[list[str]]:
+    """Give the sentences of a text, about so many characters of them at a time.
+
+    The last stretch is not short, and no sentence is cut, however long it is.
+    """
+    start, size = 0, max_chars
+    while start < len(text):
+        end = start + size
+        if len(text) - end <= max_chars // 2:
+            end = len(text)
+        found = sentences(text[start:end], language)
+        if end < len(text):
+            found.pop()  # it may go on
+        if found:
+            yield found
+        start, size = start + sum(map(len, found)), max_chars if found else 2 * size
+
+
+def _opening(said: Iterable[Share]) -> str:
+    opening = ""
+    for share in said:
+        if opening and num_words(opening + share.text) > OPENING_WORDS:
+            break
+        opening += share.text
+    return opening
 
 
 def _cut(shares: deque[Share], num_chars: int) -> Iterable[Share]:
@@ -245,8 +307,8 @@ def _cut(shares: deque[Share], num_chars: int) -> Iterable[Share]:
 
 
 def _joined(
-    chunks: list[Chunk], roles: Mapping[str | None, Role], max_words: int
-) -> Iterable[Chunk]:
+    chunks: Iterable[Chunk], roles: Mapping[str | None, Role], max_words: int
+) -> Iterator[Chunk]:
     """Put turns together, tagged, as far as the bound of words and the pauses asked for allow."""
     lines: list[Chunk] = []
     total = 0
@@ -257,7 +319,8 @@ def _joined(
             lines, total = [], 0
         lines.append(chunk)
         total += size
-    yield _together(lines, roles)
+    if lines:
+        yield _together(lines, roles)
 
 
 def _together(lines: list[Chunk], roles: Mapping[str | None, Role]) -> Chunk:

@@ -105,9 +105,11 @@ class Speech:
             speaker.prompts, script, request.scene, references, num_context=request.context_chunks
         )
         self._room = asyncio.Semaphore(speaker.engine.num_slots)
+        self._chunks: list[Chunk] = []
+        """Those that were begun."""
         self._utterances: list[Utterance] = []
         self._tasks: list[asyncio.Task[None]] = []
-        self._num_chars = sum(len(chunk.text) for chunk in script.chunks)
+        self._num_chars_spoken = 0
         self._loudness: float | None = None
         """Of the first chunk; the others are brought to it."""
         self._segments: dict[int, Segment] = {}
@@ -125,12 +127,15 @@ class Speech:
             WorkerError: it could not be spoken to its end.
         """
         try:
-            for index, chunk in enumerate(self._script.chunks):
-                self._speak_ahead(index)
+            await self._begin(1)
+            for index, chunk in enumerate(self._chunks):  # grows meanwhile
+                ahead = asyncio.create_task(self._begin(index + 2 * self.speaker.engine.num_slots))
+                self._tasks.append(ahead)
                 async with aclosing(self._hear(index, chunk)) as pieces:
                     async for pcm in pieces:
                         self.num_samples += len(pcm)
                         yield pcm
+                await ahead
             if silence := self._samples(self._script.end_pause_s):
                 self.num_samples += silence
                 yield np.zeros(silence, np.float32)
@@ -170,19 +175,21 @@ class Speech:
             model=self.speaker.info,
         )
 
-    def _speak_ahead(self, index: int) -> None:
-        """Begin with the chunks from this one on, those that were done out of turn included."""
-        last = min(index + 2 * self.speaker.engine.num_slots, len(self._script.chunks))
-        for each in range(len(self._utterances), last):
-            self._utterances.append(self._utterance(each))
-            self._tasks.append(asyncio.create_task(self._speak(each)))
+    async def _begin(self, num: int) -> None:
+        """Have so many chunks begun, as far as there are so many; writes them meanwhile."""
+        written = await asyncio.to_thread(self._script.first, num)
+        for index, chunk in enumerate(written[len(self._chunks) :], len(self._chunks)):
+            self._chunks.append(chunk)
+            self._cast.enter(chunk)
+            self._utterances.append(self._utterance(index))
+            self._tasks.append(asyncio.create_task(self._speak(index)))
 
     def _utterance(self, index: int) -> Utterance:
         request = self.request
         standard = Standard(
             sample_rate=self.speaker.sample_rate,
             frame_rate=self.speaker.frame_rate,
-            expected_s=quality.expected_duration_s(self._script.chunks[index].words),
+            expected_s=quality.expected_duration_s(self._chunks[index].words),
             cap_is_ours=request.max_duration_s is None,
             retries=request.retries,
             is_judged=self.speaker.is_judged,
@@ -194,10 +201,12 @@ class Speech:
             await self._utterances[needed].is_done.wait()
             if self._utterances[needed].outcome is None:
                 return  # whoever listens is told there, and hears nothing beyond
-        chunk, utterance = self._script.chunks[index], self._utterances[index]
+        chunk, utterance = self._chunks[index], self._utterances[index]
         async with self._room:
             await utterance.speak(then=lambda kept: self._cast.learn(index, kept.codes))
-        self.fraction_spoken += len(chunk.text) / self._num_chars
+        self._num_chars_spoken += len(chunk.text)
+        fraction = self._num_chars_spoken / self._script.num_chars
+        self.fraction_spoken = max(self.fraction_spoken, min(fraction, 1.0))
 
     def _take(self, index: int, number: int) -> Take:
         """Begin to speak a chunk.
@@ -209,7 +218,7 @@ class Speech:
         prompt = self._cast.prompt(index)
         if request.max_duration_s is None:
             # Our own cap may be cut to what fits, a caller's may not: it would be cut off unasked.
-            words = self._script.chunks[index].words
+            words = self._chunks[index].words
             expected = round(quality.expected_duration_s(words) * speaker.frame_rate)
             cap = round(quality.max_duration_s(words) * speaker.frame_rate)
             max_frames = max(expected, min(cap, speaker.engine.max_frames(prompt)))
@@ -287,9 +296,9 @@ class Speech:
         self._hit_cap = self._hit_cap or kept.hit_cap
         if index == 0:
             self.clock.queue_s += kept.queue_s
-        chunk = self._script.chunks[index]
+        chunk = self._chunks[index]
         begins = f"{chunk.text.strip()[:_MAX_QUOTED]!r}"
-        where = f"chunk {index + 1} ({begins} …)" if len(self._script.chunks) > 1 else "the speech"
+        where = f"chunk {index + 1} ({begins} …)" if len(self._chunks) > 1 else "the speech"
         if kept.faults:
             wrong = " and ".join(fault.sentence for fault in kept.faults)
             takes = f"{utterance.num_takes} takes" if utterance.num_takes > 1 else "one take"

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from higgs_worker.errors import InvalidRequest
 from higgs_worker.schema import SpeechRequest
-from higgs_worker.script import OPENING_WORDS, PAUSES_S, TURN_PAUSE_S, Script, write
+from higgs_worker.script import OPENING_WORDS, PAUSES_S, TURN_PAUSE_S, Script, _stretches, write
 
 
 def script(text: str, **fields: object) -> Script:
@@ -53,6 +53,32 @@ def test_a_voice_that_is_yet_to_be_found_begins_short() -> None:
     assert len(first.text.split()) > OPENING_WORDS
     first, *_ = script(text, voice={"description": "calm"}).chunks
     assert len(first.text.split()) <= OPENING_WORDS
+
+
+def test_a_long_text_is_written_as_far_as_it_is_asked_for() -> None:
+    """The first sound waits for the first stretch alone, and nothing is lost behind it."""
+    text = " ".join(f"Sentence number {n} has just a few words." for n in range(400))
+    found = script(text, chunk_words=25, normalise=False)
+    assert len(found.sentences) < 60
+    assert found.num_chars == pytest.approx(len(text), rel=0.01)
+    whole = found.chunks
+    assert list(found.first(3)) == list(whole[:3])
+    assert len(found.first(1000)) == len(whole)
+    assert "".join(chunk.text for chunk in whole).split() == text.split()
+    assert [sentence.text for sentence in found.sentences] == [
+        f"Sentence number {n} has just a few words." for n in range(400)
+    ]
+    assert found.num_chars == sum(len(chunk.text) for chunk in whole)
+    assert min(len(chunk.text.split()) for chunk in whole) >= 8
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet="ab.!? \n\u3002\u4f60", max_size=400), st.integers(1, 60))
+def test_stretches_are_the_text(text: str, max_chars: int) -> None:
+    """Joined, they are it; each ends where a sentence does."""
+    found = list(_stretches(text, "en", max_chars))
+    assert "".join(sentence for stretch in found for sentence in stretch) == text
+    assert all(stretch for stretch in found)
 
 
 def test_pauses_follow_the_borders() -> None:

@@ -83,6 +83,12 @@ def hear(stage: Any, asked: SpeechRequest, **how: Any) -> Heard:
     return asyncio.run(listen())
 
 
+async def drain(speech: Speech) -> None:
+    """Listen to the end."""
+    async for _ in speech:
+        pass
+
+
 def actor_of(stage: Any) -> Actor:
     """Give the stand-in itself."""
     return stage.engine  # type: ignore[no-any-return]
@@ -156,8 +162,19 @@ def test_a_recording_is_every_chunks_reference() -> None:
     """With a voice, all chunks start at once, each with the recording."""
     codes = np.full((10, 8), 7)
     stage = speaker(num_slots=100)
-    heard = hear(stage, request(voice="Anna"), references={None: Reference("As I speak.", codes)})
-    assert actor_of(stage).most_live == len(heard.script.chunks)
+
+    async def listen() -> None:
+        actor_of(stage).hold = asyncio.Event()
+        references = {None: Reference("As I speak.", codes)}
+        speech, script = speech_of(stage, request(voice="Anna"), references=references)
+        listening = asyncio.create_task(drain(speech))
+        async with asyncio.timeout(10):
+            while actor_of(stage).num_live < len(script.chunks):
+                await asyncio.sleep(0.001)
+        actor_of(stage).hold.set()
+        await listening
+
+    asyncio.run(listen())
     assert all(
         [each.text for each in line.setting.references] == ["As I speak."]
         for line in actor_of(stage).lines

@@ -16,12 +16,14 @@ _TAGS = (
     "strike|strong|sub|sup|table|tbody|td|tfoot|th|thead|tr|u|ul|video|voice"
 )
 _BLOCKS = re.compile(r"</?(?:br|p|div|h[1-6]|li|tr|hr|ul|ol|table|blockquote|break)\b", re.I)
+_MARKUP = re.compile(r"[<>\[|#*_=~`•]|'''|^[ ]*-", re.MULTILINE)
+"""Without one of these no rule finds anything."""
 _ENDED = re.compile(r"[.!?,;:\"'\ue000]\Z")
 
 
 def plain(text: str) -> str:
     """Return a text without markup."""
-    return apply(_RULES, text)
+    return apply(_RULES, text) if _MARKUP.search(text) else text
 
 
 def unescape(text: str) -> str:

@@ -39,6 +39,7 @@ def normalise(text: str, language: str) -> str:
         language: BCP-47 tag; one that is not known gets the rules for punctuation and symbols.
     """
     reading = _reading(language)
+    text = text.strip()
     for _ in range(_MAX_ROUNDS):
         said = _round(text, reading)
         if said == text:
@@ -58,7 +59,8 @@ def _round(text: str, reading: Reading) -> str:
     text = tidy(without_ellipses(text))
     if not any(character.isalnum() or character == _PLACE for character in text):
         return ""
-    text = tidy(apply(reading.words, finish(text)))
+    said = apply(reading.words, finish(text))
+    text = said if said == text else tidy(said)
     remaining = iter(events)
     return re.sub(_PLACE, lambda _: next(remaining), unicodedata.normalize("NFC", text))
 

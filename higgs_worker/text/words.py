@@ -36,6 +36,9 @@ _RUN = re.compile(rf"(?P<spaceless>[{SPACELESS}]+)|[^\s{SPACELESS}]+")
 _IS_SPACELESS = re.compile(f"[{SPACELESS}]")
 _ZERO_WIDTH_JOINER = "\u200d"
 _OPENING = frozenset(OPENING)
+_PLAIN = re.compile(r"[A-Za-z',.!?; -]*+")
+_LONG = re.compile(rf"\S{{{MAX_WORD_LETTERS + 1}}}")
+_WORD = re.compile(r"[^\sA-Za-z]*[A-Za-z]\S*")
 
 
 def is_speakable(text: str) -> bool:
@@ -50,6 +53,8 @@ def is_spaceless(character: str) -> bool:
 
 def num_half_words(text: str) -> int:
     """Count half words: the letters of scripts without spaces are one each."""
+    if _PLAIN.fullmatch(text) and not _LONG.search(text):
+        return 2 * len(_WORD.findall(text))
     count = 0
     for run in _RUN.finditer(text):
         if run["spaceless"]:

@@ -35,6 +35,12 @@ def test_words_are_counted(text: str, num: int) -> None:
     assert num_words(text) == num
 
 
+@given(st.lists(st.text(alphabet="ab'-,. ", max_size=50)).map(" ".join))
+def test_plain_words_are_counted_as_any_others(text: str) -> None:
+    """The quick way is taken for plain letters; a letter of another kind makes it the long way."""
+    assert num_words(text) == num_words(text + " é") - 1
+
+
 @pytest.mark.parametrize(
     "text",
     [
