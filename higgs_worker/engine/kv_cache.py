@@ -17,7 +17,8 @@ from higgs_worker.engine.config import ModelConfig
 class CacheWindow:
     """The first positions of the first slots: views that a step uses again and again."""
 
-    length: int
+    positions: Tensor
+    """[length] int64, 0 and on."""
     layers: tuple[tuple[Tensor, Tensor], ...]
     """Per layer keys and values, [B, H_kv, length, head_dim]."""
     places: Tensor
@@ -47,7 +48,7 @@ class KVCache:
             dtype=dtype,
         )
         # One row per slot, head and position: a write is one indexed copy.
-        self._flat = self._data.view(config.num_layers, -1, config.head_dim)
+        self._flat = self._data.view(config.num_layers, -1, config.head_dim).unbind()
         self._heads = torch.arange(2 * config.num_kv_heads, device=device) * max_length
         self._slot_size = 2 * config.num_kv_heads * max_length
 
@@ -75,7 +76,7 @@ class KVCache:
         """View the first slots, up to some length."""
         slots = torch.arange(num_slots, device=self._data.device)
         return CacheWindow(
-            length=length,
+            positions=torch.arange(length, device=self._data.device),
             layers=tuple(
                 self.read(layer, slice(0, num_slots), length) for layer in range(len(self._data))
             ),

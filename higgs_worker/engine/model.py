@@ -19,6 +19,9 @@ from higgs_worker.engine.kv_cache import CacheWindow, KVCache
 from higgs_worker.engine.matrix import Matrix
 from higgs_worker.engine.weights import FeedForward, Layer, Weights
 
+MAX_PACKED_BYTES = 1 << 30
+"""Weights up to this size may take their memory twice where that is faster, on a CPU."""
+
 Attend = Callable[[int, Tensor], Tensor]
 """(layer, rows [N, H + 2 H_kv, head_dim], queries and keys rotated) -> [N, H x head_dim]."""
 
@@ -78,9 +81,11 @@ class LanguageModel:
         self._scale = config.head_dim**-0.5
         # On a CPU a layer norm is one kernel and an RMS norm eight.
         self._norms_by_layer_norm = self.device.type == "cpu"
+        num_bytes = sum(tensor.nbytes for tensor in weights.by_name(config).values())
+        self._may_pack = num_bytes <= MAX_PACKED_BYTES
         self._blocks = [self._block(layer) for layer in weights.layers]
         self._last_norm = self._norm_weight(weights.norm)
-        self._head = Matrix(weights.head)
+        self._head = self._matrix(weights.head)
         self._seen = torch.zeros((), device=self.device, dtype=self.dtype)
         self._unseen = torch.full_like(self._seen, -torch.inf)
 
@@ -102,8 +107,8 @@ class LanguageModel:
         last = positions[:, None]
         places = window.places + last
         # Additive and made once: a boolean mask would be converted in every layer.
-        hidden = self._positions[: window.length] > last
-        mask = torch.where(hidden, self._unseen, self._seen)[:, None, None]
+        hidden = window.positions > last[:, None, None]
+        mask = torch.where(hidden, self._unseen, self._seen)
         # Query heads that share a KV head stand as if they were positions of it: grouped attention
         # without repeating keys and values.
         grouped = (num_rows, config.num_kv_heads, -1, config.head_dim)
@@ -199,9 +204,13 @@ class LanguageModel:
     def _block(self, layer: Layer) -> _Block:
         def half(part: FeedForward) -> _Half:
             norms = (self._norm_weight(part.input_norm), self._norm_weight(part.post_norm))
-            return _Half(*norms, Matrix(part.gate_up), Matrix(part.down))
+            return _Half(*norms, self._matrix(part.gate_up), self._matrix(part.down))
 
-        return _Block(Matrix(layer.qkv), Matrix(layer.out), half(layer.text), half(layer.audio))
+        qkv, out = self._matrix(layer.qkv), self._matrix(layer.out)
+        return _Block(qkv, out, half(layer.text), half(layer.audio))
+
+    def _matrix(self, weight: Tensor) -> Matrix:
+        return Matrix(weight, may_pack=self._may_pack)
 
     def _norm_weight(self, weight: Tensor) -> Tensor:
         return weight.repeat(2) if self._norms_by_layer_norm else weight
@@ -212,7 +221,7 @@ class LanguageModel:
     def _forward(self, x: Tensor, num_text: int, positions: Tensor, attend: Attend) -> Tensor:
         """Run all layers over rows [N, D], of which the first `num_text` are text; x is reused."""
         num_rows, head_dim = x.shape[0], self.config.head_dim
-        text, audio = x[:num_text], x[num_text:]
+        text, audio = (x[:num_text], x[num_text:]) if num_text else (x, x)
         cos, sin = self._rotation[positions].index_select(1, self._kinds).unbind(2)
         for index, block in enumerate(self._blocks):
             parts = [(block.text, text)] if num_text else []

@@ -85,7 +85,7 @@ class Runner:
         self.prefixes = PrefixCache(prefix_cache_bytes)
         self._graphs = StepGraphs(capture or cuda_capture(self.device))
         # A graph per shape: few, wide buckets. Eager steps may fit closely.
-        self._length_bucket = 512 if self._graphs.enabled else 64
+        self._length_bucket = 512 if self._graphs.enabled else 16
         self._state = SlotState.idle(num_slots, config.num_codebooks, self.device)
         # Reference columns (for RAS) before the sequence's own, and one spare row after them.
         self._history = torch.full(

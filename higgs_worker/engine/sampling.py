@@ -99,8 +99,9 @@ def greedy(logits: Tensor) -> tuple[Tensor, Tensor]:
     if logits.device.type != "cpu":
         peak, ids = logits.max(-1)
         return ids, peak
-    # The two halves apart, and the search by numpy, take a fifth of the time on a CPU.
-    return torch.from_numpy(logits.numpy().argmax(-1)), logits.amax(-1)
+    # The search by numpy takes a fifth of the time on a CPU.
+    ids = torch.from_numpy(logits.numpy().argmax(-1))
+    return ids, logits.gather(-1, ids.unsqueeze(-1)).squeeze(-1)
 
 
 def _largest(logits: Tensor, count: int) -> Tensor:
