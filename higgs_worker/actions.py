@@ -57,6 +57,10 @@ class Actions:
             return {"voice": self._save(raw)}
         return {"worker": {"version": version("higgs-worker")}, "model": {"id": self.model}}
 
+    def names(self) -> list[str]:
+        """Give the names of all voices."""
+        return [each.name for each in self.library.list()]
+
     def _save(self, raw: Mapping[Any, Any]) -> dict[str, Any]:
         try:
             voice = VoiceChoice.parse({key: raw[key] for key in ("audio", "text")})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from higgs_worker import weights
 from higgs_worker.actions import Actions
 from higgs_worker.jobs import JobRunner
+from higgs_worker.outlet import Outlet
 from higgs_worker.references import References
 from higgs_worker.result import ModelInfo
 from higgs_worker.service import SpeechService
@@ -38,7 +39,7 @@ def build(settings: Settings) -> JobRunner:
         service,
         max_text_chars=settings.max_text_chars,
         save_dir=settings.save_dir,
-        storage=None if settings.s3 is None else Storage(settings.s3),
+        outlet=Outlet(None if settings.s3 is None else Storage(settings.s3)),
         actions=Actions(library(settings), lambda: load_references(settings), model=settings.model),
     )
 

@@ -158,6 +158,18 @@ class EngineBroken(WorkerError):
     code = "engine_broken"
 
 
+class WorkerStopping(WorkerError):
+    """The platform takes this worker away before it has finished; another one will do it."""
+
+    code = "worker_stopping"
+
+
+class BatchFailed(WorkerError):
+    """None of a batch's texts could be spoken; the details say why, text by text."""
+
+    code = "batch_failed"
+
+
 class NoSound(WorkerError):
     """The model ended before it gave a single frame."""
 

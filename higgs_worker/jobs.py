@@ -17,34 +17,29 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from higgs_worker import quality, reply
+from higgs_worker import batch, openai_api, reply
 from higgs_worker.actions import Actions
 from higgs_worker.audio.encode import MIME_TYPES, encoded_rate
 from higgs_worker.errors import (
+    BatchFailed,
     CredentialsRefused,
     EngineBroken,
     InternalError,
     InvalidRequest,
-    ResultTooLarge,
-    StorageFailed,
     WorkerError,
 )
 from higgs_worker.logs import job_context
+from higgs_worker.outlet import Outlet
 from higgs_worker.packets import Packer, PacketStore, check_streamable
 from higgs_worker.platform import Deadlines
 from higgs_worker.progress import Progress
 from higgs_worker.result import SpeechResult
 from higgs_worker.schema import SpeechRequest
 from higgs_worker.speech import Speech
-from higgs_worker.storage import Storage
 
-# What a second of sound takes at least, in bytes; FLAC's is that of quiet speech.
-_MIN_BYTES_PER_S = {"mp3": 8000, "opus": 3000, "aac": 8000, "flac": 12_000}
 _MAX_ID_LENGTH = 100
-
-_NO_BUCKET = (
-    "this endpoint has none; leave it out, or set HIGGS_S3_BUCKET and its keys on the endpoint"
-)
+_MAX_FAILURE_BYTES = 1000  # of one text in a batch, about
+_BATCH_TOGETHER = 64  # texts of batches at once, so that they leave room in the engine's queue
 
 log = logging.getLogger(__name__)
 
@@ -71,19 +66,21 @@ class Service(Protocol):
 class JobRunner:
     """Run jobs on a service.
 
-    `save_dir` is where each result's audio is also written; None writes nothing. `storage` is the
-    bucket that results go to, None where the endpoint has none. `on_broken` is called when nothing
-    can be spoken any more in this process.
+    `save_dir` is where each result's audio is also written; None writes nothing. `on_broken` is
+    called when nothing can be spoken any more in this process.
     """
 
     service: Service
     max_text_chars: int
     save_dir: Path | None = None
-    storage: Storage | None = None
+    outlet: Outlet = field(default_factory=Outlet)
     actions: Actions | None = None
     deadlines: Deadlines = field(default_factory=Deadlines)
     report: Report | None = None
     on_broken: Callable[[], None] = lambda: None
+    _batch_room: asyncio.Semaphore = field(
+        default_factory=lambda: asyncio.Semaphore(_BATCH_TOGETHER), repr=False
+    )
 
     async def run(self, job: object) -> dict[str, Any]:
         """Return the job's output; a failure is an output with `error`, never an exception.
@@ -91,6 +88,9 @@ class JobRunner:
         Raises:
             asyncio.CancelledError: the job was cancelled from outside.
         """
+        return await self._run(job, reply.Room(reply.max_bytes(_job_id(job))))
+
+    async def _run(self, job: object, room: reply.Room) -> dict[str, Any]:
         started = time.perf_counter()
         job_id = _job_id(job)
         with job_context(job_id):
@@ -98,23 +98,84 @@ class JobRunner:
                 if (action := self._action(job)) is not None:
                     async with self.deadlines.limit():
                         return await asyncio.to_thread(action)
-                request = self._request(job)
-                key = await self._key(job_id, request)
                 send = partial(self.report, job) if self.report else None
+                if _asks_for(job, "batch"):
+                    items = batch.items_of(_input(job))
+                    async with Progress(send) as progress:
+                        return await self._run_batch(job_id, items, room, progress)
                 # The deadline inside: a failure, too, waits for the report that is under way.
                 async with Progress(send) as progress, self.deadlines.limit():
-                    result = await self.service.speak(request, on_progress=progress.report)
-                warnings = [*result.warnings, *await self._save(job_id, result)]
-                digest = hashlib.sha256(result.audio)
-                output = reply.describe(result, warnings, len(result.audio), digest.hexdigest())
-                await self._deliver(output, result.audio, key, reply.max_bytes(job_id))
+                    asked = await self._asked(job)
+                    return await self._spoken(job_id, asked, room, progress.report, started)
             except Exception as error:
                 return self._failed(job_id, error, started)
             except asyncio.CancelledError:
                 log.info("cancelled", extra=_elapsed(started))
                 raise
-            log.info("spoke", extra=_figures(result) | _elapsed(started))
-            return output
+
+    async def _spoken(
+        self,
+        job_id: str,
+        asked: object,
+        room: reply.Room,
+        on_progress: Callable[[float], None],
+        started: float,
+    ) -> dict[str, Any]:
+        """Speak one request and return what there is to say of it, its audio delivered.
+
+        Raises:
+            WorkerError: it could not be spoken or delivered.
+        """
+        request = self._request(asked)
+        key = await self.outlet.key(job_id, request, room)
+        result = await self.service.speak(request, on_progress=on_progress)
+        warnings = [*result.warnings, *await self._save(job_id, result)]
+        digest = hashlib.sha256(result.audio)
+        output = reply.describe(result, warnings, len(result.audio), digest.hexdigest())
+        await self.outlet.deliver(output, result.audio, key, room)
+        log.info("spoke", extra=_figures(result) | _elapsed(started))
+        return output
+
+    async def _run_batch(
+        self, job_id: str, items: list[object], room: reply.Room, progress: Progress
+    ) -> dict[str, Any]:
+        """Speak many requests side by side; those that fail leave the others alone.
+
+        Raises:
+            BatchFailed: all of them did.
+        """
+        done = [0.0] * len(items)
+        # Failures are told inside the same result.
+        room.num_taken += _MAX_FAILURE_BYTES * len(items)
+
+        async def speak(index: int, item: object) -> dict[str, Any]:
+            started = time.perf_counter()
+
+            def report(fraction: float) -> None:
+                done[index] = fraction
+                progress.report(sum(done) / len(done))
+
+            own_id = f"{job_id}-{index}"
+            with job_context(own_id):
+                try:
+                    async with self.deadlines.limit(), self._batch_room:
+                        return await self._spoken(own_id, item, room, report, started)
+                except Exception as error:
+                    return self._failed(own_id, error, started)
+                finally:
+                    report(1.0)
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(speak(*each)) for each in enumerate(items)]
+        outputs = [task.result() for task in tasks]
+        num_failed = sum("error" in output for output in outputs)
+        if num_failed == len(outputs):
+            raise BatchFailed(
+                f"none of the {len(outputs)} texts could be spoken; the first: "
+                f"{outputs[0]['error']}",
+                details={"batch": outputs},
+            )
+        return {"batch": outputs, "num_failed": num_failed}
 
     async def stream(self, job: object) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the audio in pieces, then what `run` returns, without the audio.
@@ -122,8 +183,8 @@ class JobRunner:
         All of them together are the job's output. If that is more than the platform takes, the
         audio is taken out of it after it was streamed.
         """
-        if self._action(job) is not None:
-            yield await self.run(job)
+        if self._action(job) is not None or _asks_for(job, "batch"):
+            yield await self._run(job, reply.Room(reply.MAX_PIECE_BYTES))
             return
         started = time.perf_counter()
         job_id = _job_id(job)
@@ -131,7 +192,7 @@ class JobRunner:
         with job_context(job_id):
             refusal = None
             try:
-                request = self._request(job)
+                request = self._request(await self._asked(job))
                 check_streamable(request)
             except Exception as error:
                 refusal = self._failed(job_id, error, started)
@@ -163,20 +224,35 @@ class JobRunner:
 
     def _action(self, job: object) -> Callable[[], dict[str, Any]] | None:
         """Give what a job asks for, if that is something else than speech."""
-        asked = job.get("input") if isinstance(job, Mapping) else None
-        if self.actions is None or not isinstance(asked, Mapping) or "action" not in asked:
-            return None
         actions = self.actions
+        if actions is None or not (_asks_for(job, "action") or _asks_for(job, "openai_route")):
+            return None
 
         def act() -> dict[str, Any]:
-            _input(job)  # refuses what may not stand beside it
-            output: dict[str, Any] = reply.plain(actions.run(asked))
+            output: dict[str, Any] = reply.plain(actions.run(_input(job)))
             return output
 
-        return act
+        def list_for_openai() -> dict[str, Any]:
+            if openai_api.route_of(_input(job)) == openai_api.MODELS:
+                return openai_api.models(actions.model)
+            return openai_api.voices(actions.names())
 
-    def _request(self, job: object) -> SpeechRequest:
-        return SpeechRequest.parse(_input(job), max_text_chars=self.max_text_chars)
+        if _asks_for(job, "action"):
+            return act
+        is_speech = _raw_input(job)["openai_route"] == openai_api.SPEECH
+        return None if is_speech else list_for_openai
+
+    def _request(self, asked: object) -> SpeechRequest:
+        return SpeechRequest.parse(asked, max_text_chars=self.max_text_chars)
+
+    async def _asked(self, job: object) -> Any:
+        """Give what is to be spoken, in this worker's own words."""
+        asked = _input(job)
+        if not _asks_for(job, "openai_route"):
+            return asked
+        openai_api.route_of(asked)
+        names = await asyncio.to_thread(self.actions.names) if self.actions else ()
+        return openai_api.speech_input(asked.get("openai_input"), names)
 
     async def _speak_into(
         self, store: PacketStore, job_id: str, request: SpeechRequest, started: float
@@ -224,63 +300,6 @@ class JobRunner:
             )
         )
 
-    async def _key(self, job_id: str, request: SpeechRequest) -> str | None:
-        """Say under which key the audio will be stored; None: it is returned inside the result.
-
-        Everything that can be known before the work is done is refused here.
-
-        Raises:
-            InvalidRequest: there is no such key, or no bucket.
-            StorageFailed: the bucket cannot be asked.
-            ResultTooLarge: the audio cannot but exceed what the platform takes.
-        """
-        if request.output == "base64" and request.key is not None:
-            raise InvalidRequest(
-                "key names an object in the bucket, and output is base64; send one"
-            )
-        if request.output == "base64" or (self.storage is None and request.output == "auto"):
-            if request.key is not None:
-                raise InvalidRequest(f"key needs a bucket; {_NO_BUCKET}")
-            _refuse_hopeless(request, reply.max_bytes(job_id))
-            return None
-        if self.storage is None:
-            raise InvalidRequest(f"output is s3; {_NO_BUCKET}")
-        if request.key is None:
-            return self.storage.key_for(job_id, request.format)
-        key = self.storage.check_key(request.key)
-        await asyncio.to_thread(self.storage.refuse_taken, key)
-        return key
-
-    async def _deliver(
-        self, output: dict[str, Any], audio: bytes, key: str | None, limit: int
-    ) -> None:
-        """Put the audio where it was asked for, and else where it fits: it is never thrown away.
-
-        Raises:
-            ResultTooLarge: the platform would not take it.
-            StorageFailed: it could not be stored, and does not fit into the result either.
-        """
-        if key is None or self.storage is None:
-            reply.embed(output, audio, limit)
-            return
-        try:
-            mime_type = output["audio"]["mime_type"]
-            stored = await asyncio.to_thread(self.storage.put, audio, key=key, mime_type=mime_type)
-        except StorageFailed as error:
-            log.warning("the audio could not be stored: %s", error.message)
-            output["warnings"].append(f"{error.message}. The audio is returned inside the result")
-            try:
-                reply.embed(output, audio, limit)
-            except ResultTooLarge:
-                raise error from None
-            return
-        output["audio"] |= {
-            "bucket": stored.bucket,
-            "key": stored.key,
-            "url": stored.url,
-            "expires_at": None if stored.expires_at is None else stored.expires_at.isoformat(),
-        }
-
     async def _save(self, job_id: str, result: SpeechResult) -> list[str]:
         """Write the audio into `save_dir` and return what there is to warn of."""
         if self.save_dir is None:
@@ -308,18 +327,13 @@ async def _packets(speech: Speech) -> AsyncGenerator[tuple[bytes, float], None]:
     yield await asyncio.to_thread(packer.finish), 0.0
 
 
-def _refuse_hopeless(request: SpeechRequest, limit: int) -> None:
-    """Refuse a text whose audio cannot fit, before it is spoken; half of what is likely counts."""
-    seconds = quality.expected_duration_s(request.text) / request.speed / 2
-    per_second = _MIN_BYTES_PER_S.get(request.format, 2 * request.sample_rate)
-    num_bytes = round(4 / 3 * seconds * per_second)
-    if num_bytes > limit:
-        raise ResultTooLarge(
-            f"the audio of this text would have more than {num_bytes / 1e6:.0f} MB and the "
-            f"platform takes {limit / 1e6:.0f} MB; ask for mp3 or opus, send a shorter text, or "
-            "give the endpoint a bucket (HIGGS_S3_BUCKET)",
-            details={"num_bytes": num_bytes, "max_bytes": limit},
-        )
+def _raw_input(job: object) -> Mapping[Any, Any]:
+    asked = job.get("input") if isinstance(job, Mapping) else None
+    return asked if isinstance(asked, Mapping) else {}
+
+
+def _asks_for(job: object, field: str) -> bool:
+    return field in _raw_input(job)
 
 
 def _job_id(job: object) -> str:
@@ -327,7 +341,7 @@ def _job_id(job: object) -> str:
     return found if isinstance(found, str) and found else "unknown"
 
 
-def _input(job: object) -> object:
+def _input(job: object) -> Any:
     """Return what the caller sent as `input`."""
     if not isinstance(job, Mapping):
         raise InvalidRequest('the job must be an object such as {"id": "1", "input": {…}}')

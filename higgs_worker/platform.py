@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from functools import wraps
 from typing import Any
 
-from higgs_worker.errors import DeadlineExceeded, EngineBroken
+from higgs_worker.errors import DeadlineExceeded, WorkerStopping
 
 DEFAULT_SLOTS = 16
 """Half of what a card of 24 GB holds: a long text takes several, and on a smaller card jobs wait
@@ -143,7 +143,7 @@ class Deadlines:
 
         Raises:
             DeadlineExceeded: the job's own time came first.
-            EngineBroken: the worker had to stop before.
+            WorkerStopping: the worker had to stop before.
         """
         now = asyncio.get_running_loop().time()
         own = None if self._timeout_s is None else now + self._timeout_s
@@ -163,7 +163,7 @@ class Deadlines:
                     f"the job took longer than the {self._timeout_s:g} s that HIGGS_JOB_TIMEOUT_S "
                     "allows; send a shorter text"
                 ) from None
-            raise EngineBroken(
+            raise WorkerStopping(
                 "the worker was stopped before it finished this; send it again"
             ) from None
 

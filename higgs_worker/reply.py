@@ -9,6 +9,7 @@ import base64
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from higgs_worker.audio.encode import MIME_TYPES
@@ -22,13 +23,28 @@ _MAX_RUN_BYTES = 10_000_000
 _MAX_PIECE_BYTES = 1_000_000
 _ENVELOPE_BYTES = 1000  # around the audio of a streamed piece, generously
 
-MAX_PIECE_AUDIO_BYTES = (_MAX_PIECE_BYTES - _ENVELOPE_BYTES) // 4 * 3
+MAX_PIECE_BYTES = _MAX_PIECE_BYTES - _ENVELOPE_BYTES
+"""What an output may have that is posted as a streamed piece."""
+MAX_PIECE_AUDIO_BYTES = MAX_PIECE_BYTES // 4 * 3
 """Audio that a streamed piece can hold, before it is written as base64."""
 
 
 def max_bytes(job_id: str) -> int:
     """Return how large a job's result may be; its id tells how it was sent."""
     return _MAX_SYNC_BYTES if job_id.startswith(_SYNC_PREFIX) else _MAX_RUN_BYTES
+
+
+@dataclass(slots=True)
+class Room:
+    """What the platform takes of one job's result, and what of that is taken."""
+
+    limit: int
+    num_taken: int = 0
+
+    @property
+    def num_left(self) -> int:
+        """Bytes that still fit."""
+        return self.limit - self.num_taken
 
 
 def describe(
@@ -71,8 +87,8 @@ def describe(
     return output
 
 
-def embed(output: dict[str, Any], audio: bytes, limit: int) -> None:
-    """Put the audio into a job's output.
+def embed(output: dict[str, Any], audio: bytes, room: Room) -> None:
+    """Put the audio into a job's output, or into one of several, where there is room for it.
 
     Raises:
         ResultTooLarge: the platform would not take it.
@@ -81,13 +97,16 @@ def embed(output: dict[str, Any], audio: bytes, limit: int) -> None:
     # Measured before the audio is encoded: base64 has a known length and needs no escaping.
     envelope = json.dumps({"output": output}, ensure_ascii=False, allow_nan=False)
     num_bytes = len(envelope.encode("utf-8")) + 4 * math.ceil(len(audio) / 3)
-    if num_bytes > limit:
+    if num_bytes > room.num_left:
+        others = f", {room.num_taken / 1e6:.1f} MB of which are taken" if room.num_taken else ""
         raise ResultTooLarge(
-            f"the result has {num_bytes / 1e6:.1f} MB and the platform takes {limit / 1e6:.0f} "
-            f"MB for this route; ask for mp3 or opus, send a shorter text or a lower max_duration_s"
-            + ("" if limit == _MAX_SYNC_BYTES else ", or use /runsync, which takes 20 MB"),
-            details={"num_bytes": num_bytes, "max_bytes": limit},
+            f"the result has {num_bytes / 1e6:.1f} MB and the platform takes "
+            f"{room.limit / 1e6:.0f} MB for this route{others}; ask for mp3 or opus, send a "
+            "shorter text or a lower max_duration_s, give the endpoint a bucket (HIGGS_S3_BUCKET)"
+            + (", or use /runsync, which takes 20 MB" if room.limit == _MAX_RUN_BYTES else ""),
+            details={"num_bytes": num_bytes, "max_bytes": room.limit},
         )
+    room.num_taken += num_bytes
     output["audio"]["base64"] = base64_of(audio)
 
 
@@ -168,6 +187,6 @@ class Posted:
                 "the pieces together are more than the platform keeps of a job; their audio was "
                 "only streamed"
             )
-        if len(json.dumps(output).encode()) > _MAX_PIECE_BYTES - _ENVELOPE_BYTES:
+        if len(json.dumps(output).encode()) > MAX_PIECE_BYTES:
             output["segments"] = []
             output["warnings"].append("the segments are more than a streamed piece may hold")

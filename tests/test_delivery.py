@@ -59,6 +59,32 @@ def test_runsync(plane: ControlPlane) -> None:
     assert audio_of(answer["output"]) == b"At once."
 
 
+def test_a_batch_is_one_job(plane: ControlPlane) -> None:
+    """Its texts are spoken side by side, and what fails says so beside what is heard."""
+    sent = [say("sleep 0.5"), say("One."), {"text": 5}, say("sleep 0.5"), say("Two.")]
+    (job,) = plane.run_all([{"batch": sent}])
+    plane.wait(job)
+    assert job.ended - job.taken < 1.0
+    outputs = job.output["batch"]
+    assert [audio_of(outputs[at]) for at in (1, 4)] == [b"One.", b"Two."]
+    assert outputs[2]["code"] == "invalid_request"
+    assert job.output["num_failed"] == 1
+    (job,) = plane.run_all([{"batch": [{"text": 5}]}])
+    plane.wait(job)
+    assert job.error.startswith("batch_failed: none of the 1 texts")
+
+
+def test_requests_that_the_platform_forwards_for_openai(plane: ControlPlane) -> None:
+    """They are jobs like any other, in OpenAI's words."""
+    body = {"model": "tts-1", "input": "Hello.", "voice": "alloy", "response_format": "wav"}
+    (job,) = plane.run_all([{"openai_route": "/v1/audio/speech", "openai_input": body}])
+    plane.wait(job)
+    assert audio_of(job.output) == b"Hello."
+    (job,) = plane.run_all([{"openai_route": "/v1/images", "openai_input": body}])
+    plane.wait(job)
+    assert job.error.startswith("invalid_request: openai_route must be one of /v1/audio/speech")
+
+
 def test_jobs_run_together_and_end_in_any_order(plane: ControlPlane) -> None:
     """Several are taken with one poll, the short ones do not wait for the long one."""
     before = plane.num_requests("take-batch")

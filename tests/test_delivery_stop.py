@@ -28,7 +28,7 @@ def test_sigterm(tmp_path: Path) -> None:
         assert worker.process.returncode == 0
         assert short.status == "COMPLETED"
         assert long.error == (
-            "engine_broken: the worker was stopped before it finished this; send it again"
+            "worker_stopping: the worker was stopped before it finished this; send it again"
         )
         assert (short.num_results, long.num_results, late.status) == (1, 1, "IN_QUEUE")
         assert not long.stop_pod

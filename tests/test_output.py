@@ -7,6 +7,7 @@ from typing import Any
 
 from higgs_worker.errors import KeyTaken, StorageFailed
 from higgs_worker.jobs import JobRunner
+from higgs_worker.outlet import Outlet
 from higgs_worker.result import ModelInfo, SpeechResult, Timing, Usage
 from higgs_worker.schema import SpeechRequest
 from higgs_worker.storage import Stored
@@ -70,7 +71,7 @@ class Shelf:
 
 def run(service: Speaking, shelf: Shelf | None, job_id: str = "7", **fields: Any) -> dict[str, Any]:
     """Run one job."""
-    runner = JobRunner(service, max_text_chars=10**6, storage=shelf)  # type: ignore[arg-type]
+    runner = JobRunner(service, max_text_chars=10**6, outlet=Outlet(shelf))  # type: ignore[arg-type]
     return asyncio.run(runner.run({"id": job_id, "input": {"text": "Hello."} | fields}))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from higgs_worker.errors import DeadlineExceeded, EngineBroken
+from higgs_worker.errors import DeadlineExceeded, WorkerStopping
 from higgs_worker.platform import DEFAULT_SLOTS, Deadlines, Intake, concurrency
 
 
@@ -175,7 +175,7 @@ def test_the_stop_limits_what_runs() -> None:
     """Whichever comes first counts; a job that is quick enough is not disturbed."""
     for own_s in (None, 0.4):
         deadlines = Deadlines(own_s)
-        with pytest.raises(EngineBroken, match="send it again"):
+        with pytest.raises(WorkerStopping, match="send it again"):
             sleep_within(deadlines, lambda: deadlines.stop(0.1))  # noqa: B023
     deadlines = Deadlines(0.2)
     with pytest.raises(DeadlineExceeded):
@@ -190,7 +190,7 @@ def test_what_begins_after_the_stop_has_the_rest_of_the_time() -> None:
     async def late() -> None:
         deadlines = Deadlines()
         deadlines.stop(0.05)
-        with pytest.raises(EngineBroken):
+        with pytest.raises(WorkerStopping):
             async with deadlines.limit():
                 await asyncio.sleep(1)
 
