@@ -21,8 +21,13 @@ FLOATS = frozenset({"F32", "F16", "BF16"})
 class TensorFile:
     """An open `model.safetensors` whose tensors have been checked."""
 
+    path: Path
     not_needed: tuple[str, ...]
     """Names in the file that nobody will read."""
+    offsets: Mapping[str, int]
+    """Where each tensor begins in the file."""
+    kinds: Mapping[str, str]
+    """What safetensors calls the element type of each."""
     _file: Any
     _sizes: dict[str, int] = field(default_factory=dict)
 
@@ -112,6 +117,27 @@ def open_tensors(
                     f"{'; '.join(problems[:3])}{more}; use {source}",
                     details={"problems": problems[:50]},
                 )
-            yield TensorFile(tuple(sorted(slices.keys() - wanted.keys())), file)
+            yield TensorFile(
+                path,
+                tuple(sorted(slices.keys() - wanted.keys())),
+                _offsets(path),
+                {name: each.get_dtype() for name, each in slices.items()},
+                file,
+            )
     except SafetensorError as error:
         raise InvalidCheckpoint(f"{path} is damaged ({error}); fetch {source} again") from error
+
+
+def _offsets(path: Path) -> dict[str, int]:
+    """Read where tensors begin, which the library checks and does not tell.
+
+    Source: https://github.com/huggingface/safetensors, "Format".
+    """
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+    return {
+        name: 8 + size + each["data_offsets"][0]
+        for name, each in header.items()
+        if name != "__metadata__"
+    }

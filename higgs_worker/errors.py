@@ -20,6 +20,8 @@
     ├── Cancelled             cancelled              the caller changed their mind
     ├── EngineFailed          engine_failed          the device failed on this one; others go on
     ├── EngineBroken          engine_broken          the device is gone; the worker must be replaced
+    ├── WorkerStopping        worker_stopping        taken away before it was done; send it again
+    ├── BatchFailed           batch_failed           none of a batch's texts could be spoken
     ├── NoSound               no_sound               generation gave no audio
     ├── StorageFailed         storage_failed         the audio could not be uploaded
     ├── ResultTooLarge        result_too_large       more bytes than the platform takes

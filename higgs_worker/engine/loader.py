@@ -8,6 +8,7 @@ import torch
 
 from higgs_worker.checkpoint import open_tensors
 from higgs_worker.engine.config import SOURCE, ModelConfig
+from higgs_worker.engine.reader import Span, fill
 from higgs_worker.engine.weights import NOT_NEEDED, Weights
 
 
@@ -41,7 +42,8 @@ def load(
         is_not_needed=NOT_NEEDED.__contains__,
     ) as file:
         weights = Weights.empty(config, device=device, dtype=dtype)
-        for name, place in weights.by_name(config).items():
-            place.copy_(file.read(name))
-        report = LoadReport(file.num_bytes_read, time.perf_counter() - started, file.not_needed)
+        places = weights.by_name(config)
+        spans = {name: Span(file.offsets[name], file.kinds[name]) for name in places}
+        num_bytes = fill(file.path, spans, places)
+        report = LoadReport(num_bytes, time.perf_counter() - started, file.not_needed)
     return config, weights, report

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from higgs_worker.engine import reader
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.loader import load
 from higgs_worker.errors import InvalidCheckpoint, WeightsNotFound
@@ -40,6 +41,37 @@ def test_every_value_arrives(directory: Path) -> None:
     for name, value in load_file(directory / "model.safetensors").items():
         if name != "text_lm_head.weight":
             assert torch.equal(places[name], value), name
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_tensors_of_many_blocks_arrive(
+    directory: Path, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read straight or converted on the way, by several threads."""
+    monkeypatch.setattr(reader, "BLOCK_BYTES", 1000)
+    config, weights, _ = load(directory, device=torch.device("cpu"), dtype=dtype)
+    tensors = load_file(directory / "model.safetensors")
+    assert any(tensor.nbytes > 3000 for tensor in tensors.values())
+    for name, place in weights.by_name(config).items():
+        assert torch.equal(place, tensors[name].to(dtype)), name
+
+
+def test_a_file_that_shrinks_meanwhile_is_an_error(tmp_path: Path) -> None:
+    """What was promised and is not there is never taken for zeros."""
+    (tmp_path / "x").write_bytes(bytes(100))
+    places = {"a": torch.zeros(40)}
+    with pytest.raises(InvalidCheckpoint, match="ends early"):
+        reader.fill(tmp_path / "x", {"a": reader.Span(0, "F32")}, places)
+
+
+@pytest.mark.gpu
+def test_a_gpu_gets_every_value(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through pinned buffers that are used again and again."""
+    monkeypatch.setattr(reader, "BLOCK_BYTES", 4096)
+    config, weights, _ = load(directory, device=torch.device("cuda"), dtype=torch.bfloat16)
+    tensors = load_file(directory / "model.safetensors")
+    for name, place in weights.by_name(config).items():
+        assert torch.equal(place.cpu(), tensors[name].bfloat16()), name
 
 
 def test_only_what_is_used_is_read(directory: Path) -> None:
