@@ -7,6 +7,7 @@
 #   make bench  measure the engine against transformers' generate on this machine
 #   make docs   write the tables of docs/ from the code
 #   make bench-codec  measure the codec: pieces, its share of the time, the first sound
+#   make bench-start   measure a start: where the time goes until the first sound
 #   make gpu    what only a CUDA machine can prove: parity, graphs, step time at the real sizes
 #   make lock   resolve the versions again (writes requirements.lock)
 
@@ -17,7 +18,7 @@ READY  := $(VENV)/.ready
 UV     := uv==0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long image-test check docs bench bench-codec gpu lock clean
+.PHONY: help demo test test-long image-test check docs bench bench-codec bench-start gpu lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -58,6 +59,9 @@ docs: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python -m benchmarks.engine
+
+bench-start: $(READY)
+	@$(BIN)/python -m benchmarks.start
 
 bench-codec: $(READY)
 	@$(BIN)/python -m benchmarks.codec

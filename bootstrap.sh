@@ -22,6 +22,7 @@ UNUSED_MIN=2880        # two days: the longest that workers of the release befor
 DIRECTORIES="bosonai environments voices"   # what a worker writes on the volume
 WORKER=higgs           # the user to become, where there is one
 
+started_at=$(date +%s)
 mark=$(cat /proc/sys/kernel/random/uuid)   # ours alone among all workers
 lock=''
 new=''
@@ -351,4 +352,5 @@ esac
 if [ "${HIGGS_PRELOAD:-auto}" = always ] && { [ "$1" = handler.py ] || [ "${3:-}" = serve ]; }; then
     run "$environment/bin/python" -m higgs_worker fetch
 fi
+export HIGGS_STARTED_AT="$started_at"
 exec "$environment/bin/python" "$@"

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from higgs_worker import logs
-from higgs_worker.build import build
+from higgs_worker.build import build, is_to_preload
 from higgs_worker.errors import InvalidSettings
 from higgs_worker.fitness import fitness_checks
 from higgs_worker.jobs import JobRunner
@@ -40,7 +40,10 @@ def main() -> None:
     for name in settings.unknown_names:
         near = nearest_name(name)
         log.warning("nothing reads %s%s", name, f"; did you mean {near}?" if near else "")
-    serve(build(settings), settings)
+    worker = build(settings)
+    if is_to_preload(settings):
+        worker.service.preload()  # beside the SDK's own start, which takes more than a second
+    serve(worker, settings)
 
 
 def serve(worker: JobRunner, settings: Settings) -> None:

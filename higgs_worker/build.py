@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from higgs_worker import weights
 from higgs_worker.actions import Actions
+from higgs_worker.cold_start import ColdStart
+from higgs_worker.errors import WorkerError
 from higgs_worker.jobs import JobRunner
 from higgs_worker.outlet import Outlet
 from higgs_worker.references import References
@@ -17,7 +19,7 @@ from higgs_worker.service import SpeechService
 from higgs_worker.settings import Settings
 from higgs_worker.speech import Speaker
 from higgs_worker.storage import Storage
-from higgs_worker.transfer import OnProgress
+from higgs_worker.transfer import Latest, OnProgress
 from higgs_worker.voices import PRESETS, VoiceLibrary
 from higgs_worker.weights import Found
 
@@ -33,15 +35,36 @@ DEMO_WARNING = (
 
 
 def build(settings: Settings) -> JobRunner:
-    """Assemble a worker; the model itself is loaded by the first job."""
-    service = SpeechService(lambda: load_speaker(settings))
+    """Assemble a worker; its model is loaded by the first job, or by `service.preload`."""
+    cold_start = ColdStart(settings.started_at)
+    latest = Latest()
+    service = SpeechService(
+        lambda: load_speaker(settings, cold_start, on_progress=latest), latest.sentence
+    )
     return JobRunner(
         service,
         max_text_chars=settings.max_text_chars,
         save_dir=settings.save_dir,
         outlet=Outlet(None if settings.s3 is None else Storage(settings.s3)),
         actions=Actions(library(settings), lambda: load_references(settings), model=settings.model),
+        on_spoke=cold_start.spoke,
     )
+
+
+def is_to_preload(settings: Settings) -> bool:
+    """Return whether the model is loaded before the first job; quick, no weights are read."""
+    if settings.preload != "auto":
+        return settings.preload == "always"
+    source = source_of(settings)
+    model = (settings.model, "model", settings.model_revision)
+    codec = (settings.codec, "codec", settings.codec_revision)
+    try:
+        return all(
+            weights.is_here(name, kind, source, revision=revision)
+            for name, kind, revision in (model, codec)
+        )
+    except (WorkerError, OSError):
+        return False  # the first job tells what is wrong
 
 
 def locate_model(settings: Settings, on_progress: OnProgress | None = None) -> Found:
@@ -60,8 +83,18 @@ def locate_codec(settings: Settings, on_progress: OnProgress | None = None) -> F
     )
 
 
-def load_speaker(settings: Settings) -> Speaker:
+def load_speaker(
+    settings: Settings,
+    cold_start: ColdStart | None = None,
+    *,
+    on_progress: OnProgress | None = None,
+) -> Speaker:
     """Load language model, tokenizer and codec, wherever they are.
+
+    Args:
+        settings: which, and where to.
+        cold_start: gets the times.
+        on_progress: is told how far weights are that must be checked or pulled, in this thread.
 
     Raises:
         WeightsNotFound: a checkpoint is not where the settings say.
@@ -69,29 +102,33 @@ def load_speaker(settings: Settings) -> Speaker:
         InvalidCheckpoint: a checkpoint is damaged or belongs to another model.
     """
     started = time.perf_counter()
-    import torch
+    lap = (cold_start or ColdStart()).lap
+    with lap("imports"):
+        import torch
 
-    from higgs_worker.codec.loader import load_decoder
-    from higgs_worker.codec.streaming import StreamingDecoder
-    from higgs_worker.codec.thread import CodecThread
-    from higgs_worker.engine.budget import free_memory, plan_memory
-    from higgs_worker.engine.engine import Engine
-    from higgs_worker.engine.graphs import cuda_capture
-    from higgs_worker.engine.loader import load
-    from higgs_worker.engine.model import LanguageModel
-    from higgs_worker.engine.runner import Runner
-    from higgs_worker.prompt import PromptBuilder
+        from higgs_worker.codec.loader import load_decoder
+        from higgs_worker.codec.streaming import StreamingDecoder
+        from higgs_worker.codec.thread import CodecThread
+        from higgs_worker.engine.budget import free_memory, plan_memory
+        from higgs_worker.engine.engine import Engine
+        from higgs_worker.engine.graphs import cuda_capture
+        from higgs_worker.engine.loader import load
+        from higgs_worker.engine.model import LanguageModel
+        from higgs_worker.engine.runner import Runner
+        from higgs_worker.prompt import PromptBuilder
 
-    found, codec = locate_model(settings), locate_codec(settings)
+    with lap("weights"):
+        found, codec = locate_model(settings, on_progress), locate_codec(settings, on_progress)
     model_directory, codec_directory = found.directory, codec.directory
     device = _device(settings)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     if settings.dtype != "auto":
         dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[settings.dtype]
 
-    prompts = PromptBuilder.from_directory(model_directory)
-    config, tensors, report = load(model_directory, device=device, dtype=dtype)
-    decoder, codec_report = load_decoder(codec_directory, device)
+    with lap("read"):
+        prompts = PromptBuilder.from_directory(model_directory)
+        config, tensors, report = load(model_directory, device=device, dtype=dtype)
+        decoder, codec_report = load_decoder(codec_directory, device)
     # TF32 would cost the codec two digits: streamed and whole audio would no longer be equal.
     torch.backends.cudnn.allow_tf32 = False
     budget = plan_memory(
@@ -101,12 +138,13 @@ def load_speaker(settings: Settings) -> Speaker:
         max_slots=settings.max_slots,
         max_length=settings.max_length,
     )
-    runner = Runner(
-        LanguageModel(config, tensors, budget.max_length),
-        num_slots=budget.num_slots,
-        max_length=budget.max_length,
-        prefix_cache_bytes=budget.prefix_cache_bytes,
-    )
+    with lap("slots"):
+        runner = Runner(
+            LanguageModel(config, tensors, budget.max_length),
+            num_slots=budget.num_slots,
+            max_length=budget.max_length,
+            prefix_cache_bytes=budget.prefix_cache_bytes,
+        )
 
     log.info(
         "model loaded",

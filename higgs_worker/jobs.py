@@ -33,8 +33,9 @@ from higgs_worker.outlet import Outlet
 from higgs_worker.packets import Packer, PacketStore, check_streamable
 from higgs_worker.platform import Deadlines
 from higgs_worker.progress import Progress
-from higgs_worker.result import SpeechResult
+from higgs_worker.result import SpeechResult, Timing
 from higgs_worker.schema import SpeechRequest
+from higgs_worker.service import OnProgress
 from higgs_worker.speech import Speech
 
 _MAX_ID_LENGTH = 100
@@ -50,13 +51,13 @@ Report = Callable[[Any, dict[str, Any]], Awaitable[None]]
 class Service(Protocol):
     """What speaks."""
 
-    async def speak(
-        self, request: SpeechRequest, on_progress: Callable[[float], None] | None = None
-    ) -> SpeechResult:
-        """Speak one request, or raise a WorkerError.
+    def preload(self) -> None:
+        """Begin to load the model."""
 
-        `on_progress` is called in the event loop with the part that is done, from 0 to 1.
-        """
+    async def speak(
+        self, request: SpeechRequest, on_progress: OnProgress | None = None
+    ) -> SpeechResult:
+        """Speak one request, or raise a WorkerError."""
 
     async def start(self, request: SpeechRequest) -> Speech:
         """Begin to speak a request; its PCM comes piece by piece."""
@@ -67,7 +68,7 @@ class JobRunner:
     """Run jobs on a service.
 
     `save_dir` is where each result's audio is also written; None writes nothing. `on_broken` is
-    called when nothing can be spoken any more in this process.
+    called when nothing can be spoken any more in this process, `on_spoke` after each success.
     """
 
     service: Service
@@ -78,6 +79,7 @@ class JobRunner:
     deadlines: Deadlines = field(default_factory=Deadlines)
     report: Report | None = None
     on_broken: Callable[[], None] = lambda: None
+    on_spoke: Callable[[Timing], None] = lambda _: None
     _batch_room: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(_BATCH_TOGETHER), repr=False
     )
@@ -118,7 +120,7 @@ class JobRunner:
         job_id: str,
         asked: object,
         room: reply.Room,
-        on_progress: Callable[[float], None],
+        on_progress: OnProgress,
         started: float,
     ) -> dict[str, Any]:
         """Speak one request and return what there is to say of it, its audio delivered.
@@ -133,7 +135,7 @@ class JobRunner:
         digest = hashlib.sha256(result.audio)
         output = reply.describe(result, warnings, len(result.audio), digest.hexdigest())
         await self.outlet.deliver(output, result.audio, key, room)
-        log.info("spoke", extra=_figures(result) | _elapsed(started))
+        self._note(result, started)
         return output
 
     async def _run_batch(
@@ -151,9 +153,9 @@ class JobRunner:
         async def speak(index: int, item: object) -> dict[str, Any]:
             started = time.perf_counter()
 
-            def report(fraction: float) -> None:
+            def report(fraction: float, doing: str = "") -> None:
                 done[index] = fraction
-                progress.report(sum(done) / len(done))
+                progress.report(sum(done) / len(done), doing)
 
             own_id = f"{job_id}-{index}"
             with job_context(own_id):
@@ -282,8 +284,12 @@ class JobRunner:
                 raise
             finally:
                 await store.close()
-            log.info("spoke", extra=_figures(result) | _elapsed(started))
+            self._note(result, started)
             return output
+
+    def _note(self, result: SpeechResult, started: float) -> None:
+        log.info("spoke", extra=_figures(result) | _elapsed(started))
+        self.on_spoke(result.timing)
 
     def _failed(self, job_id: str, error: Exception, started: float) -> dict[str, Any]:
         """Log a failure and return what the caller sees of it."""

@@ -43,16 +43,20 @@ class Progress:
         self._next = clock() + FIRST_AFTER_S
         self._sending: asyncio.Task[None] | None = None
 
-    def report(self, fraction: float) -> None:
-        """Take note of what part of the work is done; in the event loop, as often as one likes."""
+    def report(self, fraction: float, doing: str = "") -> None:
+        """Take note of what part of the work is done, and of what is under way if not speech.
+
+        In the event loop, as often as one likes.
+        """
         if self._send is None or fraction > MAX_FRACTION or self._clock() < self._next:
             return
         if self._sending is not None and not self._sending.done():
             return
         self._next = self._clock() + EVERY_S
-        self._sending = asyncio.create_task(
-            self._deliver(self._send({"fraction": round(fraction, 3)}))
-        )
+        told: dict[str, Any] = {"fraction": round(fraction, 3)}
+        if doing:
+            told["doing"] = doing
+        self._sending = asyncio.create_task(self._deliver(self._send(told)))
 
     async def __aenter__(self) -> "Progress":
         return self

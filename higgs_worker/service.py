@@ -1,18 +1,24 @@
 """Requests in, speech out.
 
-Loads the model on the first request, once, and off the event loop; `speech.py` does the rest. Knows
-no job, no HTTP and no platform; whoever calls it validated the request.
+Loads the model when it is told to or with the first request, once, and in a thread of its own;
+`speech.py` does the rest. Knows no job, no HTTP and no platform; whoever calls it validated the
+request.
 """
 
 import asyncio
+import logging
 import secrets
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import aclosing
+from typing import Protocol
 
 import numpy as np
 
 from higgs_worker.audio import encode, shape
+from higgs_worker.errors import WorkerError
 from higgs_worker.references import Reference, References
 from higgs_worker.result import SpeechResult
 from higgs_worker.schema import SpeechRequest
@@ -20,18 +26,55 @@ from higgs_worker.script import Script, write
 from higgs_worker.speech import Clock, Speaker, Speech
 from higgs_worker.take import PCM
 
-OnProgress = Callable[[float], None]
-"""Takes the share of the text that has been spoken, 0 to 1."""
+TOLD_EVERY_S = 1.0
+"""How often who waits for the model is told how far it is."""
+
+
+class OnProgress(Protocol):
+    """Takes the share of the text that has been spoken, 0 to 1, and what else is under way."""
+
+    def __call__(self, fraction: float, doing: str = "") -> None:
+        """Take note; in the event loop."""
+
+
+log = logging.getLogger(__name__)
 
 
 class SpeechService:
     """Speaks requests, as many at once as there are slots; further ones wait in the engine."""
 
-    def __init__(self, load: Callable[[], Speaker]) -> None:
-        self._load = load
-        self._loading: asyncio.Task[Speaker] | None = None
+    def __init__(self, load: Callable[[], Speaker], status: Callable[[], str] = lambda: "") -> None:
+        """Begin without a model.
 
-    async def start(self, request: SpeechRequest, *, is_live: bool = True) -> Speech:
+        Args:
+            load: gives it, or raises a WorkerError; blocks.
+            status: says how far that is.
+        """
+        self._load = load
+        self._status = status
+        self._loading: Future[Speaker] | None = None
+
+    def preload(self) -> None:
+        """Begin to load; a failure is logged, and the first request tries again."""
+
+        def log_failure(done: "Future[Speaker]") -> None:
+            error = done.exception()
+            if error is not None:
+                log.warning(
+                    "the model could not be loaded at start, the first job tries again: %s",
+                    error,
+                    exc_info=None if isinstance(error, WorkerError) else error,
+                )
+
+        self._begin().add_done_callback(log_failure)
+
+    async def start(
+        self,
+        request: SpeechRequest,
+        on_progress: OnProgress | None = None,
+        *,
+        is_live: bool = True,
+    ) -> Speech:
         """Prepare to speak a request; its PCM comes piece by piece to whoever iterates.
 
         Raises:
@@ -42,7 +85,7 @@ class SpeechService:
         script = await asyncio.to_thread(write, request)
         started = time.perf_counter()
         is_first = self._loading is None
-        speaker = await self._loaded()
+        speaker = await self._loaded(on_progress)
         waited_s = time.perf_counter() - started
         # Who came while it was being loaded waited like in a queue.
         clock = Clock(
@@ -60,20 +103,32 @@ class SpeechService:
             is_live=is_live,
         )
 
-    async def _loaded(self) -> Speaker:
+    def _begin(self) -> "Future[Speaker]":
         """Load the model once, however many ask for it and whoever of them gives up."""
-        if self._loading is None:
-            self._loading = asyncio.create_task(asyncio.to_thread(self._load))
-        loading = self._loading
-        try:
-            return await asyncio.shield(loading)
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            # Weights that were not there may be there next time.
-            if self._loading is loading:
+        if self._loading is not None:
+            return self._loading
+        loading = self._loading = Future()
+
+        def load() -> None:
+            try:
+                loading.set_result(self._load())
+            except BaseException as error:
+                # Weights that were not there may be there next time.
                 self._loading = None
-            raise
+                loading.set_exception(error)
+
+        # A daemon: a worker that is told to stop waits for no gigabytes.
+        threading.Thread(target=load, name="load", daemon=True).start()
+        return loading
+
+    async def _loaded(self, on_progress: OnProgress | None) -> Speaker:
+        loading = asyncio.wrap_future(self._begin())
+        loading.add_done_callback(lambda done: done.cancelled() or done.exception())  # it was seen
+        while not loading.done():
+            await asyncio.wait([loading], timeout=TOLD_EVERY_S)
+            if on_progress is not None and not loading.done():
+                on_progress(0.0, self._status() or "loading the model")
+        return loading.result()
 
     async def speak(
         self, request: SpeechRequest, on_progress: OnProgress | None = None
@@ -83,7 +138,7 @@ class SpeechService:
         Raises:
             WorkerError: with a code and a sentence for the caller.
         """
-        speech = await self.start(request, is_live=False)
+        speech = await self.start(request, on_progress, is_live=False)
         pieces = []
         async with aclosing(aiter(speech)) as heard:
             async for pcm in heard:

@@ -192,6 +192,24 @@ class Settings:
             "or, where that is unset too, 17.",
         ),
     )
+    preload: str = field(
+        default="auto",
+        metadata=_filled_by(
+            "PRELOAD",
+            Choice(("auto", "always", "never")),
+            "When the model is loaded: `auto` at start if the weights are there, else with the "
+            "first job; `always` at start, pulled if need be; `never` before the first job.",
+        ),
+    )
+    started_at: int | None = field(
+        default=None,
+        metadata=_filled_by(
+            "STARTED_AT",
+            Whole(0, 10**11),
+            "When the container started, in seconds since 1970; `bootstrap.sh` sets it for the "
+            "cold start's line in the log.",
+        ),
+    )
     queue_size: int = field(
         default=256,
         metadata=_filled_by(

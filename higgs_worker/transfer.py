@@ -56,8 +56,33 @@ class Transfer:
     left_s: float | None
     """None until a rate is known."""
 
+    @property
+    def sentence(self) -> str:
+        """Say it to somebody who waits."""
+        share = self.num_bytes / max(1, self.total_bytes)
+        left = "" if self.left_s is None else f", about {self.left_s:.0f} s left"
+        return f"{self.stage} {self.repo}: {share:.0%} of {self.total_bytes / 1e9:.1f} GB{left}"
+
 
 OnProgress = Callable[[Transfer], None]
+
+
+class Latest:
+    """Keeps what was told last, for whoever asks."""
+
+    def __init__(self) -> None:
+        self._transfer: Transfer | None = None
+
+    def __call__(self, transfer: Transfer) -> None:
+        """Take note."""
+        self._transfer = transfer
+
+    def sentence(self) -> str:
+        """Say how far it is; "" where nothing is under way."""
+        transfer = self._transfer
+        if transfer is None or transfer.num_bytes >= transfer.total_bytes:
+            return ""
+        return transfer.sentence
 
 
 class Reporter:

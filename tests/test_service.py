@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import logging
+import threading
 import time
 from pathlib import Path
 from typing import get_args
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from higgs_worker import quality
+from higgs_worker import service as service_module
 from higgs_worker.build import load_speaker
 from higgs_worker.errors import PromptTooLong, WeightsNotFound
 from higgs_worker.prompt import Setting
@@ -212,3 +215,69 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
     settings = Settings.from_env({"HIGGS_MODEL": str(tmp_path / "none")})
     with pytest.raises(WeightsNotFound, match=r"HIGGS_MODEL=.*set it to one of them"):
         load_speaker(settings)
+
+
+def test_a_preloaded_model_waits_for_nobody(speaker: Speaker) -> None:
+    """It is loaded in a thread of its own, and the first request takes it up."""
+    loads = []
+
+    def load() -> Speaker:
+        loads.append(threading.current_thread())
+        return speaker
+
+    service = SpeechService(load)
+    service.preload()
+    assert speak(service).audio
+    assert speak(service).audio
+    assert len(loads) == 1
+    assert loads[0].daemon
+
+
+def test_a_failed_preload_is_logged_and_tried_again(
+    speaker: Speaker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker starts all the same; the first job gets the model or the error."""
+    monkeypatch.setattr(logging.getLogger("higgs_worker"), "propagate", True)
+    attempts = iter([WeightsNotFound("not there"), WeightsNotFound("nor there"), speaker])
+
+    def load() -> Speaker:
+        attempt = next(attempts)
+        if isinstance(attempt, Exception):
+            raise attempt
+        return attempt
+
+    service = SpeechService(load)
+    service.preload()
+    while "tries again: not there" not in caplog.text:
+        time.sleep(0.001)
+    with pytest.raises(WeightsNotFound, match="nor there"):
+        speak(service)
+    assert speak(service).audio
+
+
+def test_who_waits_for_the_model_is_told_how_far_it_is(
+    speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a request that gives up leaves the load alone."""
+    monkeypatch.setattr(service_module, "TOLD_EVERY_S", 0.01)
+    may_end = threading.Event()
+    told: list[str] = []
+
+    def load() -> Speaker:
+        may_end.wait(10)
+        return speaker
+
+    service = SpeechService(load, lambda: "pulling: 17 %")
+
+    def on_progress(fraction: float, doing: str = "") -> None:
+        told.append(doing)
+
+    async def listen() -> SpeechResult:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await service.speak(request(), on_progress)
+        may_end.set()
+        return await service.speak(request())
+
+    assert asyncio.run(listen()).audio
+    assert set(told) == {"pulling: 17 %"}

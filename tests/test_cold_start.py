@@ -1,0 +1,71 @@
+"""The start's line in the log, and whether the model is loaded before the first job."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from higgs_worker.build import is_to_preload
+from higgs_worker.cold_start import process_age_s
+from higgs_worker.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_a_process_knows_its_age() -> None:
+    """As the kernel counts it, interpreter and imports included."""
+    begun = time.time()
+    code = "from higgs_worker.cold_start import process_age_s; print(process_age_s())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 0.01 < float(done.stdout) <= time.time() - begun + 0.05
+    assert process_age_s() > float(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("preload", "model", "expected"),
+    [
+        ("auto", "demo", True),
+        ("auto", "bosonai/none-such", False),
+        ("auto", "no model at all", False),
+        ("always", "bosonai/none-such", True),
+        ("never", "demo", False),
+    ],
+)
+def test_when_the_model_is_loaded(tmp_path: Path, preload: str, model: str, expected: bool) -> None:
+    """`auto` looks whether the weights are there, and asks nobody."""
+    settings = {"HIGGS_PRELOAD": preload, "HIGGS_MODEL": model, "HIGGS_VOLUME": str(tmp_path)}
+    assert is_to_preload(Settings.from_env(settings)) is expected
+
+
+@pytest.mark.slow
+def test_the_first_job_ends_the_start(tmp_path: Path) -> None:
+    """One line tells where the time went, from the container's start on."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HIGGS_MODEL": "demo",
+        "HIGGS_VOLUME": str(tmp_path),
+        "HIGGS_STARTED_AT": str(int(time.time()) - 100),
+        "OMP_NUM_THREADS": "1",
+    }
+    job = json.dumps({"id": "1", "input": {"text": "Hi.", "max_duration_s": 0.4}})
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "handler.py"), "--test_input", job, "--rp_log_level", "ERROR"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (line,) = [
+        each
+        for each in done.stderr.splitlines() + done.stdout.splitlines()
+        if '"cold start"' in each
+    ]
+    told = json.loads(line)
+    laps = ("python_s", "imports_s", "weights_s", "read_s", "slots_s", "first_job_s")
+    assert all(told[name] >= 0 for name in laps)
+    assert 99 < told["bootstrap_s"] < told["total_s"] < 160
