@@ -14,7 +14,8 @@ import pytest
 
 from higgs_worker.errors import InvalidRequest, KeyTaken, StorageFailed
 from higgs_worker.s3_config import S3Config
-from higgs_worker.storage import MAX_KEY_BYTES, PART_BYTES, Storage
+from higgs_worker.storage import MAX_KEY_BYTES, Storage
+from higgs_worker.upload import PART_BYTES
 from tests.s3 import READER, SECRETS, WRITER, config, objects, opened, server, unfinished
 
 SOUND = b"RIFF" + bytes(range(256)) * 400

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from higgs_worker.errors import KeyTaken, StorageFailed
-from higgs_worker.storage import PART_BYTES, Storage
+from higgs_worker.storage import Storage
+from higgs_worker.upload import PART_BYTES
 from tests.fault_proxy import Answered, Fault, FaultProxy, LostAnswer, Reset, Slow, Stall, Swapped
 from tests.s3 import config, objects, opened, server, unfinished
 

@@ -1,0 +1,1 @@
+"""The recipe of the embedded voice: data, codes, codec, language model, export."""

@@ -1,0 +1,79 @@
+"""Latents -> PCM: the codec's own decoder, trained to sound like what the codes were made of.
+
+Magnitudes at several resolutions and a log-mel spectrum are compared, never the waveform: its phase
+is not in the codes.
+"""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from higgs_worker.codec.config import CodecConfig
+from higgs_worker.codec.decoder import AcousticDecoder
+from training.demo_voice.clock import Run, set_rate
+from training.demo_voice.frames import Quantiser, mel_filters, spectra
+from training.demo_voice.speech import HOP, Spoken
+
+FRAMES = 32
+MARGIN = 4
+"""Frames at both ends that are heard by the network alone."""
+BATCH = 4
+PEAK_RATE = 1e-3
+WINDOWS = (2048, 1024, 512, 128)
+
+
+def distance(made: Tensor, real: Tensor, filters: Tensor) -> Tensor:
+    """Say how different two sounds [B, S] are."""
+    total = 15 * F.l1_loss(spectra(made, 240, filters), spectra(real, 240, filters)) / 4
+    for window in WINDOWS:
+        shape = torch.hann_window(window)
+
+        def magnitudes(pcm: Tensor, window: int = window, shape: Tensor = shape) -> Tensor:
+            found = torch.stft(pcm, window, window // 4, window=shape, return_complex=True)
+            return (torch.view_as_real(found).square().sum(-1) + 1e-7).sqrt() / window**0.5
+
+        ours, theirs = magnitudes(made), magnitudes(real)
+        total = total + F.l1_loss((ours + 1e-3).log(), (theirs + 1e-3).log())
+        total = total + (ours - theirs).norm() / theirs.norm().clamp(min=1e-3) / 2
+    return total
+
+
+def train(
+    spoken: Spoken,
+    quantiser: Quantiser,
+    codes: Tensor,
+    config: CodecConfig,
+    *,
+    path: Path,
+    minutes: float,
+) -> AcousticDecoder:
+    """Train so many minutes in all, from the checkpoint at `path` if there is one."""
+    torch.manual_seed(0)
+    decoder = AcousticDecoder(config)
+    optimizer = torch.optim.AdamW(decoder.parameters(), lr=PEAK_RATE, betas=(0.8, 0.99))
+    run = Run(path, minutes, {"decoder": decoder, "optimizer": optimizer})
+    torch.manual_seed(run.step)
+    filters = mel_filters()
+    smoothed = 0.0
+    while True:
+        first = torch.randint(len(codes) - FRAMES, (BATCH,))
+        latents = quantiser.quantised(torch.stack([codes[at : at + FRAMES] for at in first]).long())
+        real = torch.stack(
+            [
+                torch.from_numpy(spoken.pcm[(at + MARGIN) * HOP : (at + FRAMES - MARGIN) * HOP] / 1)
+                for at in first.tolist()
+            ]
+        )
+        real = (real / 32768).float()
+        made = decoder(latents.transpose(1, 2))[:, MARGIN * HOP : -MARGIN * HOP]
+        loss = distance(made, real, filters)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(decoder.parameters(), 10.0)
+        set_rate(optimizer, run.rate(PEAK_RATE))
+        optimizer.step()
+        smoothed = loss.item() if not smoothed else 0.99 * smoothed + 0.01 * loss.item()
+        if not run.goes_on(f"loss {smoothed:.3f}"):
+            return decoder
