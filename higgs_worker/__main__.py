@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from higgs_worker import logs
-from higgs_worker.commands import doctor, fetch, say, voices
+from higgs_worker.commands import deploy, doctor, fetch, say, voices
 from higgs_worker.errors import WorkerError
 from higgs_worker.settings import Settings
 
@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="higgs-worker", description="Higgs Audio V2 speech.")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (say, voices, fetch, doctor):
+    for command in (say, voices, fetch, doctor, deploy):
         command.add_to(commands)
     return parser
 

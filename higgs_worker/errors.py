@@ -25,6 +25,10 @@
     ├── NoSound               no_sound               generation gave no audio
     ├── StorageFailed         storage_failed         the audio could not be uploaded
     ├── ResultTooLarge        result_too_large       more bytes than the platform takes
+    ├── InvalidDeployment     invalid_deployment     what is to be deployed cannot be an endpoint
+    ├── DeploymentFailed      deployment_failed      the endpoint is there and does not work
+    ├── PlatformRefused       platform_refused       RunPod's API says no
+    ├── PlatformUnavailable   platform_unavailable   RunPod's API cannot be reached or understood
     └── InternalError         internal_error         a defect of ours; the log has the traceback
 
 The text is for the reader who can do something about it: it says what is wrong and what to do.
@@ -188,6 +192,30 @@ class ResultTooLarge(WorkerError):
     """The result exceeds what the platform accepts."""
 
     code = "result_too_large"
+
+
+class InvalidDeployment(WorkerError):
+    """What was asked to be deployed cannot be an endpoint."""
+
+    code = "invalid_deployment"
+
+
+class DeploymentFailed(WorkerError):
+    """The endpoint is there and does not work."""
+
+    code = "deployment_failed"
+
+
+class PlatformRefused(WorkerError):
+    """RunPod's API says no; asking again would not help."""
+
+    code = "platform_refused"
+
+
+class PlatformUnavailable(WorkerError):
+    """RunPod's API cannot be reached, or not understood."""
+
+    code = "platform_unavailable"
 
 
 class InternalError(WorkerError):

@@ -87,6 +87,13 @@ class Settings:
             "HF_",
         ),
     )
+    runpod_api_key: str | None = field(
+        default=None,
+        repr=False,
+        metadata=_filled_by(
+            "API_KEY", Secret(), "Who deploys: `higgs-worker deploy` alone needs it.", "RUNPOD_"
+        ),
+    )
     hf_endpoint: str = field(
         default="https://huggingface.co",
         metadata=_filled_by("ENDPOINT", Address(), "The hub, or a mirror of it.", "HF_"),

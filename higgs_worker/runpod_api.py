@@ -1,0 +1,148 @@
+"""RunPod's management API and an endpoint's own requests, each failure as one clear sentence.
+
+Knows the protocol, not what is deployed with it. The key stands in a header and nowhere else.
+Source: https://docs.runpod.io/api-reference-v2, RFC 9457 for errors.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+
+from higgs_worker.errors import PlatformRefused, PlatformUnavailable
+
+MANAGEMENT = "https://api.runpod.io/v2"
+JOBS = "https://api.runpod.ai/v2"
+TIMEOUT_S = 30.0
+NUM_TRIES = 4
+MAX_WAIT_S = 60.0
+
+_HINTS = {
+    401: "the key in RUNPOD_API_KEY is not accepted; make one under Settings, API Keys",
+    402: "the account has not enough credit; add some under Billing",
+    403: "the key in RUNPOD_API_KEY may not do this; give it write access to Serverless",
+    404: "there is no such thing in this account",
+    409: "it is in use or exists already",
+    422: "RunPod does not accept the configuration",
+    429: "too many requests; try again in a minute",
+}
+
+
+class RunPodAPI:
+    """Requests with one key; a context manager."""
+
+    def __init__(
+        self,
+        key: str,
+        *,
+        management: str = MANAGEMENT,
+        jobs: str = JOBS,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._management = management
+        self._jobs = jobs
+        self._sleep = sleep
+        self._client = httpx2.Client(
+            headers={"Authorization": f"Bearer {key}"}, timeout=TIMEOUT_S, follow_redirects=False
+        )
+
+    def __enter__(self) -> "RunPodAPI":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def list(self, kind: str) -> list[dict[str, Any]]:
+        """Give all resources of a kind: `serverless` or `network-volumes`."""
+        found = self._ask("GET", f"{self._management}/{kind}")
+        listed = found.get("data", found.get("items")) if isinstance(found, dict) else found
+        if not isinstance(listed, list):
+            raise PlatformUnavailable(
+                f"RunPod's list of {kind} has an unknown form; look for a "
+                "newer version of this worker"
+            )
+        return [each for each in listed if isinstance(each, dict)]
+
+    def create(self, kind: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Make a resource."""
+        return self._object("POST", f"{self._management}/{kind}", body)
+
+    def update(self, kind: str, name: str, changes: dict[str, Any]) -> dict[str, Any]:
+        """Change some fields of a resource."""
+        return self._object("PATCH", f"{self._management}/{kind}/{name}", changes)
+
+    def health(self, endpoint: str) -> dict[str, Any]:
+        """Tell how an endpoint's workers and jobs are."""
+        return self._object("GET", f"{self._jobs}/{endpoint}/health")
+
+    def run(self, endpoint: str, job: dict[str, Any]) -> dict[str, Any]:
+        """Send a job; the answer has its id."""
+        return self._object("POST", f"{self._jobs}/{endpoint}/run", {"input": job})
+
+    def status(self, endpoint: str, job_id: str) -> dict[str, Any]:
+        """Tell how a job is, its output included."""
+        return self._object("GET", f"{self._jobs}/{endpoint}/status/{job_id}")
+
+    def _object(self, method: str, url: str, body: Any = None) -> dict[str, Any]:
+        found = self._ask(method, url, body)
+        if not isinstance(found, dict):
+            raise PlatformUnavailable(f"{method} {url} answered something else than an object")
+        return found
+
+    def _ask(self, method: str, url: str, body: Any = None) -> Any:
+        """Ask once, or again where that can help and does no harm.
+
+        Raises:
+            PlatformRefused: asking again would not help.
+            PlatformUnavailable: it may help later.
+        """
+        for tries_left in reversed(range(NUM_TRIES)):
+            try:
+                answer = self._client.request(method, url, json=body)
+            except httpx2.HTTPError as error:
+                # What was sent may have arrived: making something twice costs money.
+                if method == "GET" and tries_left:
+                    self._sleep(1.0)
+                    continue
+                raise PlatformUnavailable(
+                    f"{method} {url} was not answered ({type(error).__name__}); look whether "
+                    "this machine reaches it, and whether the change was made"
+                ) from error
+            again = answer.status_code == 429 or (answer.status_code >= 500 and method == "GET")
+            if again and tries_left:
+                self._sleep(_wait_s(answer))
+                continue
+            return _checked(method, url, answer)
+        raise AssertionError("the last try returns or raises")
+
+
+def _wait_s(answer: httpx2.Response) -> float:
+    said = answer.headers.get("Retry-After", "")
+    return min(float(said) if said.isdigit() else 2.0, MAX_WAIT_S)
+
+
+def _checked(method: str, url: str, answer: httpx2.Response) -> Any:
+    try:
+        found = answer.json()
+    except (ValueError, UnicodeDecodeError):
+        found = None
+    if answer.is_success and found is not None:
+        return found
+    what = f"{method} {url} answered {answer.status_code}"
+    if answer.status_code >= 500 or answer.is_success:
+        raise PlatformUnavailable(f"{what}; RunPod may be down, see https://uptime.runpod.io")
+    said = _reason(found)
+    hint = _HINTS.get(answer.status_code, "see RunPod's answer")
+    raise PlatformRefused(f"{hint} ({what}{f': {said}' if said else ''})")
+
+
+def _reason(found: Any) -> str:
+    """Return what an error says of itself, shortly."""
+    if not isinstance(found, dict):
+        return ""
+    said = found.get("detail") or found.get("title") or found.get("error") or ""
+    if errors := found.get("errors"):
+        said = f"{said} {json.dumps(errors)}"
+    return " ".join(str(said).split())[:500]
