@@ -1,8 +1,8 @@
 """Texts -> codes: the language model, trained on prompts as the worker builds them.
 
-Speech follows the text from left to right, so a head of two layers is told to look along the
-diagonal until it has learnt to: without that, finding the alignment would take most of the time
-there is. Source: Tachibana et al., https://arxiv.org/abs/1710.08969, section 4.2.
+Which letter each frame belongs to is known, so a head of three layers is told to look there until
+it has learnt to: without that, finding the alignment would take most of the time there is.
+After Tachibana et al., https://arxiv.org/abs/1710.08969, section 4.2.
 """
 
 import random
@@ -34,7 +34,8 @@ SHORT_FRAMES = 50
 """What is learnt first."""
 WINDOW = 1000
 """Recordings among which those of about one length are looked for."""
-GUIDE_WIDTH = 0.08
+GUIDE_WIDTH = 1.5
+"""Letters."""
 GUIDE_WEIGHT = 1.0
 NOISE = 0.05
 """Part of the codes heard that are wrong, so that mistakes of its own do not lead it astray."""
@@ -58,8 +59,8 @@ class Example:
     """[T, K], `IGNORED` where nothing is decided."""
     text: tuple[int, int]
     """Where the text that is to be spoken stands."""
-    answer: int
-    """Rows at the end that answer."""
+    letters: np.ndarray
+    """[F], which letter of it each frame says; the rows at the end answer."""
 
 
 class Corpus:
@@ -98,7 +99,12 @@ class Corpus:
         targets[len(targets) - len(answer) + ends, 0] = eos
         end = int(np.flatnonzero(layout.text_ids == self._end_of_turn)[-1])
         num_ids = len(self._tokenizer.encode(text, add_special_tokens=False).ids)
-        return Example(text_ids, columns, targets, (end - num_ids, end), len(answer))
+        start, last = self._spoken.starts[index : index + 2]
+        # All letters are single bytes, or the few words that are one id.
+        letters = self._spoken.letters[start:last] * (num_ids / len(text))
+        rest = np.full(len(answer) - len(letters), num_ids - 1)
+        letters = np.concatenate([letters, rest])
+        return Example(text_ids, columns, targets, (end - num_ids, end), letters)
 
     def _setting(self, choose: random.Random) -> Setting:
         kind = choose.choices([*SHARES, "usual"], [*SHARES.values(), 1 - sum(SHARES.values())])[0]
@@ -146,16 +152,16 @@ def collate(examples: list[Example]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def guide(examples: list[Example], length: int) -> Tensor:
-    """Say what it costs to look somewhere, [B, T, T]: nothing on the diagonal, 1 far from it."""
+    """Say what it costs to look somewhere, [B, T, T]: nothing at the letter, 1 far from it."""
     costs = torch.zeros(len(examples), length, length)
     for cost, each in zip(costs, examples, strict=True):
         start, end = each.text
-        first = len(each.text_ids) - each.answer
-        along = (torch.arange(each.answer) / each.answer)[:, None]
-        across = ((torch.arange(end - start) + 0.5) / (end - start))[None]
-        rows = cost[first : first + each.answer]
+        first = len(each.text_ids) - len(each.letters)
+        spoken = torch.from_numpy(each.letters).float()[:, None]
+        across = torch.arange(end - start)[None] + 0.5
+        rows = cost[first : first + len(spoken)]
         rows.fill_(1.0)
-        rows[:, start:end] = 1 - torch.exp(-((across - along) ** 2) / (2 * GUIDE_WIDTH**2))
+        rows[:, start:end] = 1 - torch.exp(-((across - spoken) ** 2) / (2 * GUIDE_WIDTH**2))
     return costs
 
 
@@ -203,7 +209,7 @@ def train(corpus: Corpus, config: ModelConfig, *, path: Path, minutes: float) ->
     smoothed: dict[str, float] = {}
     while True:
         for examples in corpus.batches(run.step, run.fraction < 0.12):
-            weight = GUIDE_WEIGHT if run.fraction < 0.5 else 0.0
+            weight = GUIDE_WEIGHT if run.fraction < 0.8 else 0.0
             loss, parts = loss_of(network, examples, weight)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

@@ -131,7 +131,7 @@ class Trunk(nn.Module):
 class Network(nn.Module):
     """Everything that learns."""
 
-    def __init__(self, config: ModelConfig, guided: tuple[int, ...] = (1, 2)) -> None:
+    def __init__(self, config: ModelConfig, guided: tuple[int, ...] = (1, 2, 3)) -> None:
         """Make it.
 
         Args:

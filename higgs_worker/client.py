@@ -1,0 +1,162 @@
+"""Speech from an endpoint of this worker: one file without dependencies, to use or to copy.
+
+from higgs_worker.client import Higgs
+
+higgs = Higgs("your-endpoint-id")                  # the key comes from RUNPOD_API_KEY
+speech = higgs.speak("The sun rises.", voice="clara", format="mp3")
+open("sun.mp3", "wb").write(speech.audio)
+
+for piece in higgs.stream("A longer text.", format="mp3"):   # where HIGGS_STREAM is true
+    player.write(piece)
+"""
+
+import base64
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+BASE_URL = "https://api.runpod.ai/v2"
+_RETRIED = (429, 500, 502, 503, 504)
+_NUM_TRIES = 5
+_ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT")
+
+
+class HiggsError(Exception):
+    """A request that gave no speech; `code` is the worker's, or that of HTTP."""
+
+    def __init__(self, code: str, message: str, details: Any = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.details = details
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What was said."""
+
+    audio: bytes
+    output: dict[str, Any] = field(repr=False)
+    """All that the worker told of it: segments, seed, warnings, timing."""
+
+
+class Higgs:
+    """One endpoint."""
+
+    def __init__(
+        self,
+        endpoint: str,
+        api_key: str | None = None,
+        *,
+        base_url: str = BASE_URL,
+        timeout_s: float = 600.0,
+    ) -> None:
+        """Take note of where and who.
+
+        Args:
+            endpoint: its id.
+            api_key: of the account; None takes RUNPOD_API_KEY.
+            base_url: the platform.
+            timeout_s: for one text, a cold start included.
+        """
+        key = api_key or os.environ.get("RUNPOD_API_KEY")
+        if not key:
+            raise HiggsError("no_key", "set RUNPOD_API_KEY, or hand over api_key")
+        self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        self._url = f"{base_url}/{endpoint}"
+        self._timeout_s = timeout_s
+
+    def speak(self, text: str, **fields: Any) -> Speech:
+        """Have a text spoken; the fields are those of docs/requests.md.
+
+        Raises:
+            HiggsError: it could not be; a job that takes too long is cancelled.
+        """
+        output = self.run(text=text, **fields)
+        audio = output["audio"]
+        if "base64" in audio:
+            return Speech(base64.b64decode(audio["base64"]), output)
+        if not audio.get("url"):
+            where = f"{audio.get('bucket')}/{audio.get('key')}"
+            raise HiggsError("no_url", f"the audio is in the bucket, as {where}", output)
+        with urllib.request.urlopen(audio["url"], timeout=60) as answer:  # noqa: S310
+            return Speech(answer.read(), output)
+
+    def run(self, **fields: Any) -> dict[str, Any]:
+        """Run any job, such as `batch` or an action, and return its output."""
+        job = self._call("run", {"input": fields})
+        for found in self._polled(job["id"], "status"):
+            if found["status"] == "COMPLETED":
+                output = found.get("output")
+                # A streaming endpoint's output is the list of its pieces.
+                return dict(output[-1] if isinstance(output, list) else output or {})
+        raise AssertionError("polling ends with the job")
+
+    def stream(self, text: str, **fields: Any) -> Iterator[bytes]:
+        """Give the audio piece by piece while it is spoken; leaving early cancels the job."""
+        job = self._call("run", {"input": {"text": text, **fields}})
+        is_over = False
+        try:
+            for found in self._polled(job["id"], "stream"):
+                for piece in found.get("stream", ()):
+                    output = piece["output"]
+                    if "error" in output:
+                        raise _failure(output["error"], output)
+                    if "base64" in output.get("audio", {}):
+                        yield base64.b64decode(output["audio"]["base64"])
+            is_over = True
+        finally:
+            if not is_over:
+                self.cancel(job["id"])
+
+    def cancel(self, job_id: str) -> None:
+        """Stop a job."""
+        self._call(f"cancel/{job_id}", {})
+
+    def _polled(self, job_id: str, route: str) -> Iterator[dict[str, Any]]:
+        """Ask how a job is until it has ended."""
+        begun, pause_s = time.monotonic(), 0.1
+        while time.monotonic() - begun < self._timeout_s:
+            found = self._call(f"{route}/{job_id}")
+            yield found
+            if found["status"] == "COMPLETED":
+                return
+            if found["status"] in _ENDED:
+                found = self._call(f"status/{job_id}")
+                error = found.get("error") or f"the job ended as {found['status']}"
+                raise _failure(error, found.get("output"))
+            time.sleep(pause_s)
+            pause_s = min(2.0, 1.3 * pause_s)
+        self.cancel(job_id)
+        raise HiggsError("timeout", f"job {job_id} took longer than {self._timeout_s:g} s")
+
+    def _call(self, path: str, body: Any = None) -> dict[str, Any]:
+        request = urllib.request.Request(  # noqa: S310
+            f"{self._url}/{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers=self._headers,
+        )
+        for tries_left in reversed(range(_NUM_TRIES)):
+            try:
+                with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310
+                    return dict(json.load(answer))
+            except urllib.error.HTTPError as error:
+                if error.code not in _RETRIED or not tries_left:
+                    raise HiggsError(str(error.code), f"{path}: {error.reason}") from None
+            except (urllib.error.URLError, TimeoutError) as error:
+                # A job that was sent twice is paid twice.
+                if path == "run" or not tries_left:
+                    raise HiggsError("unreachable", f"{path}: {error}") from None
+            time.sleep(2.0 ** (_NUM_TRIES - 1 - tries_left) / 2)
+        raise AssertionError("the last try returns or raises")
+
+
+def _failure(error: Any, output: Any) -> HiggsError:
+    """Take the worker's `code: sentence` apart."""
+    code, colon, message = str(error).partition(": ")
+    details = output.get("details") if isinstance(output, dict) else None
+    return HiggsError(code, message, details) if colon else HiggsError("failed", code, details)
