@@ -1,6 +1,6 @@
 """Texts -> codes: the language model, trained on prompts as the worker builds them.
 
-Which letter each frame belongs to is known, so a head of three layers is told to look there until
+Which word each frame belongs to is known, so a head of three layers is told to look there until
 it has learnt to: without that, finding the alignment would take most of the time there is.
 After Tachibana et al., https://arxiv.org/abs/1710.08969, section 4.2.
 """
@@ -25,18 +25,18 @@ from training.demo_voice.clock import Run, set_rate
 from training.demo_voice.network import Network
 from training.demo_voice.speech import Spoken
 
-BATCH_ROWS = 3200
+BATCH_ROWS = 2400
 """Of a batch, padding included: many short sequences, or few long ones."""
-PROMPT_ROWS = 40
+PROMPT_ROWS = 26
 """About what comes before a text, and its letters."""
 PEAK_RATE = 1.5e-3
 SHORT_FRAMES = 50
 """What is learnt first."""
 WINDOW = 1000
 """Recordings among which those of about one length are looked for."""
-GUIDE_WIDTH = 1.5
-"""Letters."""
-GUIDE_WEIGHT = 1.0
+GUIDE_WIDTH = 0.5
+"""Words."""
+GUIDE_WEIGHT = 2.0
 NOISE = 0.05
 """Part of the codes heard that are wrong, so that mistakes of its own do not lead it astray."""
 SHARES = {"reference": 0.15, "description": 0.08, "no scene": 0.05}
@@ -59,8 +59,8 @@ class Example:
     """[T, K], `IGNORED` where nothing is decided."""
     text: tuple[int, int]
     """Where the text that is to be spoken stands."""
-    letters: np.ndarray
-    """[F], which letter of it each frame says; the rows at the end answer."""
+    spoken: np.ndarray
+    """[T'], which id of it each row of the answer says; those are the last rows."""
 
 
 class Corpus:
@@ -98,13 +98,13 @@ class Corpus:
         ends = np.flatnonzero(answer[:, 0] == eos)[:1]
         targets[len(targets) - len(answer) + ends, 0] = eos
         end = int(np.flatnonzero(layout.text_ids == self._end_of_turn)[-1])
-        num_ids = len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        encoded = self._tokenizer.encode(text, add_special_tokens=False)
         start, last = self._spoken.starts[index : index + 2]
-        # All letters are single bytes, or the few words that are one id.
-        letters = self._spoken.letters[start:last] * (num_ids / len(text))
-        rest = np.full(len(answer) - len(letters), num_ids - 1)
-        letters = np.concatenate([letters, rest])
-        return Example(text_ids, columns, targets, (end - num_ids, end), letters)
+        begins = [first for first, _ in encoded.offsets]
+        spoken = np.searchsorted(begins, self._spoken.letters[start:last], side="right") - 1
+        rest = np.full(len(answer) - len(spoken), len(begins) - 1)
+        spoken = np.concatenate([spoken.clip(0), rest])
+        return Example(text_ids, columns, targets, (end - len(begins), end), spoken)
 
     def _setting(self, choose: random.Random) -> Setting:
         kind = choose.choices([*SHARES, "usual"], [*SHARES.values(), 1 - sum(SHARES.values())])[0]
@@ -152,13 +152,13 @@ def collate(examples: list[Example]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def guide(examples: list[Example], length: int) -> Tensor:
-    """Say what it costs to look somewhere, [B, T, T]: nothing at the letter, 1 far from it."""
+    """Say what it costs to look somewhere, [B, T, T]: nothing at the word, 1 far from it."""
     costs = torch.zeros(len(examples), length, length)
     for cost, each in zip(costs, examples, strict=True):
         start, end = each.text
-        first = len(each.text_ids) - len(each.letters)
-        spoken = torch.from_numpy(each.letters).float()[:, None]
-        across = torch.arange(end - start)[None] + 0.5
+        first = len(each.text_ids) - len(each.spoken)
+        spoken = torch.from_numpy(each.spoken)[:, None]
+        across = torch.arange(end - start)[None]
         rows = cost[first : first + len(spoken)]
         rows.fill_(1.0)
         rows[:, start:end] = 1 - torch.exp(-((across - spoken) ** 2) / (2 * GUIDE_WIDTH**2))

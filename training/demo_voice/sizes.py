@@ -2,41 +2,53 @@
 
 from typing import Any
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    trainers,
+)
 
 from higgs_worker.prompt import INSTRUCTION, Control
 from higgs_worker.schema import DEFAULT_SCENE
 from training.demo_voice.frames import CODEBOOK_SIZE, LATENT_DIM, NUM_CODEBOOKS
+from training.demo_voice.text import VOCABULARY
 
-# Llama 3's word splitter. Source: tokenizer.json of meta-llama/Llama-3.2-3B.
-SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
-    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+WORD = r"[\p{L}\p{N}']+|[^\s\p{L}\p{N}']"
+NUM_TOKENS = 12_000
+"""More than all merges of the vocabulary: its words are one id each, all others are pieces."""
 RATIOS = [8, 5, 4, 2, 3]
 
 
 def tokenizer() -> Tokenizer:
-    """Make a byte-level tokenizer without merges: one id per byte of the text in small letters.
+    """Make a byte-level tokenizer in which a common word is one id; spaces and case are nothing.
 
-    What stands in nearly every prompt is one id, so that the model reads little besides the text.
+    What stands in nearly every prompt is one id too, so that the model reads little besides words.
     """
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    made = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    made = Tokenizer(models.BPE())
     made.normalizer = normalizers.Lowercase()
     made.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"),
+            pre_tokenizers.Split(Regex(WORD), behavior="removed", invert=True),
+            pre_tokenizers.Split(Regex(WORD), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
     made.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=NUM_TOKENS,
+        min_frequency=1,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    made.train_from_iterator(VOCABULARY, trainer)
     controls = [*Control, "<|end_of_text|>", "<|reserved_special_token_6|>", "<|AUDIO_OUT|>"]
     made.add_special_tokens([AddedToken(str(each), special=True) for each in controls])
-    phrases = [AddedToken(each, normalized=False) for each in (INSTRUCTION, DEFAULT_SCENE)]
-    # In a text they are words like others, and are learnt as such.
-    roles = [AddedToken(each, single_word=True) for each in ("system", "user", "assistant")]
-    made.add_tokens([*phrases, *roles])
+    made.add_tokens([AddedToken(each, normalized=False) for each in (INSTRUCTION, DEFAULT_SCENE)])
     return made
 
 
@@ -47,7 +59,7 @@ def model_config(tokenizer: Tokenizer, *, width: int = 256, layers: int = 6) -> 
         "model_type": "higgs_audio_v2",
         "vocab_size": tokenizer.get_vocab_size(),
         "hidden_size": width,
-        "intermediate_size": width * 7 // 4,
+        "intermediate_size": width * 3 // 2,
         "num_hidden_layers": layers,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,

@@ -1,12 +1,14 @@
 """Sentences to learn from: made by a seeded grammar, nobody's, and as many as are wanted.
 
 Everyday sentences of many shapes give the rhythm. But what a grammar makes can be guessed, and a
-model that can guess does not learn to read: so most of the texts are words in no order at all,
-common ones and a pronouncing dictionary's, few of them at a time. Numbers are words, as the
-worker's normaliser writes them.
+model that can guess does not learn to read: so most of the texts are words in no order at all, few
+of them at a time. The words are some two thousand common ones, so that each is heard often; a
+pronouncing dictionary adds a few of all others. Numbers are words, as the worker's normaliser
+writes them.
 """
 
 import random
+import re
 from collections.abc import Iterator, Sequence
 
 from higgs_worker.text.rule import listed
@@ -138,6 +140,48 @@ _COMMON = listed(
     "cross sharp fight capital fill deal patient busy enjoy dinner tomorrow breakfast kitchen "
     "sister please thank hello sorry welcome water's user system assistant forty thirty"
 )
+_MORE = listed(
+    "pond hill drawer stopped cards worth lemons apples questions counted breakfast lunch supper "
+    "cook cooking walking talking running reading writing playing singing dancing swimming "
+    "sleeping eating drinking making taking giving coming going looking waiting working living "
+    "thinking feeling trying using asking telling calling leaving moving turning starting "
+    "stopping helping showing hearing closing opening falling growing raining snowing shining "
+    "flying sitting standing holding likes loves wants needs knows thinks says makes takes gives "
+    "comes goes looks waits works lives feels tries uses asks tells calls leaves moves turns "
+    "starts stops helps shows hears plays opens closes falls grows rains snows shines flies sits "
+    "stands holds runs walks talks reads writes sings dances swims sleeps eats drinks cooks buys "
+    "sells finds loses keeps brings carries sends pays meets houses windows tables chairs doors "
+    "streets trains boats bridges rivers lakes mountains fields forests trees flowers birds dogs "
+    "cats horses cows boys girls friends teachers doctors farmers brothers sisters pictures songs "
+    "stories films phones computers clocks lamps cakes plates cups glasses bottles bags coats "
+    "hats shoes shirts keys tickets maps papers pens letters mornings nights months summers "
+    "winters storms clouds stars islands ships planes wheels machines walls rooms stones games "
+    "balls teams cities towns villages hearts hands heads eyes ears arms legs fingers shoulders "
+    "sets rises set rise east west southern northern hello hi bye goodbye welcome please thanks "
+    "yes no maybe okay today's tonight weekend monday tuesday wednesday thursday friday saturday "
+    "sunday january february march april may june july august september october november december "
+    "pocket basket ladder candle pillow blanket carpet corner curtain mirror ceiling cellar attic "
+    "butter honey pepper onion potato tomato carrot cabbage mushroom banana cherry grape peach "
+    "pear chicken turkey beef pork fish soup salad sandwich pizza pasta rice egg eggs cream "
+    "chocolate cookie doctor nurse lawyer judge soldier sailor pilot actor artist author poet "
+    "priest prince princess engine motor battery button screen camera camera's internet message "
+    "email website model speech demo test sample sentence paragraph example minute second hourly "
+    "daily weekly yearly quick brown fox jumps lazy over rabbit tiger lion elephant monkey snake "
+    "spider bee butterfly eagle owl duck goose pig goat wolf bear deer whale shark shell coral "
+    "wave tide beach coast harbor port anchor sail deck cabin crew storm thunder lightning fog "
+    "mist frost heat breeze sunshine rainbow shadow darkness silence noise whisper shout scream "
+    "laugh smile cry tears joy anger fear pride shame hope luck trust truth lie secret promise "
+    "gift present prize reward cost bill bank cash price cheap sale customer service company "
+    "manager office desk chair meeting report project plan schedule deadline budget profit loss "
+    "growth trade export import tax law court police crime prison guard victim witness evidence "
+    "doubt proof fact theory science physics chemistry biology history geography language grammar "
+    "spelling poem novel chapter title library museum gallery concert theater stage drama comedy "
+    "dance ballet opera piano guitar violin drum trumpet flute stop listen listening speak "
+    "speaking speaks spoke spoken understand understands understood"
+)
+
+RARE = 0.04
+"""Part of the words in no order that are a dictionary's."""
 
 _SHAPES = (
     "{Name} {past} the {noun}.",
@@ -193,6 +237,21 @@ _SHAPES = (
 )
 
 
+def _vocabulary() -> list[str]:
+    """Give all words of the tables, each once, in small letters."""
+    tables = (_NAMES, _PLACES, _NOUNS, _ADJECTIVES, _PAST, _BASE, _WENT, _WHEN, _NUMBERS, _UNITS)
+    texts = [text for table in (*tables, _COMMON, _MORE, _SHAPES) for text in table]
+    found = (
+        word
+        for text in texts
+        for word in re.findall(r"[a-z']+", re.sub(r"{.*?}", " ", text).lower())
+    )
+    return sorted({word for word in found if word.strip("'")})
+
+
+VOCABULARY = _vocabulary()
+
+
 def sentences(words: Sequence[str], seed: int) -> Iterator[str]:
     """Make sentences without end.
 
@@ -219,11 +278,14 @@ def sentences(words: Sequence[str], seed: int) -> Iterator[str]:
 
 def _salad(num_words: int, words: Sequence[str], choose: random.Random) -> str:
     """Put words together that have nothing to do with each other."""
-    tables = (_COMMON, _COMMON, _NOUNS, _ADJECTIVES, _PAST, _BASE, _NAMES, words, words)
-    chosen = [choose.choice(choose.choice(tables)) for _ in range(num_words)]
+    chosen = [_any_word(words, choose) for _ in range(num_words)]
     text = " ".join(word + "," if choose.random() < 0.06 else word for word in chosen[:-1])
     text = f"{text} {chosen[-1]}".strip()
     return text[0].upper() + text[1:] + choose.choice("....?!")
+
+
+def _any_word(words: Sequence[str], choose: random.Random) -> str:
+    return choose.choice(words if choose.random() < RARE else VOCABULARY)
 
 
 def _filled(shape: str, words: Sequence[str], choose: random.Random) -> str:
@@ -240,7 +302,7 @@ def _choice(kind: str, words: Sequence[str], choose: random.Random) -> str:
     if kind == "num":
         return _number(choose)
     if kind in ("word", "Word"):
-        word = choose.choice(words)
+        word = _any_word(words, choose)
         return word.capitalize() if kind == "Word" else word
     tables: dict[str, Sequence[str]] = {
         "Name": _NAMES,

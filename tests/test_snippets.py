@@ -1,0 +1,130 @@
+"""What the documentation shows works: every command and JSON in it, or it says what it needs."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from higgs_worker import batch
+from higgs_worker.__main__ import main
+from higgs_worker.schema import SpeechRequest
+from higgs_worker.voices import PRESETS, VoiceLibrary
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{each.name}" for each in ROOT.glob("docs/*.md")))
+BLOCK = re.compile(
+    r"(?P<mark><!-- needs [^>]+ -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```", re.M | re.S
+)
+VERB = re.compile(r"([A-Z_]+=\S+ )?(make|higgs-worker|pip|python) ")
+NEEDS_TIME = ("fetch", "doctor", "deploy")
+"""Commands that reach out of the machine, or look at all of it: only their options are checked."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Something between fences."""
+
+    page: str
+    kind: str
+    text: str
+    needs_more: bool
+    """Marked as what no test can have."""
+
+
+def blocks() -> list[Block]:
+    """Return all blocks of all pages."""
+    return [
+        Block(page, found["kind"], found["text"], bool(found["mark"]))
+        for page in PAGES
+        for found in BLOCK.finditer((ROOT / page).read_text(encoding="utf-8"))
+    ]
+
+
+def commands() -> Iterator[Any]:
+    """Yield the commands of all blocks that are for a shell."""
+    for block in blocks():
+        if block.kind not in ("", "bash", "sh") or block.needs_more:
+            continue
+        for line in block.text.replace("\\\n", " ").splitlines():
+            if block.kind or VERB.match(line):
+                words = shlex.split(line, comments=True)
+                yield pytest.param(words, id=f"{block.page}: {' '.join(words)[:50]}")
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A reader's directory, with a recording of theirs."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HIGGS_MODEL", "demo")
+    monkeypatch.setenv("HIGGS_VOLUME", str(tmp_path / "volume"))
+    voice = VoiceLibrary(PRESETS).get("clara")
+    (tmp_path / "anna.wav").write_bytes(voice.wav)
+    return tmp_path
+
+
+@pytest.mark.parametrize("words", list(commands()))
+def test_commands_exist_and_work(words: list[str], machine: Path) -> None:
+    """Verbs of the Makefile exist, files are there, commands of ours run."""
+    while "=" in words[0]:
+        words = words[1:]
+    program, *rest = words
+    if program == "make":
+        makefile = (ROOT / "Makefile").read_text()
+        assert all(re.search(rf"^{re.escape(verb)}:", makefile, re.M) for verb in rest), rest
+    elif program in ("pip", "python"):
+        files = [word for word in rest if "." in word and "/" not in word and word != "."]
+        assert all((ROOT / each).exists() for each in files), files
+    else:
+        assert program == "higgs-worker", words
+        if rest[0] in NEEDS_TIME:
+            with pytest.raises(SystemExit) as ended:
+                main([*rest, "--help"])
+            assert ended.value.code == 0
+            return
+        if "--voice" in rest or rest[:2] == ["voices", "remove"]:
+            main(["voices", "add", "Anna", "anna.wav", "--text", "What is said in the recording."])
+        assert main(rest) == 0
+
+
+@pytest.mark.parametrize(
+    "block", [each for each in blocks() if each.kind == "json"], ids=lambda block: block.page
+)
+def test_json_is_what_it_says(block: Block) -> None:
+    """Requests are accepted; answers are JSON, but for what is left out."""
+    text = re.sub(r"\[…\]", "[]", block.text)
+    for part in re.split(r"\n(?=\{)", text.strip()):
+        shown = json.loads(part)
+        asked = shown.get("input", shown)
+        if "batch" in asked and "num_failed" not in asked:
+            for item in batch.items_of(asked):
+                SpeechRequest.parse(item, max_text_chars=1000)
+        elif "text" in asked and "action" not in asked:
+            SpeechRequest.parse(asked, max_text_chars=1000)
+
+
+def test_what_is_not_run_says_why() -> None:
+    """Python and JavaScript call an endpoint, which no test has."""
+    for block in blocks():
+        if block.kind in ("python", "js"):
+            assert block.needs_more, f"{block.page}: {block.text[:60]}"
+
+
+def test_links_lead_somewhere() -> None:
+    """Files and headings of this repository exist."""
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\((?!https?://)([^)\s]+)\)", text):
+            path, _, heading = target.partition("#")
+            found = (ROOT / page).parent / path if path else ROOT / page
+            assert found.exists(), f"{page}: {target}"
+            if heading:
+                headings = re.findall(r"^#+ (.+)$", found.read_text(encoding="utf-8"), re.M)
+                slugs = [
+                    re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings
+                ]
+                assert heading in slugs, f"{page}: {target}"
