@@ -27,7 +27,8 @@ class Run:
         if path.exists():
             state = torch.load(path, weights_only=True)
             for name, part in parts.items():
-                part.load_state_dict(state[name])
+                if name in state:  # weights alone begin a run; they have no optimizer
+                    part.load_state_dict(state[name])
             self.step, self._before = state["step"], state["seconds"]
         self._begun = self._saved = self._told = time.monotonic()
 

@@ -110,6 +110,10 @@ class Quantiser:
         """Write it."""
         save_file({name: getattr(self, name).contiguous() for name in self.__slots__}, path)
 
+    def save_fit(self, path: Path) -> None:
+        """Write how latents are made; the codebooks are in the codec."""
+        save_file({name: getattr(self, name) for name in ("mean", "basis", "scale")}, path)
+
     @classmethod
     def load(cls, path: Path) -> "Quantiser":
         """Read it."""

@@ -1,0 +1,166 @@
+"""Make the embedded voice: one command from nothing to the weights in the package.
+
+    pip install -c requirements.lock -e '.[training]'
+    python -m training.demo_voice WORK                     # everything, on a CPU, some two hours
+    python -m training.demo_voice WORK --model-minutes 300 # go on with the language model alone
+    python -m training.demo_voice WORK --toy --into DIR    # a look at the recipe, in a minute
+
+Every stage keeps what it made in WORK and takes up what is there, so the command can be stopped and
+given again. Where WORK has no checkpoint of a network, training begins with the package's weights,
+unless `--afresh`. Decoder, encoder and language model learn from the same codes and may be trained
+at the same time, each with its own `--stage`.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from higgs_worker.codec.config import CodecConfig
+from higgs_worker.codec.decoder import AcousticDecoder
+from higgs_worker.codec.encoder import AcousticEncoder
+from higgs_worker.codec.encoder_config import EncoderConfig
+from higgs_worker.engine.config import ModelConfig
+from higgs_worker.weights import DEMO_DIRECTORY
+from training.demo_voice import decoder, encoder, export, frames, language, sizes, speech
+from training.demo_voice.network import Network
+
+STAGES = ("data", "codes", "decoder", "model", "encoder", "export")
+FITTED = Path(__file__).parent / "latents.safetensors"
+"""How the package's codec hears: mean, basis and scale of its latents."""
+NUM_FITTED = 100_000
+
+
+class Recipe:
+    """One run of the recipe, in one directory."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.work: Path = options.work
+        self.options = options
+        self.tokenizer = sizes.tokenizer()
+        small = {"width": 32, "layers": 2} if options.toy else {}
+        self.model_config = sizes.model_config(self.tokenizer, **small)
+        self.codec_config = sizes.codec_config(**({"decoder_width": 32} if options.toy else {}))
+        self.is_afresh = options.afresh or options.toy
+
+    def data(self) -> None:
+        """Have sentences spoken."""
+        if not (self.work / "data" / "texts.json").exists():
+            hours = self.options.hours
+            speech.make(self.work / "data", 3600 * hours, self.options.seed)
+
+    def codes(self) -> None:
+        """Find the codebooks, or take the package's, and write down all codes."""
+        path = self.work / "quantiser.safetensors"
+        seen = frames.of_corpus(self.spoken)
+        if not path.exists() and self.is_afresh:
+            some = seen[torch.randperm(len(seen))[:NUM_FITTED]]
+            frames.Quantiser.fit(
+                some, self.options.seed, rounds=2 if self.options.toy else 12
+            ).save(path)
+        elif not path.exists():
+            self._shipped_quantiser().save(path)
+        latents = self.quantiser.latents(seen)
+        torch.save(latents.half(), self.work / "latents.pt")
+        torch.save(self.quantiser.codes(latents).to(torch.int16), self.work / "codes.pt")
+
+    def decoder(self) -> None:
+        """Train the codec's decoder."""
+        config = CodecConfig.from_dict(self.codec_config)
+        path = self._begun("decoder", AcousticDecoder(config), "codec", "acoustic_decoder.")
+        minutes = self.options.decoder_minutes
+        codes = torch.load(self.work / "codes.pt")
+        decoder.train(self.spoken, self.quantiser, codes, config, path=path, minutes=minutes)
+
+    def model(self) -> None:
+        """Train the language model."""
+        config = ModelConfig.from_dict(self.model_config)
+        path = self._begun("network", Network(config), "model", "")
+        codes = torch.load(self.work / "codes.pt").numpy()
+        corpus = language.Corpus(self.spoken, codes, self.tokenizer, config)
+        language.train(corpus, config, path=path, minutes=self.options.model_minutes)
+
+    def encoder(self) -> None:
+        """Train the codec's encoder."""
+        config = EncoderConfig.from_dict(self.codec_config)
+        path = self._begun("encoder", AcousticEncoder(config), "codec", "acoustic_encoder.")
+        latents = torch.load(self.work / "latents.pt").float()
+        minutes = self.options.encoder_minutes
+        encoder.train(self.spoken, latents, config, path=path, minutes=minutes)
+
+    def export(self) -> None:
+        """Write the checkpoints."""
+        into = self.options.into
+        export.language_model(into / "model", self._trained("network"), self.model_config)
+        halves = self._trained("decoder"), self._trained("encoder")
+        export.codec(into / "codec", self.quantiser, *halves, self.codec_config)
+        if into == DEMO_DIRECTORY:
+            self.quantiser.save_fit(FITTED)
+
+    @property
+    def spoken(self) -> speech.Spoken:
+        """The corpus."""
+        return speech.load(self.work / "data")
+
+    @property
+    def quantiser(self) -> frames.Quantiser:
+        """The codebooks."""
+        return frames.Quantiser.load(self.work / "quantiser.safetensors")
+
+    def _trained(self, name: str) -> Any:
+        return torch.load(self.work / f"{name}.pt", weights_only=True)[name]
+
+    def _begun(self, name: str, network: torch.nn.Module, kind: str, prefix: str) -> Path:
+        """Give the path of a network's checkpoint, with the package's weights in a new one."""
+        path = self.work / f"{name}.pt"
+        if not path.exists() and not self.is_afresh:
+            found = load_file(DEMO_DIRECTORY / kind / "model.safetensors")
+            own = {
+                key.removeprefix(prefix): value.float()
+                for key, value in found.items()
+                if key.startswith(prefix)
+            }
+            network.load_state_dict(own)
+            torch.save({name: network.state_dict(), "step": 0, "seconds": 0.0}, path)
+        return path
+
+    def _shipped_quantiser(self) -> frames.Quantiser:
+        found = load_file(DEMO_DIRECTORY / "codec" / "model.safetensors")
+        books = [
+            found[f"quantizer.quantizers.{number}.codebook.embed"].float()
+            for number in range(frames.NUM_CODEBOOKS)
+        ]
+        return frames.Quantiser(**load_file(FITTED), codebooks=torch.stack(books))
+
+
+def main() -> None:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("work", type=Path, help="directory for all that is made on the way")
+    parser.add_argument("--stage", action="append", choices=STAGES, help="only this one")
+    parser.add_argument("--hours", type=float, default=5.0, help="of speech")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--decoder-minutes", type=float, default=20)
+    parser.add_argument("--model-minutes", type=float, default=90)
+    parser.add_argument("--encoder-minutes", type=float, default=10)
+    parser.add_argument("--afresh", action="store_true", help="do not begin with the package's")
+    parser.add_argument("--toy", action="store_true", help="a minute, at toy size; implies afresh")
+    parser.add_argument("--into", type=Path, default=DEMO_DIRECTORY, help="the checkpoints")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    options = parser.parse_args()
+    if options.toy:
+        options.hours = 0.02
+        options.decoder_minutes = options.model_minutes = options.encoder_minutes = 0.02
+    torch.set_num_threads(options.threads)
+    options.work.mkdir(parents=True, exist_ok=True)
+    recipe = Recipe(options)
+    for stage in options.stage or STAGES:
+        print(f"== {stage}", flush=True)
+        getattr(recipe, stage)()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""PCM -> latents: the codec's acoustic encoder, trained to give what the codes were made of.
+
+So that a recording can be tried as a voice; the model knows one voice and will not take another.
+"""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from higgs_worker.codec.encoder import AcousticEncoder
+from higgs_worker.codec.encoder_config import EncoderConfig
+from training.demo_voice.clock import Run, set_rate
+from training.demo_voice.speech import HOP, Spoken
+
+FRAMES = 24
+MARGIN = 2
+"""Frames at both ends that do not count: their surroundings are cut off."""
+BATCH = 6
+PEAK_RATE = 1e-3
+
+
+def train(
+    spoken: Spoken, latents: Tensor, config: EncoderConfig, *, path: Path, minutes: float
+) -> AcousticEncoder:
+    """Train so many minutes in all, from the checkpoint at `path` if there is one.
+
+    Args:
+        spoken: recordings, [F x HOP] samples together.
+        latents: of their frames, [F, LATENT_DIM].
+        config: sizes.
+        path: of the checkpoint.
+        minutes: in all.
+    """
+    torch.manual_seed(0)
+    encoder = AcousticEncoder(config)
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=PEAK_RATE, betas=(0.8, 0.99))
+    run = Run(path, minutes, {"encoder": encoder, "optimizer": optimizer})
+    torch.manual_seed(run.step)
+    smoothed = 0.0
+    inner = slice(MARGIN, FRAMES - MARGIN)
+    while True:
+        first = torch.randint(len(latents) - FRAMES, (BATCH,)).tolist()
+        pieces = [
+            torch.from_numpy(spoken.pcm[at * HOP : (at + FRAMES) * HOP] / 32768) for at in first
+        ]
+        wanted = torch.stack([latents[at : at + FRAMES] for at in first])
+        found = encoder(torch.stack(pieces).float()).transpose(1, 2)
+        loss = F.mse_loss(found[:, inner], wanted[:, inner])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
+        set_rate(optimizer, run.rate(PEAK_RATE))
+        optimizer.step()
+        smoothed = loss.item() if not smoothed else 0.99 * smoothed + 0.01 * loss.item()
+        if not run.goes_on(f"loss {smoothed:.3f}"):
+            return encoder
