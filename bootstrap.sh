@@ -1,5 +1,5 @@
 #!/bin/sh
-# Start a worker: checks, environment, weights, then `exec python handler.py`.
+# Start a worker: checks, environment, then `exec python handler.py`, which brings the weights.
 #
 #   bootstrap.sh [--OPTION...]       the job handler, with these options
 #   bootstrap.sh COMMAND [ARG...]    a command of higgs-worker: serve, doctor, say ...
@@ -10,8 +10,8 @@
 # for all. It is built under a name of its own and renamed when it is whole, so that a half one is
 # never taken for it. The lock only spares the others the same work: correctness does not need it.
 #
-# Read here: HIGGS_VOLUME, HIGGS_DEVICE, HIGGS_PRELOAD, PIP_FIND_LINKS (a folder of local wheels),
-# uv's own UV_*, and BOOTSTRAP_STALE_S (60): silence after which a lock's holder counts as gone.
+# Read here: HIGGS_VOLUME, HIGGS_DEVICE, PIP_FIND_LINKS (a folder of local wheels), uv's own UV_*,
+# and BOOTSTRAP_STALE_S (60): silence after which a lock's holder counts as gone.
 
 set -eu
 umask 022
@@ -69,7 +69,7 @@ run() {
     child=$!
     while kill -0 "$child" 2>/dev/null; do
         [ -z "$lock" ] || touch -c "$lock/$mark"
-        sleep 0.1
+        sleep 0.03
     done
     status=0
     wait "$child" || status=$?
@@ -349,8 +349,5 @@ case ${1:-} in
 '' | -*) set -- handler.py "$@" ;;
 *) set -- -m higgs_worker "$@" ;;
 esac
-if [ "${HIGGS_PRELOAD:-auto}" = always ] && { [ "$1" = handler.py ] || [ "${3:-}" = serve ]; }; then
-    run "$environment/bin/python" -m higgs_worker fetch
-fi
 export HIGGS_STARTED_AT="$started_at"
 exec "$environment/bin/python" "$@"

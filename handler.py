@@ -4,26 +4,30 @@
 else imports the SDK; what has to be known of its inside is here, and was made for runpod 1.12.
 """
 
+import json
 import logging
 import signal
 import sys
+import threading
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from higgs_worker import logs
-from higgs_worker.build import build, is_to_preload
+from higgs_worker.build import build, is_to_preload, source_of
 from higgs_worker.errors import InvalidSettings
 from higgs_worker.fitness import fitness_checks
 from higgs_worker.jobs import JobRunner
-from higgs_worker.platform import Deadlines, Intake, concurrency
+from higgs_worker.platform import Deadlines, Intake, concurrency, once_begun, whole_number
 from higgs_worker.settings import Settings, nearest_name
 
 MAX_NESTING = 10_000
 """The SDK parses jobs by recursion and drops a batch in which one goes deeper than Python's limit;
 a JSON of more levels than this is none to the platform either."""
+MAX_CHECKS_S = 60.0
+"""Until a GPU is loaded although the SDK does not take jobs: it serves them itself, or hangs."""
 
 log = logging.getLogger("higgs_worker.handler")
 
@@ -40,21 +44,23 @@ def main() -> None:
     for name in settings.unknown_names:
         near = nearest_name(name)
         log.warning("nothing reads %s%s", name, f"; did you mean {near}?" if near else "")
-    worker = build(settings)
+    is_checked = threading.Event()
+    worker = build(settings, partial(is_checked.wait, MAX_CHECKS_S))
     if is_to_preload(settings):
         worker.service.preload()  # beside the SDK's own start, which takes more than a second
-    serve(worker, settings)
+    serve(worker, settings, is_checked.set)
 
 
-def serve(worker: JobRunner, settings: Settings) -> None:
-    """Hand the SDK's jobs to the worker."""
+def serve(
+    worker: JobRunner, settings: Settings, on_checked: Callable[[], object] = lambda: None
+) -> None:
+    """Hand the SDK's jobs to the worker; `on_checked` is called when its checks are over."""
     sys.setrecursionlimit(MAX_NESTING + 1000)
     # Asking for the processor's name, which only the SDK's debugger shows, takes it a second.
     sys.modules.setdefault("cpuinfo", types.ModuleType("cpuinfo")).get_cpu_info = dict  # type: ignore[attr-defined]
     import runpod
-    from aiohttp import ClientConnectionError, ClientPayloadError
     from runpod.http_client import AsyncClientSession
-    from runpod.serverless.modules import rp_http, rp_scale, worker_state
+    from runpod.serverless.modules import rp_http, worker_state
 
     async def report(job: Mapping[str, Any], progress: dict[str, Any]) -> None:
         # As the SDK's progress_update, but it can be waited for.
@@ -69,17 +75,13 @@ def serve(worker: JobRunner, settings: Settings) -> None:
     deadlines = Deadlines(settings.job_timeout_s)
     intake = Intake(
         concurrency(settings.concurrency, settings.max_slots),
+        on_start=on_checked,
         on_stop=lambda: deadlines.stop(settings.grace_s),
     )
-    rp_scale.get_job = intake.until_stopped(rp_scale.get_job)
-    rp_scale.get_stop_signals = intake.until_stopped(rp_scale.get_stop_signals)
-    # As it is, the SDK sends a result again after a 500, but not after a connection that was lost.
-    rp_http.FibonacciRetry = partial(
-        rp_http.FibonacciRetry,
-        exceptions={ClientConnectionError, ClientPayloadError, TimeoutError},
-        statuses={429},
-    )
-    for check in fitness_checks(settings.device, settings.volume):
+    if worker_state.IS_LOCAL_TEST:  # it checks nothing then
+        on_checked()
+    mend_sdk(intake)
+    for check in fitness_checks(settings, source_of(settings)):
         runpod.serverless.register_fitness_check(check)
     worker = replace(
         worker,
@@ -93,6 +95,24 @@ def serve(worker: JobRunner, settings: Settings) -> None:
         "return_aggregate_stream": True,
     }
     runpod.serverless.start(config)
+
+
+def mend_sdk(intake: Intake) -> None:
+    """Mend what would lose jobs and results; `docs/delivery.md` says what, and what remains."""
+    from aiohttp import ClientConnectionError, ClientPayloadError, ClientResponse
+    from runpod.serverless.modules import rp_http, rp_scale
+
+    rp_scale.get_job = intake.until_stopped(rp_scale.get_job)
+    rp_scale.get_stop_signals = intake.until_stopped(once_begun(rp_scale.get_stop_signals))
+    # As it is, the SDK sends a result again after a 500, but not after a connection that was lost.
+    rp_http.FibonacciRetry = partial(
+        rp_http.FibonacciRetry,
+        exceptions={ClientConnectionError, ClientPayloadError, TimeoutError},
+        statuses={429},
+    )
+    read = ClientResponse.json
+    loads = partial(json.loads, parse_int=whole_number)
+    read.__kwdefaults__ = {**(read.__kwdefaults__ or {}), "loads": loads}
 
 
 if __name__ == "__main__":

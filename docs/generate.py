@@ -5,13 +5,11 @@
 Each page has a part written by hand, up to the marker, which stays as it is.
 """
 
-from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from higgs_worker.s3_config import VARIABLES as S3_VARIABLES
 from higgs_worker.schema import SpeechRequest, names_of
-from higgs_worker.settings import Settings, variable_of
+from higgs_worker.settings import variables
 from higgs_worker.wording import bound_of
 
 DOCS = Path(__file__).parent
@@ -35,16 +33,9 @@ def requests_table() -> str:
 def settings_table() -> str:
     """Give a row for every environment variable."""
     rows = ["| variable | default | allowed | meaning |", "| --- | --- | --- | --- |"]
-    for field in fields(Settings):
-        variable = variable_of(field)
-        if variable is None:
-            continue
-        default = "" if field.default in (None, MISSING, frozenset()) else f"`{field.default}`"
-        rows.append(
-            f"| `{variable.name}` | {default} | {variable.kind.allowed} | {variable.meaning} |"
-        )
-    for name, s3 in S3_VARIABLES.items():
-        rows.append(f"| `{name}` |  | {s3.allowed} | {s3.meaning} |")
+    for each in variables():
+        default = "" if each.default in (None, frozenset()) else f"`{each.default}`"
+        rows.append(f"| `{each.name}` | {default} | {each.kind.allowed} | {each.meaning} |")
     return "\n".join(rows) + "\n"
 
 

@@ -13,11 +13,11 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from higgs_worker.threads import in_threads
 from higgs_worker.volume import write_whole
 
 ETAG = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -149,10 +149,9 @@ class Blob:
             return index, sha256.hexdigest(), num_bytes
 
         digests = {}
-        with ThreadPoolExecutor(_NUM_THREADS, "check") as threads:
-            for index, found, num_bytes in threads.map(digest, blocks):
-                digests[index] = found
-                on_bytes(num_bytes)
+        for index, found, num_bytes in in_threads(digest, blocks, _NUM_THREADS):
+            digests[index] = found
+            on_bytes(num_bytes)
         return digests
 
 

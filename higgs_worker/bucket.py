@@ -31,6 +31,8 @@ class Bucket:
         if config.session_token:
             mask(config.session_token)
         self.config = config
+        self.has_conditional_writes = True
+        """Until the storage says otherwise."""
         self._lock = threading.Lock()
         self._client: Any = None
 

@@ -3,8 +3,12 @@
 Nothing heavy is imported before the first request needs it.
 """
 
+import importlib
 import logging
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from higgs_worker import weights
@@ -34,18 +38,27 @@ DEMO_WARNING = (
 )
 
 
-def build(settings: Settings) -> JobRunner:
-    """Assemble a worker; its model is loaded by the first job, or by `service.preload`."""
+def build(settings: Settings, wait_for_device: Callable[[], object] = lambda: None) -> JobRunner:
+    """Assemble a worker; its model is loaded by the first job, or by `service.preload`.
+
+    Args:
+        settings: what the operator chose.
+        wait_for_device: blocks while somebody else uses the device; see `load_speaker`.
+    """
     cold_start = ColdStart(settings.started_at)
     latest = Latest()
     service = SpeechService(
-        lambda: load_speaker(settings, cold_start, on_progress=latest), latest.sentence
+        lambda: load_speaker(
+            settings, cold_start, on_progress=latest, wait_for_device=wait_for_device
+        ),
+        latest.sentence,
     )
     return JobRunner(
         service,
         max_text_chars=settings.max_text_chars,
-        save_dir=settings.save_dir,
-        outlet=Outlet(None if settings.s3 is None else Storage(settings.s3)),
+        outlet=Outlet(
+            None if settings.s3 is None else Storage(settings.s3), save_dir=settings.save_dir
+        ),
         actions=Actions(library(settings), lambda: load_references(settings), model=settings.model),
         on_spoke=cold_start.spoke,
     )
@@ -88,6 +101,7 @@ def load_speaker(
     cold_start: ColdStart | None = None,
     *,
     on_progress: OnProgress | None = None,
+    wait_for_device: Callable[[], object] = lambda: None,
 ) -> Speaker:
     """Load language model, tokenizer and codec, wherever they are.
 
@@ -95,6 +109,8 @@ def load_speaker(
         settings: which, and where to.
         cold_start: gets the times.
         on_progress: is told how far weights are that must be checked or pulled, in this thread.
+        wait_for_device: is called before the device is touched, and blocks until it may be: CUDA
+            refuses to capture a graph while another thread synchronises the device.
 
     Raises:
         WeightsNotFound: a checkpoint is not where the settings say.
@@ -102,7 +118,14 @@ def load_speaker(
         InvalidCheckpoint: a checkpoint is damaged or belongs to another model.
     """
     started = time.perf_counter()
-    lap = (cold_start or ColdStart()).lap
+    cold_start = cold_start or ColdStart()
+    lap = cold_start.lap
+    # While files are checked or pulled; whoever needs it then waits for the rest of it.
+    threading.Thread(
+        target=importlib.import_module, args=("torch",), name="import", daemon=True
+    ).start()
+    with lap("weights"):
+        found, codec = locate_model(settings, on_progress), locate_codec(settings, on_progress)
     with lap("imports"):
         import torch
 
@@ -117,18 +140,18 @@ def load_speaker(
         from higgs_worker.engine.runner import Runner
         from higgs_worker.prompt import PromptBuilder
 
-    with lap("weights"):
-        found, codec = locate_model(settings, on_progress), locate_codec(settings, on_progress)
-    model_directory, codec_directory = found.directory, codec.directory
-    device = _device(settings)
+    with lap("device"):
+        wait_for_device()
+        device = _device(settings)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     if settings.dtype != "auto":
         dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[settings.dtype]
 
-    with lap("read"):
-        prompts = PromptBuilder.from_directory(model_directory)
-        config, tensors, report = load(model_directory, device=device, dtype=dtype)
-        decoder, codec_report = load_decoder(codec_directory, device)
+    with lap("read"), ThreadPoolExecutor(thread_name_prefix="load") as beside:
+        reading = beside.submit(PromptBuilder.from_directory, found.directory)
+        decoding = beside.submit(load_decoder, codec.directory, device)
+        config, tensors, report = load(found.directory, device=device, dtype=dtype)
+        prompts, (decoder, codec_report) = reading.result(), decoding.result()
     # TF32 would cost the codec two digits: streamed and whole audio would no longer be equal.
     torch.backends.cudnn.allow_tf32 = False
     budget = plan_memory(
@@ -145,7 +168,10 @@ def load_speaker(
             max_length=budget.max_length,
             prefix_cache_bytes=budget.prefix_cache_bytes,
         )
+    with lap("graphs"):
+        streams = StreamingDecoder(decoder, 2 * budget.num_slots, capture=cuda_capture(device))
 
+    cold_start.loaded()
     log.info(
         "model loaded",
         extra={
@@ -162,9 +188,7 @@ def load_speaker(
     return Speaker(
         prompts=prompts,
         engine=Engine(runner, max_waiting=settings.queue_size),
-        codec=CodecThread(
-            StreamingDecoder(decoder, 2 * budget.num_slots, capture=cuda_capture(device))
-        ),
+        codec=CodecThread(streams),
         references=load_references(settings, codec),
         sample_rate=decoder.config.sample_rate,
         frame_rate=decoder.config.frame_rate,

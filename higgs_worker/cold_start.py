@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from higgs_worker.result import Timing
-
 log = logging.getLogger(__name__)
 
 
@@ -24,14 +22,13 @@ class ColdStart:
         Args:
             bootstrapped_at: when the container's script began, in seconds since 1970, if it told.
         """
-        self._process_started = time.time() - process_age_s()
-        self._container_started = min(
-            bootstrapped_at or self._process_started, self._process_started
-        )
-        self._laps: dict[str, float] = {
-            "bootstrap_s": self._process_started - self._container_started,
-            "python_s": time.time() - self._process_started,
-        }
+        python_s = process_age_s()
+        bootstrap_s = 0.0
+        if bootstrapped_at is not None:
+            bootstrap_s = max(0.0, time.time() - python_s - bootstrapped_at)
+        self._laps = {"bootstrap_s": bootstrap_s, "python_s": python_s}
+        self._started = time.perf_counter() - python_s - bootstrap_s
+        self._loaded: float | None = None
         self._is_over = False
 
     @contextmanager
@@ -41,15 +38,27 @@ class ColdStart:
         yield
         self._laps[f"{name}_s"] = time.perf_counter() - begun
 
-    def spoke(self, timing: Timing) -> None:
-        """Take note that a job has been spoken just now; the first one ends the start."""
+    def loaded(self) -> None:
+        """Take note that the model is there."""
+        self._loaded = time.perf_counter()
+        self._laps["ready_s"] = self._loaded - self._started
+
+    def spoke(self, began: float, first_audio_s: float) -> None:
+        """Take note that a job has been spoken; the first one ends the start.
+
+        Args:
+            began: when, on `time.perf_counter`.
+            first_audio_s: how long after that its first sound was there.
+        """
         if self._is_over:
             return
         self._is_over = True
-        heard_at = time.time() - timing.total_s + timing.first_audio_s
+        # A model that was loaded before anybody asked has not made anybody wait.
+        idle_s = 0.0 if self._loaded is None else max(0.0, began - self._loaded)
         laps = self._laps | {
-            "first_job_s": timing.first_audio_s,
-            "total_s": heard_at - self._container_started,
+            "idle_s": idle_s,
+            "first_job_s": first_audio_s,
+            "total_s": began + first_audio_s - self._started - idle_s,
         }
         log.info("cold start", extra={name: round(value, 3) for name, value in laps.items()})
 

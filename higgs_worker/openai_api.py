@@ -1,4 +1,4 @@
-"""OpenAI's speech API, as far as it is a matter of names: its requests as ours, its lists.
+"""OpenAI's speech API, as far as it is a matter of names: its requests as ours, lists, errors.
 
 RunPod forwards `POST /openai/v1/audio/speech` as a job `{"openai_route": "/v1/audio/speech",
 "openai_input": {…}}` and hands the job's output back as JSON; so audio comes as base64 or as an
@@ -9,7 +9,7 @@ Source: https://platform.openai.com/docs/api-reference/audio/createSpeech
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from higgs_worker.errors import InvalidRequest
+from higgs_worker.errors import InvalidRequest, PromptTooLong, QueueFull, WorkerError
 from higgs_worker.wording import quote
 
 SPEECH, VOICES, MODELS = "/v1/audio/speech", "/v1/audio/voices", "/v1/models"
@@ -87,3 +87,20 @@ def models(model: str) -> dict[str, Any]:
 def voices(names: Collection[str]) -> dict[str, Any]:
     """List voices as the servers do that clients of OpenAI's API know."""
     return {"voices": [{"id": name, "name": name} for name in names]}
+
+
+def error_object(error: WorkerError) -> dict[str, Any]:
+    """Tell a failure as OpenAI's API does under `error`: message, type, param and code."""
+    kind = "server_error"
+    if isinstance(error, InvalidRequest | PromptTooLong):
+        kind = "invalid_request_error"
+    elif isinstance(error, QueueFull):
+        kind = "rate_limit_error"
+    problems = error.details.get("errors")
+    field = problems[0]["field"] if isinstance(problems, list) and problems else None
+    return {
+        "message": error.message,
+        "type": kind,
+        "param": "input" if field == "text" else field,
+        "code": error.code,
+    }

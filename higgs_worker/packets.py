@@ -5,6 +5,7 @@ Joined, the packets of one speech are a file. Knows no job and no HTTP; what nee
 """
 
 import asyncio
+import hashlib
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,54 +19,78 @@ MIN_PIECE_S = 0.5
 MAX_STORED_BYTES = 8_000_000
 
 
+def is_whole(request: SpeechRequest) -> bool:
+    """Whether what is asked for needs the whole sound."""
+    return request.speed != 1 or request.loudness_lufs is not None
+
+
 def check_streamable(request: SpeechRequest) -> None:
     """Refuse what cannot be done while a speech is under way.
 
     Raises:
         InvalidRequest: names the field.
     """
-    whole = {
-        "speed": request.speed != 1,
-        "loudness_lufs": request.loudness_lufs is not None,
-        "output": request.output == "s3",
-        "key": request.key is not None,
-    }
-    for field in (name for name, is_asked in whole.items() if is_asked):
+    if is_whole(request):
+        field = "speed" if request.speed != 1 else "loudness_lufs"
         raise InvalidRequest(
             f"{field} needs the whole sound, and this endpoint streams; leave it out, or send this "
             "to an endpoint without HIGGS_STREAM",
             details={"errors": [{"field": field, "message": "cannot be streamed"}]},
         )
-    if request.output == "s3" or request.key is not None:
-        raise InvalidRequest(
-            "this endpoint streams its audio and stores none; leave output and key out, or send "
-            "this to an endpoint without HIGGS_STREAM"
-        )
 
 
 class Packer:
-    """Turns the PCM of one speech into packets; equal, joined, to what is encoded as a whole."""
+    """Turns the PCM of one speech into packets."""
 
-    def __init__(self, request: SpeechRequest, sample_rate: int) -> None:
+    def __init__(self, request: SpeechRequest, sample_rate: int, *, is_file: bool = False) -> None:
         """Begin.
 
         Args:
             request: says format and sample rate.
             sample_rate: of the PCM.
+            is_file: whether the packets become a file, whose head is known at its end, or are
+                played as they come.
         """
         self._resampler: shape.StreamResampler | None = None
         if request.sample_rate != sample_rate:
             self._resampler = shape.StreamResampler(sample_rate, request.sample_rate)
-        self._encoder = encode.StreamEncoder(request.format, request.sample_rate)
+        encoder = encode.FileEncoder if is_file else encode.StreamEncoder
+        self._encoder = encoder(request.format, request.sample_rate)
 
     def feed(self, pcm: NDArray[np.float32]) -> bytes:
         """Return the packet that `pcm`, `[S] float32`, completes; it may be empty. Blocks."""
         return self._encoder.feed(pcm if self._resampler is None else self._resampler.feed(pcm))
 
-    def finish(self) -> bytes:
-        """Return the last packet. Blocks."""
-        rest = b"" if self._resampler is None else self._encoder.feed(self._resampler.finish())
-        return rest + self._encoder.finish()
+    def finish(self) -> tuple[bytes, bytes]:
+        """Return the last packet, and what takes the place of a file's first bytes. Blocks."""
+        last = b"" if self._resampler is None else self._encoder.feed(self._resampler.finish())
+        if isinstance(self._encoder, encode.FileEncoder):
+            rest, head = self._encoder.finish()
+            return last + rest, head
+        return last + self._encoder.finish(), b""
+
+
+class Heard:
+    """What can be said of packets that were passed on."""
+
+    def __init__(self, *, keeps: bool) -> None:
+        """Begin; `keeps`: whether the packets themselves are wanted in the end."""
+        self.num_bytes = 0
+        self.kept = bytearray()
+        self._keeps = keeps
+        self._digest = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        """Of all of them."""
+        return self._digest.hexdigest()
+
+    def add(self, packet: bytes) -> None:
+        """Take note of the next one."""
+        self.num_bytes += len(packet)
+        self._digest.update(packet)
+        if self._keeps:
+            self.kept += packet
 
 
 class PacketStore:

@@ -23,6 +23,11 @@ NUM_AHEAD = 1
 IDLE_PAUSE_S = 0.5
 """Between polls that bring nothing at once: the SDK itself would repeat them 1,800 times a second
 for as long as the control plane is down or does not hold them."""
+STOP_DELAY_S = 0.2
+"""Stops are passed on so much later: the SDK looks into its queue every 0.1 s and knows no job that
+is still in it."""
+MAX_DIGITS = 4300
+"""Python reads no longer whole numbers unless told to, because their time is quadratic."""
 
 log = logging.getLogger(__name__)
 
@@ -34,19 +39,46 @@ def concurrency(configured: int | None, max_slots: int | None) -> int:
     return configured or (max_slots or DEFAULT_SLOTS) + NUM_AHEAD
 
 
+def whole_number(digits: str) -> int | float:
+    """Read a whole number of JSON; a very long one as a float, which is infinite.
+
+    With Python's own reading, one such number lets the SDK drop every job of its batch.
+    """
+    return int(digits) if len(digits) <= MAX_DIGITS else float(digits)
+
+
+def once_begun(poll: Poll) -> Poll:
+    """Wrap the poll for stops: what it finds is told when the jobs it is about have begun."""
+
+    @wraps(poll)
+    async def delayed(*args: Any) -> list[Any]:
+        found = await poll(*args) or []
+        if found:
+            await asyncio.sleep(STOP_DELAY_S)
+        return found
+
+    return delayed
+
+
 class Intake:
     """Takes jobs until it is told to stop, by a signal or by `stop`."""
 
-    def __init__(self, num_jobs: int, on_stop: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        num_jobs: int,
+        on_stop: Callable[[], None],
+        on_start: Callable[[], object] = lambda: None,
+    ) -> None:
         """Begin.
 
         Args:
             num_jobs: taken at once. Constant, because the SDK takes nothing while a change waits
                 for all jobs to end.
             on_stop: called once, in the event loop.
+            on_start: called once, before the first jobs are taken.
         """
         self._num_jobs = num_jobs
-        self._on_stop = on_stop
+        self._on_stop, self._on_start = on_stop, on_start
         self._stopping = asyncio.Event()
         self._shut_down: Callable[[], Any] | None = None
 
@@ -58,6 +90,7 @@ class Intake:
         """
         if self._shut_down is None:
             self._shut_down = self._listen()
+            self._on_start()
         if self.is_stopping:
             self._shut_down()
         return self._num_jobs
@@ -138,8 +171,11 @@ class Deadlines:
             timeout.reschedule(_earliest([timeout.when(), self._stop_at]))
 
     @asynccontextmanager
-    async def limit(self) -> AsyncGenerator[None, None]:
+    async def limit(self, doing: Callable[[], str] = str) -> AsyncGenerator[None, None]:
         """Bound what runs inside.
+
+        Args:
+            doing: says what the worker is at if not at the job itself, which the error then tells.
 
         Raises:
             DeadlineExceeded: the job's own time came first.
@@ -159,9 +195,14 @@ class Deadlines:
             if not timeout.expired():
                 raise
             if own is not None and timeout.when() == own:
-                raise DeadlineExceeded(
+                over = (
                     f"the job took longer than the {self._timeout_s:g} s that HIGGS_JOB_TIMEOUT_S "
-                    "allows; send a shorter text"
+                    "allows"
+                )
+                raise DeadlineExceeded(
+                    f"{over}, because the worker is still {found}; send it again later"
+                    if (found := doing())
+                    else f"{over}; send a shorter text"
                 ) from None
             raise WorkerStopping(
                 "the worker was stopped before it finished this; send it again"

@@ -12,9 +12,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-FIRST_AFTER_S = 5.0
-"""Jobs that take less are over before anybody asks."""
 EVERY_S = 5.0
+"""Jobs that take less are over before anybody asks."""
 MAX_FRACTION = 0.9
 """Beyond it the result is near and says more."""
 TIMEOUT_S = 10.0
@@ -30,29 +29,38 @@ class Progress:
         self,
         send: Callable[[dict[str, Any]], Awaitable[None]] | None,
         *,
+        every_s: float = EVERY_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin.
 
         Args:
             send: brings a report to the platform; None: nobody wants any.
+            every_s: so often, and not before so much time has passed.
             clock: gives seconds.
         """
         self._send = send
         self._clock = clock
-        self._next = clock() + FIRST_AFTER_S
+        self._every_s = every_s
+        self._next = clock() + every_s
         self._sending: asyncio.Task[None] | None = None
+        self._doing = ""
+
+    def now(self) -> str:
+        """Return what is under way if not speech, as it was reported last."""
+        return self._doing
 
     def report(self, fraction: float, doing: str = "") -> None:
         """Take note of what part of the work is done, and of what is under way if not speech.
 
         In the event loop, as often as one likes.
         """
+        self._doing = doing
         if self._send is None or fraction > MAX_FRACTION or self._clock() < self._next:
             return
         if self._sending is not None and not self._sending.done():
             return
-        self._next = self._clock() + EVERY_S
+        self._next = self._clock() + self._every_s
         told: dict[str, Any] = {"fraction": round(fraction, 3)}
         if doing:
             told["doing"] = doing

@@ -23,6 +23,9 @@ _MAX_RUN_BYTES = 10_000_000
 _MAX_PIECE_BYTES = 1_000_000
 _ENVELOPE_BYTES = 1000  # around the audio of a streamed piece, generously
 
+MAX_FAILURE_BYTES = 1000
+"""What one failure of several takes."""
+
 MAX_PIECE_BYTES = _MAX_PIECE_BYTES - _ENVELOPE_BYTES
 """What an output may have that is posted as a streamed piece."""
 MAX_PIECE_AUDIO_BYTES = MAX_PIECE_BYTES // 4 * 3
@@ -95,9 +98,9 @@ def embed(output: dict[str, Any], audio: bytes, room: Room) -> None:
     """
     output["audio"]["base64"] = ""
     # Measured before the audio is encoded: base64 has a known length and needs no escaping.
-    envelope = json.dumps({"output": output}, ensure_ascii=False, allow_nan=False)
-    num_bytes = len(envelope.encode("utf-8")) + 4 * math.ceil(len(audio) / 3)
+    num_bytes = _posted_bytes(output) + 4 * math.ceil(len(audio) / 3)
     if num_bytes > room.num_left:
+        del output["audio"]["base64"]
         others = f", {room.num_taken / 1e6:.1f} MB of which are taken" if room.num_taken else ""
         raise ResultTooLarge(
             f"the result has {num_bytes / 1e6:.1f} MB and the platform takes "
@@ -110,12 +113,32 @@ def embed(output: dict[str, Any], audio: bytes, room: Room) -> None:
     output["audio"]["base64"] = base64_of(audio)
 
 
+def take_room(output: dict[str, Any], room: Room) -> None:
+    """Fit an output without audio into the room; a very long text leaves none for its segments."""
+    trim(output, room.num_left)
+    room.num_taken += _posted_bytes(output)
+
+
+def trim(output: dict[str, Any], max_bytes: int) -> None:
+    """Leave the segments out of an output that is otherwise larger than may be posted."""
+    if _posted_bytes(output) > max_bytes:
+        output["segments"] = []
+        output["warnings"].append("the segments were left out: the result has no room for them")
+
+
 def failure(error: WorkerError) -> dict[str, Any]:
     """Return what the SDK reports as FAILED: an output with a truthy `error`."""
     reply: dict[str, Any] = plain(
         {"error": f"{error.code}: {error.message}", "code": error.code, "details": error.details}
     )
     return reply
+
+
+def brief(failure: dict[str, Any]) -> dict[str, Any]:
+    """Return a failure that is told beside others: without details where they are many."""
+    if _posted_bytes(failure) <= MAX_FAILURE_BYTES:
+        return failure
+    return failure | {"details": {}}
 
 
 def plain(value: Any) -> Any:
@@ -165,7 +188,8 @@ class Posted:
         self._max_bytes = max_bytes
         self._num_bytes = 0
         self._pieces: list[dict[str, Any]] = []
-        self._is_over = False
+        self.is_over = False
+        """Whether the audio was taken out of them."""
 
     def add(self, piece: dict[str, Any]) -> None:
         """Take note of a piece that the SDK has posted."""
@@ -173,8 +197,8 @@ class Posted:
         self._num_bytes += len(piece["audio"]["base64"]) + _ENVELOPE_BYTES
         self._pieces.append(piece)
         if self._num_bytes > self._max_bytes - _MAX_PIECE_BYTES:
-            self._is_over = True
-        if self._is_over:
+            self.is_over = True
+        if self.is_over:
             for each in self._pieces:
                 del each["audio"]
             self._pieces.clear()
@@ -182,11 +206,14 @@ class Posted:
     def finish(self, output: dict[str, Any]) -> None:
         """Number the last piece, and cut it to what a piece may hold."""
         output["index"] = self.num
-        if self._is_over:
+        if self.is_over and "key" not in output["audio"]:
             output["warnings"].append(
                 "the pieces together are more than the platform keeps of a job; their audio was "
                 "only streamed"
             )
-        if len(json.dumps(output).encode()) > MAX_PIECE_BYTES:
-            output["segments"] = []
-            output["warnings"].append("the segments are more than a streamed piece may hold")
+        trim(output, MAX_PIECE_BYTES)
+
+
+def _posted_bytes(output: dict[str, Any]) -> int:
+    """Return how many bytes the SDK makes of it."""
+    return len(json.dumps({"output": output}, ensure_ascii=False, allow_nan=False).encode("utf-8"))

@@ -12,68 +12,111 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from higgs_worker.errors import InvalidSettings
+from higgs_worker.variable import Address, Matching, Secret, Whole, filled_by, read, variables_of
 
 _DEFAULT_REGION = "us-east-1"
-
-
-class Variable(NamedTuple):
-    """One environment variable, as the documentation shows it."""
-
-    meaning: str
-    allowed: str
-    """Completes the sentence "it must be …"."""
-    pattern: str
-
+_MAX_URL_TTL_S = 604_800  # what signatures allow
 
 PATH = r"(?!\.\.?(/|$))[^/\\]+(/(?!\.\.?(/|$))[^/\\]+)*"
 """Names between single slashes, none of them `.` or `..`."""
 
-_KEY = "printable characters without spaces", r"[!-~]{1,4096}"
-_ADDRESS = (
-    "an http or https address without user, password and query",
-    r"https?://[^\s/?#@\\]+(/[^\s?#@\\]*)?",
-)
 
-VARIABLES = {
-    "HIGGS_S3_BUCKET": Variable(
-        "The bucket that results are uploaded to; when unset and BUCKET_ENDPOINT_URL does not name "
-        "one, results are not uploaded.",
-        "2 to 63 letters, digits, dots, dashes and underscores",
-        r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}",
-    ),
-    "HIGGS_S3_PREFIX": Variable(
-        "The folder of the bucket that all results are in (`higgs`); `/` is the whole bucket.",
-        "a path of at most 200 characters, without `.`, `..` and backslashes",
-        rf"/|(?=.{{1,200}}$)/?{PATH}/?",
-    ),
-    "HIGGS_S3_URL_TTL_S": Variable(
-        "How many seconds the signed address of a result works (86400, a day; keys with a session "
-        "token may end sooner); 0: none is signed, and a result names its bucket and key alone.",
-        "a whole number from 0 to 604800, what signatures allow",
-        r"[0-9]{1,5}|[1-5][0-9]{5}|60[0-3][0-9]{3}|604[0-7][0-9]{2}|604800",
-    ),
-    "HIGGS_S3_PUBLIC_URL": Variable(
-        "Where everybody can read the bucket; a result's address is this, a slash and its key, "
-        "and nothing is signed.",
-        *_ADDRESS,
-    ),
-    "AWS_ACCESS_KEY_ID": Variable("The access key of the bucket.", *_KEY),
-    "AWS_SECRET_ACCESS_KEY": Variable("Its secret.", *_KEY),
-    "AWS_SESSION_TOKEN": Variable("The token that belongs to a temporary access key.", *_KEY),
-    "AWS_ENDPOINT_URL_S3": Variable("The address of the storage, if it is not AWS.", *_ADDRESS),
-    "AWS_DEFAULT_REGION": Variable(
-        "The bucket's region, where the storage's address does not name it (us-east-1).",
-        "letters, digits and dashes",
-        r"[A-Za-z0-9-]{1,63}",
-    ),
-    "BUCKET_ENDPOINT_URL": Variable(
-        "RunPod's name for the address of the storage, with or without the bucket in it; with the "
-        "two after it, it takes the place of AWS's names.",
-        *_ADDRESS,
-    ),
-    "BUCKET_ACCESS_KEY_ID": Variable("RunPod's name for the access key.", *_KEY),
-    "BUCKET_SECRET_ACCESS_KEY": Variable("RunPod's name for its secret.", *_KEY),
-}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Variables:
+    """What the environment may say of a bucket."""
+
+    bucket: str | None = field(
+        default=None,
+        metadata=filled_by(
+            "HIGGS_S3_BUCKET",
+            Matching(
+                r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}",
+                "2 to 63 letters, digits, dots, dashes and underscores",
+            ),
+            "The bucket that results are uploaded to; when unset and BUCKET_ENDPOINT_URL does not "
+            "name one, results are not uploaded.",
+        ),
+    )
+    prefix: str = field(
+        default="higgs",
+        metadata=filled_by(
+            "HIGGS_S3_PREFIX",
+            Matching(
+                rf"/|(?=.{{1,200}}$)/?{PATH}/?",
+                "a path of at most 200 characters, without `.`, `..` and backslashes",
+            ),
+            "The folder of the bucket that all results are in; `/` is the whole bucket.",
+        ),
+    )
+    url_ttl_s: int = field(
+        default=86_400,
+        metadata=filled_by(
+            "HIGGS_S3_URL_TTL_S",
+            Whole(0, _MAX_URL_TTL_S),
+            "How many seconds the signed address of a result works (keys with a session token may "
+            "end sooner); 0: none is signed, and a result names its bucket and key alone.",
+        ),
+    )
+    public_url: str | None = field(
+        default=None,
+        metadata=filled_by(
+            "HIGGS_S3_PUBLIC_URL",
+            Address(),
+            "Where everybody can read the bucket; a result's address is this, a slash and its key, "
+            "and nothing is signed.",
+        ),
+    )
+    access_key: str | None = field(
+        default=None,
+        repr=False,
+        metadata=filled_by("AWS_ACCESS_KEY_ID", Secret(), "The access key of the bucket."),
+    )
+    secret_key: str | None = field(
+        default=None,
+        repr=False,
+        metadata=filled_by("AWS_SECRET_ACCESS_KEY", Secret(), "Its secret."),
+    )
+    session_token: str | None = field(
+        default=None,
+        repr=False,
+        metadata=filled_by(
+            "AWS_SESSION_TOKEN", Secret(), "The token that belongs to a temporary access key."
+        ),
+    )
+    endpoint: str | None = field(
+        default=None,
+        metadata=filled_by(
+            "AWS_ENDPOINT_URL_S3", Address(), "The address of the storage, if it is not AWS."
+        ),
+    )
+    region: str = field(
+        default=_DEFAULT_REGION,
+        metadata=filled_by(
+            "AWS_DEFAULT_REGION",
+            Matching(r"[A-Za-z0-9-]{1,63}", "letters, digits and dashes"),
+            "The bucket's region, where the storage's address does not name it.",
+        ),
+    )
+    runpod_endpoint: str | None = field(
+        default=None,
+        metadata=filled_by(
+            "BUCKET_ENDPOINT_URL",
+            Address(),
+            "RunPod's name for the address of the storage, with or without the bucket in it; with "
+            "the two after it, it takes the place of AWS's names.",
+        ),
+    )
+    runpod_access_key: str | None = field(
+        default=None,
+        repr=False,
+        metadata=filled_by("BUCKET_ACCESS_KEY_ID", Secret(), "RunPod's name for the access key."),
+    )
+    runpod_secret_key: str | None = field(
+        default=None,
+        repr=False,
+        metadata=filled_by("BUCKET_SECRET_ACCESS_KEY", Secret(), "RunPod's name for its secret."),
+    )
+
 
 # Hosts whose first labels are a bucket, as consoles show them.
 _BUCKET_IN_HOST = re.compile(
@@ -114,42 +157,42 @@ class S3Config:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "S3Config | None":
-        """Read the variables above; None when nothing asks for uploads.
+        """Read the variables; None when nothing asks for uploads.
 
         Raises:
             InvalidSettings: something is wrong or missing; `details["errors"]` has all of it.
         """
-        found = {name: text for name in VARIABLES if (text := environ.get(name, "").strip())}
-        runpod = any(name.startswith("BUCKET_") for name in found)
-        if "HIGGS_S3_BUCKET" not in found and not runpod:
+        found = read(S3Variables, environ)
+        names = {field: variable.name for field, variable in variables_of(S3Variables).items()}
+        is_set = found.given.keys() | found.problems.keys()
+        of_runpod = [name for name in names.values() if name.startswith("BUCKET_")]
+        is_runpods = not is_set.isdisjoint(of_runpod)
+        if not is_runpods and names["bucket"] not in is_set:
             return None
-        problems = {
-            name: f"{name} must be {VARIABLES[name].allowed}"
-            for name, text in found.items()
-            if not (text.isprintable() and re.fullmatch(VARIABLES[name].pattern, text))
+        needed = of_runpod if is_runpods else [names["access_key"], names["secret_key"]]
+        problems = found.problems | {
+            name: f"{name} is missing; results cannot be uploaded without it"
+            for name in needed
+            if name not in is_set
         }
-        family = "BUCKET" if runpod else "AWS"
-        needed = [f"{family}_ACCESS_KEY_ID", f"{family}_SECRET_ACCESS_KEY"]
-        for name in [*needed, "BUCKET_ENDPOINT_URL"] if runpod else needed:
-            if name not in found:
-                problems[name] = f"{name} is missing; results cannot be uploaded without it"
         if problems:
             raise _invalid(problems)
 
-        variable = "BUCKET_ENDPOINT_URL" if runpod else "AWS_ENDPOINT_URL_S3"
-        where = _Where.of(found.get(variable), found.get("HIGGS_S3_BUCKET"), variable)
-        prefix = found.get("HIGGS_S3_PREFIX", "higgs").strip("/")
+        said = S3Variables(**found.values)
+        endpoint = "runpod_endpoint" if is_runpods else "endpoint"
+        where = _Where.of(getattr(said, endpoint), said.bucket, names[endpoint])
+        prefix = said.prefix.strip("/")
         return cls(
             bucket=where.bucket,
-            access_key=found[needed[0]],
-            secret_key=found[needed[1]],
-            session_token=None if runpod else found.get("AWS_SESSION_TOKEN"),
+            access_key=(said.runpod_access_key if is_runpods else said.access_key) or "",
+            secret_key=(said.runpod_secret_key if is_runpods else said.secret_key) or "",
+            session_token=None if is_runpods else said.session_token,
             endpoint=where.endpoint,
-            region=where.region or found.get("AWS_DEFAULT_REGION", _DEFAULT_REGION),
+            region=where.region or said.region,
             bucket_in_host=where.bucket_in_host,
             prefix=prefix and prefix + "/",
-            url_ttl_s=int(found.get("HIGGS_S3_URL_TTL_S", "86400")) if where.signs else 0,
-            public_url=found.get("HIGGS_S3_PUBLIC_URL", "").rstrip("/") or None,
+            url_ttl_s=said.url_ttl_s if where.signs else 0,
+            public_url=said.public_url and said.public_url.rstrip("/"),
         )
 
 

@@ -108,6 +108,7 @@ class SpeechService:
         if self._loading is not None:
             return self._loading
         loading = self._loading = Future()
+        loading.set_running_or_notify_cancel()  # nobody can give it up for the others
 
         def load() -> None:
             try:
@@ -125,9 +126,11 @@ class SpeechService:
         loading = asyncio.wrap_future(self._begin())
         loading.add_done_callback(lambda done: done.cancelled() or done.exception())  # it was seen
         while not loading.done():
-            await asyncio.wait([loading], timeout=TOLD_EVERY_S)
-            if on_progress is not None and not loading.done():
+            if on_progress is not None:
                 on_progress(0.0, self._status() or "loading the model")
+            await asyncio.wait([loading], timeout=TOLD_EVERY_S)
+        if on_progress is not None:
+            on_progress(0.0)
         return loading.result()
 
     async def speak(

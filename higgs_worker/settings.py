@@ -8,13 +8,11 @@ here and nowhere else. It knows no model, no device and no job: `auto` is resolv
 import difflib
 import os
 from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from higgs_worker.errors import InvalidSettings
-from higgs_worker.s3_config import VARIABLES as S3_VARIABLES
-from higgs_worker.s3_config import S3Config
+from higgs_worker.s3_config import S3Config, S3Variables
 from higgs_worker.variable import (
     Address,
     Choice,
@@ -26,9 +24,11 @@ from higgs_worker.variable import (
     Text,
     Variable,
     Whole,
+    filled_by,
+    read,
+    variables_of,
 )
 from higgs_worker.weights import DEMO
-from higgs_worker.wording import quote
 
 PREFIX = "HIGGS_"
 
@@ -36,7 +36,7 @@ _VOLUME = Path("/runpod-volume")
 
 
 def _filled_by(name: str, kind: Kind, meaning: str, prefix: str = PREFIX) -> dict[str, Variable]:
-    return {"variable": Variable(prefix + name, meaning, kind)}
+    return filled_by(prefix + name, kind, meaning)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,7 +270,9 @@ class Settings:
         ),
     )
     s3: S3Config | None = None
-    """Where results are uploaded to; its variables, most of them others', are in `s3_config`."""
+    """Where results are uploaded to; see `S3Variables`."""
+    given: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """What was set, by variable, with secrets masked."""
     unknown_names: tuple[str, ...] = ()
     """Variables of our prefix that nothing reads: most likely misspelled."""
 
@@ -285,20 +287,8 @@ class Settings:
             InvalidSettings: at least one value is wrong; all wrong ones are named.
         """
         environ = os.environ if environ is None else environ
-        values: dict[str, Any] = {}
-        problems: dict[str, str] = {}
-        for name, variable in _VARIABLES.items():
-            raw = environ.get(variable.name, "").strip()
-            if not raw:
-                continue
-            try:
-                values[name] = variable.kind.read(raw)
-            except ValueError:
-                is_secret = isinstance(variable.kind, Secret)
-                shown = "not usable" if is_secret else quote(raw)
-                problems[variable.name] = (
-                    f"{variable.name} is {shown}; it must be {variable.kind.allowed}"
-                )
+        ours = read(cls, environ)
+        values, problems = ours.values, ours.problems
         try:
             values["s3"] = S3Config.from_env(environ)
         except InvalidSettings as error:
@@ -310,14 +300,15 @@ class Settings:
         if "volume" not in values and not _VOLUME.is_dir():
             cache = Path(environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
             values["volume"] = cache / "higgs"
+        values["given"] = ours.given | read(S3Variables, environ).given
         known = _known_names()
         unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
         return cls(**values, unknown_names=tuple(unknown))
 
 
-def variable_of(setting: "Field[Any]") -> Variable | None:
-    """Return the variable that fills a field of Settings; None when none does."""
-    return setting.metadata.get("variable")
+def variables() -> list[Variable]:
+    """Return every environment variable that the worker reads."""
+    return [each for table in (Settings, S3Variables) for each in variables_of(table).values()]
 
 
 def nearest_name(name: str) -> str | None:
@@ -328,12 +319,6 @@ def nearest_name(name: str) -> str | None:
     return PREFIX + near[0] if near else None
 
 
-_VARIABLES: dict[str, Variable] = {
-    each.name: variable for each in fields(Settings) if (variable := variable_of(each))
-}
-
-
 def _known_names() -> list[str]:
     """Return the names that begin with our prefix and mean something."""
-    names = [*(variable.name for variable in _VARIABLES.values()), *S3_VARIABLES]
-    return [name for name in names if name.startswith(PREFIX)]
+    return [each.name for each in variables() if each.name.startswith(PREFIX)]

@@ -1,13 +1,17 @@
-"""Kinds of environment variables: what each allows, in words, and how it is read.
+"""Environment variables: their kinds, and how those that fill a dataclass are declared and read.
 
-A kind refuses with a bare ValueError; whoever reads the environment words the complaint. Knows no
-particular variable.
+A variable is declared in the metadata of the field it fills, so that everything there is to say of
+it is in one place. A kind refuses with a bare ValueError, which `read` words. Knows no particular
+variable.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
+
+from higgs_worker.wording import quote
 
 _MAX_TEXT = 4096  # the longest path Linux takes
 
@@ -99,6 +103,21 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Matching:
+    """Text of a certain form, on one line."""
+
+    pattern: str
+    allowed: str
+    """Completes the sentence "it must be …"."""
+
+    def read(self, raw: str) -> str:
+        """Return the text as it is."""
+        if not (raw.isprintable() and re.fullmatch(self.pattern, raw)):
+            raise ValueError(raw)
+        return raw
+
+
+@dataclass(frozen=True, slots=True)
 class Secret(Text):
     """What no error and no log line may show."""
 
@@ -121,11 +140,11 @@ class Address(Text):
     @property
     def allowed(self) -> str:
         """Complete the sentence "it must be …"."""
-        return "an address that begins with https:// or http://"
+        return "an http or https address without user, password and query"
 
     def read(self, raw: str) -> str:
         """Return the address."""
-        if not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#\s]*)?", raw):
+        if not re.fullmatch(r"https?://[^\s/?#@\\]+(/[^\s?#@\\]*)?", raw):
             raise ValueError(raw)
         return Text.read(self, raw)
 
@@ -157,3 +176,56 @@ class Variable:
     name: str
     meaning: str
     kind: Kind
+    default: Any = None
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether its value is shown to nobody."""
+        return isinstance(self.kind, Secret)
+
+    def complaint(self, raw: str) -> str:
+        """Say that it cannot be this; quote neither a secret nor what may hold one."""
+        may_hold_secret = isinstance(self.kind, Secret | Address)
+        shown = "not usable" if may_hold_secret else quote(raw)
+        return f"{self.name} is {shown}; it must be {self.kind.allowed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the environment says for one dataclass."""
+
+    values: dict[str, Any]
+    """By field; those that were set and are right."""
+    given: dict[str, str]
+    """What was set, by variable, as it may be shown."""
+    problems: dict[str, str]
+    """What is wrong, by variable."""
+
+
+def filled_by(name: str, kind: Kind, meaning: str) -> dict[str, Any]:
+    """Return the metadata of a field that an environment variable fills."""
+    return {"variable": Variable(name, meaning, kind)}
+
+
+def variables_of(table: type) -> dict[str, Variable]:
+    """Return the variables that fill a dataclass, by field."""
+    return {
+        each.name: replace(each.metadata["variable"], default=each.default)
+        for each in fields(table)
+        if "variable" in each.metadata
+    }
+
+
+def read(table: type, environ: Mapping[str, str]) -> Reading:
+    """Read the variables that fill a dataclass; an empty one counts as unset."""
+    reading = Reading({}, {}, {})
+    for name, variable in variables_of(table).items():
+        raw = environ.get(variable.name, "").strip()
+        if not raw:
+            continue
+        try:
+            reading.values[name] = variable.kind.read(raw)
+            reading.given[variable.name] = "***" if variable.is_secret else raw
+        except ValueError:
+            reading.problems[variable.name] = variable.complaint(raw)
+    return reading

@@ -112,16 +112,22 @@ def locate(
         return search.pulled()
 
 
-def is_here(name: str, kind: str, source: Source, *, revision: str | None = None) -> bool:
-    """Return whether a checkpoint is there, unchecked; fast, and without any network.
+def unchecked(name: str, kind: str, source: Source, *, revision: str | None = None) -> Found | None:
+    """Return where a checkpoint is, its files unchecked; fast, and without any network.
 
     Raises:
         WeightsNotFound: there can be no such thing.
     """
-    if _local(name, kind) is not None:
-        return True
+    local = _local(name, kind)
+    if local is not None:
+        return Found(local, None)
     search = _Search(name, FILES[kind], revision or _MAIN, source, None)
-    return next(search.places(), None) is not None
+    return next((Found(repo.snapshot(commit), commit) for repo, commit in search.places()), None)
+
+
+def is_here(name: str, kind: str, source: Source, *, revision: str | None = None) -> bool:
+    """Return whether a checkpoint is there; see `unchecked`."""
+    return unchecked(name, kind, source, revision=revision) is not None
 
 
 def _local(name: str, kind: str) -> Path | None:

@@ -27,7 +27,8 @@ dependencies = ["tiny"]
 HANDLER = """
 import os, sys
 import tiny
-print("handler", tiny.__file__, os.getpid(), *sys.argv[1:], flush=True)
+started_at = os.environ["HIGGS_STARTED_AT"]
+print("handler", tiny.__file__, os.getpid(), started_at, *sys.argv[1:], flush=True)
 """
 COMMAND = """
 import sys
@@ -128,6 +129,10 @@ class Machine:
     def real_uv(self) -> None:
         """Put uv back."""
         self.program("uv", f'exec "{UV}" "$@"')
+
+    def has_installed(self, environments: Path) -> None:
+        """Put environments that another machine has installed onto the volume."""
+        shutil.copytree(environments, self.environments, symlinks=True)
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """Start a worker, in a process group of its own."""

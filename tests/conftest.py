@@ -1,12 +1,23 @@
-"""One environment for all tests: none of the worker's variables, one torch thread, no network."""
+"""One environment for all tests: none of the worker's variables, one torch thread, no network.
 
+And one look at whatever a test logged or printed: no secret may stand in it.
+"""
+
+import logging
 import os
+import sys
+from collections.abc import Generator, Iterator
 
 import pytest
+
+from tests.leaks import leaks
 
 os.environ.update(
     HF_HUB_OFFLINE="1", HF_HUB_DISABLE_PROGRESS_BARS="1", TRANSFORMERS_VERBOSITY="error"
 )
+
+_SECRETS = ("SECRETS", "SENT_SECRET", "TOKEN")
+"""What the modules of the tests call theirs."""
 
 
 @pytest.fixture(autouse=True)
@@ -22,3 +33,28 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _every_line_is_logged() -> None:
+    """Also those that nobody would see: they are looked through for secrets."""
+    logging.getLogger("higgs_worker").setLevel(logging.DEBUG)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test whose log or output holds a secret."""
+    report = yield
+    if report.when == "teardown" and report.passed and report.sections:
+        found = leaks((text for _, text in report.sections), _secrets_in_use())
+        if found:
+            report.outcome = "failed"
+            report.longrepr = f"secrets in what was logged or printed: {', '.join(found)}"
+    return report
+
+
+def _secrets_in_use() -> Iterator[str]:
+    yield "hunter2"
+    modules = [each for name, each in sys.modules.items() if name.startswith("tests.")]
+    for found in (getattr(each, name, {}) for each in modules for name in _SECRETS):
+        yield from [found] if isinstance(found, str) else found.values()

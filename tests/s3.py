@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -69,6 +70,16 @@ def config(port: int, key: str = OWNER, **changes: Any) -> S3Config:
     return S3Config(**(values | changes))
 
 
+def environment(port: int) -> dict[str, str]:
+    """Return what an endpoint with a bucket has in its environment."""
+    return {
+        "HIGGS_S3_BUCKET": BUCKET,
+        "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": OWNER,
+        "AWS_SECRET_ACCESS_KEY": SECRETS[OWNER],
+    }
+
+
 @cache
 def opened(config: S3Config) -> Storage:
     """Return a bucket; connecting costs more than most tests do with it."""
@@ -79,6 +90,13 @@ def objects(port: int, prefix: str) -> dict[str, int]:
     """Return what is in the bucket under a prefix: keys and sizes."""
     found = opened(config(port))._bucket.call("list_objects_v2", Prefix=prefix)
     return {each["Key"]: each["Size"] for each in found.get("Contents", ())}
+
+
+def get(url: str | None) -> tuple[bytes, str]:
+    """Return what an address gives, and of which type."""
+    assert url is not None
+    with urllib.request.urlopen(url, timeout=10) as response:
+        return response.read(), response.headers["Content-Type"]
 
 
 def unfinished(port: int, prefix: str) -> list[str]:
@@ -112,10 +130,14 @@ def _free_port() -> int:
     while True:
         port = random.randrange(20_000, 30_000)
         with suppress(OSError):
-            for each in range(port, port + _NUM_PORTS):
-                for number in (each, each + _GRPC):
-                    socket.create_server(("127.0.0.1", number)).close()
+            for each in _ports(port):
+                socket.create_server(("127.0.0.1", each)).close()
             return port
+
+
+def _ports(first: int) -> Iterator[int]:
+    for each in range(first, first + _NUM_PORTS):
+        yield from (each, each + _GRPC)
 
 
 def _keep(shared: Path, port: int) -> None:
@@ -157,7 +179,12 @@ def _keep(shared: Path, port: int) -> None:
     }
     weed = Path(sys.executable).with_name("weed")
     server = subprocess.Popen(
-        [str(weed), "mini", *(f"-{name}={value}" for name, value in options.items())]
+        [
+            str(weed),
+            f"-logdir={shared}",
+            "mini",
+            *(f"-{name}={value}" for name, value in options.items()),
+        ]
     )
     signal.signal(signal.SIGCHLD, lambda *_: os._exit(1))  # it could not start: another port may do
     with (shared / "users").open("a") as users:
@@ -166,6 +193,9 @@ def _keep(shared: Path, port: int) -> None:
         server.kill()
         server.wait()
         (shared / "port").unlink(missing_ok=True)
+        for each in _ports(port):
+            for left in Path("/tmp").glob(f"seaweedfs-*-{each}.sock"):
+                left.unlink(missing_ok=True)
         shutil.rmtree(data, ignore_errors=True)
 
 

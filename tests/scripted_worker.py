@@ -23,6 +23,7 @@ from higgs_worker.schema import SpeechRequest
 from higgs_worker.settings import Settings
 
 RATE = 24_000
+REPORT_EVERY_S = 0.5
 RESULT = SpeechResult(
     audio=b"",
     format="wav",
@@ -65,7 +66,7 @@ class ScriptedService:
                 return replace(RESULT, seed=self.num_cancelled)
         return replace(RESULT, audio=request.text.encode())
 
-    async def start(self, request: SpeechRequest) -> Any:
+    async def start(self, request: SpeechRequest, *_: Any, **__: Any) -> Any:
         """Begin to speak in pieces."""
         return ScriptedSpeech(request)
 
@@ -86,6 +87,7 @@ class ScriptedSpeech:
 
     num_left = 0
     """Speeches that nobody heard to their end."""
+    fraction_spoken = 0.5
 
     def __init__(self, request: SpeechRequest) -> None:
         self.request = request
@@ -121,7 +123,10 @@ def main() -> None:
     """Serve until told to stop."""
     settings = Settings.from_env()
     logs.setup(settings.log_level)
-    serve(JobRunner(ScriptedService(), max_text_chars=settings.max_text_chars), settings)
+    worker = JobRunner(
+        ScriptedService(), max_text_chars=settings.max_text_chars, report_every_s=REPORT_EVERY_S
+    )
+    serve(worker, settings)
 
 
 if __name__ == "__main__":

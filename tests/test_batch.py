@@ -73,6 +73,7 @@ def test_one_that_fails_leaves_the_others_alone() -> None:
     output = run({"batch": [{"text": "One."}, {"text": "fail"}, {"txt": "?"}, 5, {"text": "Two."}]})
     assert texts_of(output) == ["One.", "engine_failed", *["invalid_request"] * 2, "Two."]
     assert output["num_failed"] == 3
+    assert [each["index"] for each in output["batch"]] == list(range(5))
     assert "did you mean 'text'" in output["batch"][2]["error"]
 
 
@@ -115,7 +116,7 @@ def test_what_does_not_fit_is_that_text_s_failure_alone() -> None:
     assert len(json.dumps({"output": output})) < 10_000_000
     shelf = Shelf()
     outlet = Outlet(shelf)  # type: ignore[arg-type]
-    output = run({"batch": [{"text": "large"}] * 3}, outlet=outlet)
+    output = run({"batch": [{"text": "large"}] * 3, "speed": 1.1}, outlet=outlet)
     assert output["num_failed"] == 0
     assert [each["audio"]["key"] for each in output["batch"]] == [
         f"higgs/7-{n}.wav" for n in range(3)
@@ -172,6 +173,10 @@ def test_a_streaming_worker_answers_in_one_piece() -> None:
         ({"batch": [{"text": "a"}], "text": "b"}, "'text' cannot stand beside batch"),
         ({"batch": [{"text": "a"}], "input": "b"}, "'input' cannot stand beside batch"),
         ({"batch": [{"text": "a"}], "key": "b"}, "'key' cannot stand beside batch"),
+        (
+            {"batch": [{"text": "a", "key": "k"}, {"text": "b"}, {"text": "c", "key": "k"}]},
+            "2 entries have the key 'k'; send each its own",
+        ),
     ],
 )
 def test_wrong_batches_are_refused(asked: dict[str, Any], message: str) -> None:

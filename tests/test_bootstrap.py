@@ -27,6 +27,15 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     machine.close()
 
 
+@pytest.fixture(scope="module")
+def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install once for all who are about something else."""
+    machine = Machine(tmp_path_factory.mktemp("installed"))
+    code, output = machine.run("install", str(machine.environments))
+    assert code == 0, output
+    return machine.environments
+
+
 def age(path: Path, minutes: float) -> None:
     """Let a path look as if it was last touched so long ago."""
     then = time.time() - 60 * minutes
@@ -49,11 +58,15 @@ def test_first_start_installs_and_later_ones_do_not(machine: Machine) -> None:
     assert machine.names() == [name]
 
 
-def test_the_handler_is_the_process_that_was_started(machine: Machine) -> None:
-    """The handler replaces the script, so that the platform's signals reach it."""
+def test_the_handler_is_the_process_that_was_started(machine: Machine, environments: Path) -> None:
+    """It replaces the script, so that signals reach it, and is told when that began."""
+    machine.has_installed(environments)
+    before = int(time.time())
     process = machine.start()
     _, output = finish(process)
-    assert f" {process.pid}" in output.splitlines()[-1]
+    pid, started_at = output.splitlines()[-1].split()[2:]
+    assert int(pid) == process.pid
+    assert before <= int(started_at) <= time.time()
 
 
 @pytest.mark.slow
@@ -125,9 +138,11 @@ def test_a_frozen_worker_blocks_nobody_and_recovers(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("damage", [".complete", "bin/python"])
-def test_an_environment_that_is_not_whole_is_built_again(machine: Machine, damage: str) -> None:
+def test_an_environment_that_is_not_whole_is_built_again(
+    machine: Machine, environments: Path, damage: str
+) -> None:
     """Without its mark, or without its interpreter, an environment is replaced."""
-    machine.run()
+    machine.has_installed(environments)
     [name] = machine.names()
     (machine.environments / name / damage).unlink()
     code, output = machine.run()
@@ -162,9 +177,9 @@ def test_an_install_that_fails_says_what_to_do(machine: Machine) -> None:
 
 
 @pytest.mark.slow
-def test_other_versions_are_another_environment(machine: Machine) -> None:
+def test_other_versions_are_another_environment(machine: Machine, environments: Path) -> None:
     """A new lock file or a new dependency gives a new environment; the old one is kept in use."""
-    machine.run()
+    machine.has_installed(environments)
     make_wheel(machine.base / "wheels", "2.0")
     machine.lock_versions("tiny==2.0\n")
     assert machine.run()[0] == 0
@@ -178,10 +193,9 @@ def test_other_versions_are_another_environment(machine: Machine) -> None:
     assert machine.run()[0] == 0
 
 
-@pytest.mark.slow
-def test_old_environments_and_leftovers_are_swept(machine: Machine) -> None:
+def test_old_environments_and_leftovers_are_swept(machine: Machine, environments: Path) -> None:
     """What nobody has started for two days goes, and what dead workers left; the rest stays."""
-    machine.run()
+    machine.has_installed(environments)
     [ours] = machine.names()
     for name, minutes in [("old", 3000), ("new", 2000)]:
         (machine.environments / name).mkdir()
@@ -267,9 +281,10 @@ def test_a_missing_installer_is_named(machine: Machine) -> None:
     ],
 )
 def test_gpu_and_driver_are_checked(
-    machine: Machine, device: str, smi: str | None, code: int, words: str
+    machine: Machine, environments: Path, device: str, smi: str | None, code: int, words: str
 ) -> None:
-    """No GPU, a broken one and a driver that is too old are told apart, before any install."""
+    """No GPU, a broken one and a driver that is too old are told apart, before anything else."""
+    machine.has_installed(environments)
     machine.environment["HIGGS_DEVICE"] = device
     if smi is not None:
         machine.program("nvidia-smi", smi)
@@ -278,20 +293,12 @@ def test_gpu_and_driver_are_checked(
     returned, output = machine.run()
     assert returned == code, output
     assert words in output
-    assert ("installing" in output) == (code == 0)
+    assert ("environment: " in output) == (code == 0)
 
 
-def test_preload_fetches_the_weights_first(machine: Machine) -> None:
-    """HIGGS_PRELOAD=always fetches before the handler; auto leaves it to the first job."""
-    assert "command" not in machine.run()[1]
-    machine.environment["HIGGS_PRELOAD"] = "always"
-    lines = machine.run()[1].splitlines()
-    assert lines[-2] == "command fetch"
-    assert lines[-1].startswith("handler")
-
-
-def test_any_command_can_be_run(machine: Machine) -> None:
+def test_any_command_can_be_run(machine: Machine, environments: Path) -> None:
     """Words that are no option are a command of higgs-worker, run in the same environment."""
+    machine.has_installed(environments)
     code, output = machine.run("serve", "--port", "80")
     assert code == 0, output
     assert output.splitlines()[-1] == "command serve --port 80"

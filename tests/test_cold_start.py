@@ -1,6 +1,7 @@
 """The start's line in the log, and whether the model is loaded before the first job."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from higgs_worker.build import is_to_preload
-from higgs_worker.cold_start import process_age_s
+from higgs_worker.cold_start import ColdStart, process_age_s
 from higgs_worker.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -41,6 +42,37 @@ def test_when_the_model_is_loaded(tmp_path: Path, preload: str, model: str, expe
     assert is_to_preload(Settings.from_env(settings)) is expected
 
 
+def test_waiting_for_the_first_job_is_no_part_of_the_start(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that was there before anybody asked; and one line is enough."""
+    monkeypatch.setattr(logging.getLogger("higgs_worker"), "propagate", True)
+    cold_start = ColdStart()
+    with caplog.at_level(logging.INFO):
+        cold_start.loaded()
+        cold_start.spoke(time.perf_counter() + 1000, 0.5)
+        cold_start.spoke(time.perf_counter() + 2000, 0.5)
+    (told,) = (vars(each) for each in caplog.records)
+    assert told["idle_s"] == pytest.approx(1000, abs=1)
+    assert told["total_s"] == pytest.approx(told["ready_s"] + 0.5, abs=0.01)
+    assert told["ready_s"] >= process_age_s() - 1
+
+
+def test_a_job_that_waits_for_the_model_is_a_part_of_the_start(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own time overlaps the load's."""
+    monkeypatch.setattr(logging.getLogger("higgs_worker"), "propagate", True)
+    cold_start = ColdStart()
+    began = time.perf_counter() - 3
+    with caplog.at_level(logging.INFO):
+        cold_start.loaded()
+        cold_start.spoke(began, 3.5)
+    (told,) = (vars(each) for each in caplog.records)
+    assert told["idle_s"] == 0
+    assert told["total_s"] == pytest.approx(told["ready_s"] + 0.5, abs=0.01)
+
+
 @pytest.mark.slow
 def test_the_first_job_ends_the_start(tmp_path: Path) -> None:
     """One line tells where the time went, from the container's start on."""
@@ -66,6 +98,7 @@ def test_the_first_job_ends_the_start(tmp_path: Path) -> None:
         if '"cold start"' in each
     ]
     told = json.loads(line)
-    laps = ("python_s", "imports_s", "weights_s", "read_s", "slots_s", "first_job_s")
+    laps = ("python_s", "weights_s", "imports_s", "device_s", "read_s", "slots_s", "graphs_s")
+    laps += ("ready_s", "idle_s", "first_job_s")
     assert all(told[name] >= 0 for name in laps)
     assert 99 < told["bootstrap_s"] < told["total_s"] < 160

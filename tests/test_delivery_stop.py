@@ -2,6 +2,7 @@
 
 import signal
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,9 @@ def test_sigterm(tmp_path: Path) -> None:
     """What can be finished is, what cannot fails, nothing more is taken, and nobody waits."""
     with (
         ControlPlane(hold_s=60) as plane,
-        Worker(plane, tmp_path, SCRIPTED, HIGGS_GRACE_S="2") as worker,
+        Worker(plane, tmp_path, SCRIPTED, HIGGS_GRACE_S="1") as worker,
     ):
-        short, long = plane.run_all([{"text": "sleep 1"}, {"text": "sleep 60"}])
+        short, long = plane.run_all([{"text": "sleep 0.8"}, {"text": "sleep 60"}])
         plane.wait_until(lambda: long.taken)
         time.sleep(0.3)  # until the next poll is under way
         worker.terminate()
@@ -69,15 +70,20 @@ def test_a_broken_worker_asks_to_be_replaced(tmp_path: Path, text: str) -> None:
 
 def test_sigterm_before_the_start(tmp_path: Path) -> None:
     """A worker that is still getting ready ends at once, wherever it is."""
-    with ControlPlane(hold_s=60) as plane:
-        for delay in (0.2, 0.5, 0.9):
-            with Worker(plane, tmp_path, HANDLER) as worker:
-                time.sleep(delay)
-                assert worker.process.poll() is None, worker.log
-                worker.terminate()
-                assert worker.ended_after() < 1.5
-                # Before its first line, before the SDK's loop, or in it.
-                assert worker.process.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM, 0)
+    delays = (0.2, 0.5, 0.9)
+    with ControlPlane(hold_s=60) as plane, ExitStack() as stack:
+        started = time.monotonic()
+        directories = [tmp_path / str(delay) for delay in delays]
+        for directory in directories:
+            directory.mkdir()
+        workers = [stack.enter_context(Worker(plane, each, HANDLER)) for each in directories]
+        for delay, worker in zip(delays, workers, strict=True):
+            time.sleep(max(0.0, started + delay - time.monotonic()))
+            assert worker.process.poll() is None, worker.log
+            worker.terminate()
+            assert worker.ended_after() < 1.5
+            # Before its first line, before the SDK's loop, or in it.
+            assert worker.process.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM, 0)
 
 
 def test_an_unfit_worker_says_why_and_leaves(tmp_path: Path) -> None:

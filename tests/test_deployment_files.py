@@ -7,15 +7,13 @@ is closed, so that an unknown key is refused.
 import json
 import re
 import tomllib
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from higgs_worker import s3_config
 from higgs_worker.schema import SpeechRequest
-from higgs_worker.settings import Settings, variable_of
+from higgs_worker.settings import Settings, variables
 
 ROOT = Path(__file__).parents[1]
 POOLS = {
@@ -93,9 +91,9 @@ def problems_of(body: dict[str, Any]) -> list[str]:
 
 def known_variables() -> set[str]:
     """Return every variable that something here reads."""
-    settings = {variable.name for each in fields(Settings) if (variable := variable_of(each))}
+    settings = {each.name for each in variables()}
     script = re.findall(r"HIGGS_[A-Z_]+", (ROOT / "bootstrap.sh").read_text())
-    return settings | set(script) | set(s3_config.VARIABLES) | PLATFORM
+    return settings | set(script) | PLATFORM
 
 
 def locked_cuda() -> str:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from higgs_worker.errors import NoSound
 from higgs_worker.jobs import JobRunner
+from higgs_worker.outlet import Outlet
 from higgs_worker.result import ModelInfo, Segment, SpeechResult, Timing, Usage
 from higgs_worker.schema import SpeechRequest
 
@@ -58,7 +59,8 @@ class BrokenService:
 
 def run(job: object, service: Any = None, save_dir: Path | None = None) -> dict[str, Any]:
     """Run one job and check that its output can be posted."""
-    runner = JobRunner(service or EchoService(), max_text_chars=1500, save_dir=save_dir)
+    outlet = Outlet(save_dir=save_dir)
+    runner = JobRunner(service or EchoService(), max_text_chars=1500, outlet=outlet)
     output = asyncio.run(runner.run(job))
     json.dumps(output, allow_nan=False, ensure_ascii=False).encode("utf-8")
     return output

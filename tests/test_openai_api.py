@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from higgs_worker.build import build
+from higgs_worker.errors import EngineFailed, InvalidRequest, NoSound, PromptTooLong, QueueFull
 from higgs_worker.jobs import JobRunner
-from higgs_worker.openai_api import SPEECH, STAND_INS, speech_input
+from higgs_worker.openai_api import SPEECH, STAND_INS, error_object, speech_input
 from higgs_worker.schema import SpeechRequest
 from higgs_worker.settings import Settings
 from higgs_worker.voices import PRESETS, VoiceLibrary
@@ -33,6 +34,21 @@ def test_speech(runner: JobRunner) -> None:
     output = forward(runner, SPEECH, body)
     assert output["audio"]["format"] == "mp3"
     assert base64.b64decode(output["audio"]["base64"])
+
+
+def test_failures_are_told_as_openai_tells_them(runner: JobRunner) -> None:
+    """Beside what every failed job says; whose fault it is decides the type."""
+    output = forward(runner, SPEECH, {"model": "tts-1", "input": "a", "response_format": "ogg"})
+    assert output["error"].startswith("invalid_request: response_format must be 'wav'")
+    assert output["details"]["errors"]
+    assert output["message"] == output["error"].removeprefix("invalid_request: ")
+    assert (output["type"], output["param"]) == ("invalid_request_error", "response_format")
+    assert output["code"] == "invalid_request"
+    assert forward(runner, "/v1/nothing")["param"] is None
+    kinds = {QueueFull: "rate_limit_error", EngineFailed: "server_error", NoSound: "server_error"}
+    kinds[PromptTooLong] = kinds[InvalidRequest] = "invalid_request_error"
+    for error, kind in kinds.items():
+        assert error_object(error("no"))["type"] == kind
 
 
 def test_lists(runner: JobRunner) -> None:

@@ -1,6 +1,8 @@
 """The platform's loop: what is taken until when, and how long it may run."""
 
 import asyncio
+import json
+import math
 import signal
 import time
 from collections.abc import Callable
@@ -9,7 +11,16 @@ from typing import Any
 import pytest
 
 from higgs_worker.errors import DeadlineExceeded, WorkerStopping
-from higgs_worker.platform import DEFAULT_SLOTS, Deadlines, Intake, concurrency
+from higgs_worker.platform import (
+    DEFAULT_SLOTS,
+    MAX_DIGITS,
+    STOP_DELAY_S,
+    Deadlines,
+    Intake,
+    concurrency,
+    once_begun,
+    whole_number,
+)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +89,23 @@ def test_a_signal_gives_up_the_poll_and_then_ends_the_loop() -> None:
     assert run(hold, stop)[1] == 1
 
 
+def test_the_start_is_told_once_and_before_the_first_jobs_are_taken() -> None:
+    """The SDK's checks are over then, and who waits for their end may use the GPU."""
+    starts: list[None] = []
+
+    async def ask() -> None:
+        intake = Intake(3, on_stop=lambda: None, on_start=lambda: starts.append(None))
+        assert starts == []
+        assert [intake.concurrency(0), intake.concurrency(3)] == [3, 3]
+
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        asyncio.run(ask())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert starts == [None]
+
+
 def test_a_poll_that_was_answered_counts() -> None:
     """What came at the moment of the stop is not thrown away."""
 
@@ -105,6 +133,37 @@ def test_nothing_is_polled_after_the_stop() -> None:
         return list(await intake.until_stopped(poll)("session", 2) or [])
 
     assert asyncio.run(take()) == polls == []
+
+
+def test_stops_are_told_when_their_jobs_have_begun() -> None:
+    """The SDK would overlook a stop whose job is still in its queue; nothing is told at once."""
+    answers: list[list[str] | None] = [["job"], None]
+
+    async def poll(*_: object) -> list[str] | None:
+        return answers.pop(0)
+
+    async def work() -> None:
+        told = once_begun(poll)
+        started = time.monotonic()
+        assert await told("session") == ["job"]
+        assert time.monotonic() - started >= STOP_DELAY_S
+        started = time.monotonic()
+        assert await told("session") == []
+        assert time.monotonic() - started < STOP_DELAY_S / 2
+
+    asyncio.run(work())
+
+
+def test_very_long_numbers_are_read_too() -> None:
+    """As what they are as long as Python reads them, beyond that as infinite."""
+
+    def read(text: str) -> Any:
+        return json.loads(text, parse_int=whole_number)
+
+    assert read(f"[-{'9' * (MAX_DIGITS - 1)}, 7]") == [-int("9" * (MAX_DIGITS - 1)), 7]
+    assert read(f"[{'9' * (MAX_DIGITS + 1)}, -{'9' * 10**6}]") == [math.inf, -math.inf]
+    with pytest.raises(ValueError, match="digits"):
+        json.loads("9" * (MAX_DIGITS + 1))
 
 
 def test_a_poll_that_brings_nothing_is_paced() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from higgs_worker.progress import EVERY_S, FIRST_AFTER_S, Progress
+from higgs_worker.progress import EVERY_S, Progress
 
 
 class Platform:
@@ -43,7 +43,7 @@ def test_reports_are_throttled() -> None:
                     await asyncio.sleep(0)
 
     asyncio.run(work())
-    expected = [FIRST_AFTER_S, FIRST_AFTER_S + EVERY_S, FIRST_AFTER_S + 2 * EVERY_S]
+    expected = [EVERY_S, 2 * EVERY_S, 3 * EVERY_S]
     assert platform.events == [pytest.approx(second / 25) for second in expected]
 
 

@@ -15,7 +15,7 @@ import pytest
 from higgs_worker import quality
 from higgs_worker import service as service_module
 from higgs_worker.build import load_speaker
-from higgs_worker.errors import PromptTooLong, WeightsNotFound
+from higgs_worker.errors import EngineBroken, PromptTooLong, WeightsNotFound
 from higgs_worker.prompt import Setting
 from higgs_worker.result import SpeechResult
 from higgs_worker.schema import Format, SpeechRequest
@@ -217,6 +217,17 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
         load_speaker(settings)
 
 
+def test_the_device_is_not_touched_before_it_may_be() -> None:
+    """Somebody else may be checking it; a GPU that is not there is only missed afterwards."""
+
+    def say_no() -> None:
+        raise EngineBroken("not yet")
+
+    settings = Settings.from_env({"HIGGS_MODEL": "demo", "HIGGS_DEVICE": "cuda:99"})
+    with pytest.raises(EngineBroken, match="not yet"):
+        load_speaker(settings, wait_for_device=say_no)
+
+
 def test_a_preloaded_model_waits_for_nobody(speaker: Speaker) -> None:
     """It is loaded in a thread of its own, and the first request takes it up."""
     loads = []
@@ -277,7 +288,8 @@ def test_who_waits_for_the_model_is_told_how_far_it_is(
             async with asyncio.timeout(0.1):
                 await service.speak(request(), on_progress)
         may_end.set()
-        return await service.speak(request())
+        return await service.speak(request(), on_progress)
 
     assert asyncio.run(listen()).audio
-    assert set(told) == {"pulling: 17 %"}
+    assert set(told) == {"pulling: 17 %", ""}
+    assert told[-1] == ""

@@ -6,6 +6,7 @@ gives equal bytes: nothing here writes a time, a version or a random number. PyA
 the first encoding, because an invalid job or the command line's help should not wait for it.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -30,6 +31,8 @@ MIME_TYPES: Mapping[str, str] = MappingProxyType(
 )
 
 _FULL_SCALE = 32767  # the same on both sides, so that silence stays centred
+_HEAD_BYTES = 8192
+"""What a header takes of a file at most: what is held back until its length is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +143,37 @@ class StreamEncoder:
         return self._sink.take()
 
 
+class FileEncoder:
+    """Encode a whole file piece by piece: equal, in the end, to what `encode` gives.
+
+    What comes out may be sent on at once, all but the file's head: it tells the length, and is
+    known at the end. Not thread-safe; different encoders may run in different threads.
+    """
+
+    def __init__(self, format: str, sample_rate: int) -> None:
+        """Begin a file; see `encode` for the arguments and what is raised."""
+        self._sink = _HeadedSink()
+        self._writer = _Writer(self._sink, format, sample_rate, streamed=False)
+
+    def feed(self, pcm: NDArray[np.float32]) -> bytes:
+        """Return the bytes that `pcm`, `[S] float32`, completes; perhaps none.
+
+        Raises:
+            ValueError: `pcm` is not one-dimensional or holds NaN, or the file is finished.
+        """
+        self._writer.write(pcm)
+        return self._sink.take()
+
+    def finish(self) -> tuple[bytes, bytes]:
+        """Return the last bytes, and the file's head, which takes the place of its first bytes.
+
+        Raises:
+            ValueError: the file is finished already.
+        """
+        self._writer.close()
+        return self._sink.take(), bytes(self._sink.head)
+
+
 class _Sink:
     """A file that cannot seek: PyAV writes, `take` empties."""
 
@@ -149,6 +183,42 @@ class _Sink:
     def write(self, data: bytes) -> int:
         self._buffer += data
         return len(data)
+
+    def take(self) -> bytes:
+        taken = bytes(self._buffer)
+        self._buffer.clear()
+        return taken
+
+
+class _HeadedSink:
+    """A file whose first bytes can be written again: PyAV writes and seeks, `take` empties."""
+
+    def __init__(self) -> None:
+        self.head = bytearray()
+        self._buffer = bytearray()
+        self._num_bytes = 0
+        self._position = 0
+
+    def write(self, data: bytes) -> int:
+        start, self._position = self._position, self._position + len(data)
+        self.head[start : self._position] = data[: max(0, _HEAD_BYTES - start)]
+        if start == self._num_bytes:
+            self._buffer += data
+            self._num_bytes = self._position
+        elif self._position > len(self.head):
+            raise OSError("a file's head is longer than was held back")
+        return len(data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_END:
+            offset += self._num_bytes
+        elif whence == os.SEEK_CUR:
+            offset += self._position
+        self._position = offset
+        return offset
+
+    def tell(self) -> int:
+        return self._position
 
     def take(self) -> bytes:
         taken = bytes(self._buffer)

@@ -9,7 +9,6 @@ and mapping the file costs a fault for every page (docs/performance.md). Knows n
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from higgs_worker.errors import InvalidCheckpoint
+from higgs_worker.threads import in_threads
 
 BLOCK_BYTES = 16 << 20
 NUM_THREADS = 8
@@ -63,8 +63,7 @@ def fill(path: Path, spans: Mapping[str, Span], places: Mapping[str, Tensor]) ->
     blocks = sorted(_blocks(spans, places), key=lambda block: block.offset)
     reader = _Reader(path)
     try:
-        with ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="read") as pool:
-            return sum(pool.map(reader.read, blocks))
+        return sum(in_threads(reader.read, blocks, NUM_THREADS))
     except OSError as error:
         reason = error.strerror or error
         raise InvalidCheckpoint(f"{path} cannot be read ({reason}); fetch it again") from error
@@ -106,7 +105,8 @@ class _Reader:
         self._read_into(buffer, block.offset)
         block.place.copy_(buffer.view(block.dtype), non_blocking=True)
         if not is_on_cpu:
-            self._own.copied.record()
+            # Of the place's device, which need not be this thread's.
+            self._own.copied.record(torch.cuda.current_stream(block.place.device))
         return block.num_bytes
 
     def _buffer(self, *, pinned: bool) -> Tensor:

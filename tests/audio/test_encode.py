@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from higgs_worker.audio.encode import MIME_TYPES, StreamEncoder, encode, encoded_rate
+from higgs_worker.audio.encode import MIME_TYPES, FileEncoder, StreamEncoder, encode, encoded_rate
 from higgs_worker.audio.shape import resample
 from tests.audio.sounds import decode, likeness, speech, tone
 
@@ -95,6 +95,22 @@ def test_how_pcm_is_cut_makes_no_difference(
         start += step
     packets += [encoder.feed(pcm[start:]), encoder.finish()]
     assert b"".join(packets) == b"".join(streamed(pcm, sample_rate, format, len(pcm)))
+
+
+@pytest.mark.parametrize("sample_rate", [24000, 30000])
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("step", [1, 777, 10**6])
+def test_a_file_made_in_pieces_is_the_file(format: str, sample_rate: int, step: int) -> None:
+    """To the byte, once its head is in its place; and that is the only thing to change."""
+    pcm = speech(3.0 if step > 1 else 0.1, sample_rate)
+    encoder = FileEncoder(format, sample_rate)
+    file = b"".join(encoder.feed(pcm[at : at + step]) for at in range(0, len(pcm), step))
+    rest, head = encoder.finish()
+    file += rest
+    assert head + file[len(head) :] == encode(pcm, sample_rate, format)
+    assert len(head) <= 8192
+    with pytest.raises(ValueError, match="finished"):
+        encoder.finish()
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -25,7 +25,7 @@ from training.demo_voice.clock import Run, set_rate
 from training.demo_voice.network import Network
 from training.demo_voice.speech import Spoken
 
-BATCH_ROWS = 2400
+BATCH_ROWS = 1000
 """Of a batch, padding included: many short sequences, or few long ones."""
 PROMPT_ROWS = 26
 """About what comes before a text, and its letters."""

@@ -2,48 +2,18 @@
 
 import socket
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from higgs_worker.errors import KeyTaken, StorageFailed
 from higgs_worker.storage import Storage
 from higgs_worker.upload import PART_BYTES
-from tests.fault_proxy import Answered, Fault, FaultProxy, LostAnswer, Reset, Slow, Stall, Swapped
-from tests.s3 import config, objects, opened, server, unfinished
+from tests.fault_proxy import Answered, FaultProxy, LostAnswer, Reset, Slow, Stall, Swapped
+from tests.s3 import config, objects, opened, unfinished
 
 SOUND = b"RIFF" + bytes(range(256)) * 400
 LARGE = bytes(PART_BYTES + 1)
 WAV = "audio/wav"
-
-
-@pytest.fixture(scope="session")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """Return where the server listens."""
-    with server(tmp_path_factory) as port:
-        yield port
-
-
-@pytest.fixture(scope="module")
-def way(port: int) -> Iterator[FaultProxy]:
-    """Return a way to the server that may fail."""
-    with FaultProxy(port) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def proxy(way: FaultProxy) -> FaultProxy:
-    """Return it as new."""
-    way.fail(Fault, times=0)
-    way.cut()
-    way.num_connections = 0
-    return way
-
-
-@pytest.fixture
-def prefix(request: pytest.FixtureRequest) -> str:
-    """Return a folder that no other test has."""
-    return f"higgs/{request.node.name}/"
 
 
 def failure(storage: Storage, key: str, data: bytes = SOUND) -> str:
@@ -114,34 +84,6 @@ def test_a_trickle_ends_at_the_deadline(proxy: FaultProxy, port: int, prefix: st
     assert time.monotonic() - started < 8
     assert objects(port, prefix) == {}
     assert unfinished(port, prefix) == []
-
-
-def test_a_failing_part_leaves_nothing(proxy: FaultProxy, port: int, prefix: str) -> None:
-    """When sending breaks off for good, what was sent before is removed."""
-    storage = opened(config(proxy.port, attempts=1))
-    upload = storage.open(f"{prefix}a", WAV)
-    upload.write(LARGE)
-    assert unfinished(port, prefix) == [f"{prefix}a"]
-    proxy.cut()
-    proxy.fail(lambda: Reset(1_000_000))
-    with pytest.raises(StorageFailed):
-        upload.write(LARGE)
-    assert unfinished(port, prefix) == []
-    with pytest.raises(ValueError, match="has ended"):
-        upload.close()
-
-
-def test_parts_that_cannot_be_removed_are_logged(
-    proxy: FaultProxy, prefix: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A network that stays away leaves a warning with the key and the way out."""
-    storage = opened(config(proxy.port, attempts=1))
-    upload = storage.open(f"{prefix}a", WAV)
-    upload.write(LARGE)
-    proxy.cut()
-    proxy.fail(lambda: Reset(0), times=10)
-    upload.abort()
-    assert f"parts of '{prefix}a' may stay in the storage" in caplog.text
 
 
 def test_damaged_bytes_are_not_stored(proxy: FaultProxy, port: int, prefix: str) -> None:

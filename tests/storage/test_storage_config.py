@@ -6,8 +6,9 @@ import sys
 import pytest
 
 from higgs_worker.errors import InvalidSettings
-from higgs_worker.s3_config import VARIABLES, S3Config
+from higgs_worker.s3_config import S3Config, S3Variables
 from higgs_worker.settings import Settings, nearest_name
+from higgs_worker.variable import Variable, variables_of
 
 AWS = {
     "HIGGS_S3_BUCKET": "results",
@@ -198,12 +199,26 @@ def test_settings_know_the_variables() -> None:
     assert {"HIGGS_MAX_SLOTS", "AWS_ACCESS_KEY_ID"} < set(caught.value.details["errors"])
 
 
-@pytest.mark.parametrize("name", VARIABLES)
-def test_every_variable_is_described(name: str) -> None:
-    """No variable without a sentence of meaning and one of what it may be."""
-    variable = VARIABLES[name]
+@pytest.mark.parametrize("variable", variables_of(S3Variables).values(), ids=lambda each: each.name)
+def test_every_variable_is_described(variable: Variable) -> None:
+    """No variable without a sentence of meaning and bounds that hold its default."""
     assert variable.meaning.endswith(".")
-    assert variable.allowed
+    assert variable.kind.allowed
+    assert variable.default is None or variable.kind.read(str(variable.default)) == variable.default
+
+
+def test_keys_are_secrets() -> None:
+    """What was set can be printed: keys and tokens are masked, the rest is readable."""
+    shown = Settings.from_env(RUNPOD | AWS | {"AWS_SESSION_TOKEN": "the-token"}).given
+    assert shown == {
+        "HIGGS_S3_BUCKET": "results",
+        "AWS_ACCESS_KEY_ID": "***",
+        "AWS_SECRET_ACCESS_KEY": "***",
+        "AWS_SESSION_TOKEN": "***",
+        "BUCKET_ENDPOINT_URL": RUNPOD["BUCKET_ENDPOINT_URL"],
+        "BUCKET_ACCESS_KEY_ID": "***",
+        "BUCKET_SECRET_ACCESS_KEY": "***",
+    }
 
 
 def test_the_client_library_waits_for_the_first_request() -> None:
