@@ -1,6 +1,8 @@
 """The clients, on a stand-in of the platform with a real worker behind it."""
 
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from tests.control_plane import ControlPlane
 from tests.delivery import SCRIPTED, Worker
 
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[1]
 KEY = "rpa_thekeyofthecaller"
 
 
@@ -82,16 +85,40 @@ def test_a_busy_platform_is_asked_again(plane: ControlPlane, higgs: Higgs, strea
     assert KEY not in repr(caught.value) + repr(higgs)
 
 
-def test_curl(plane: ControlPlane, streams: bool) -> None:
-    """One request, one answer."""
-    if streams or not shutil.which("curl"):
-        pytest.skip("needs curl and a worker that answers whole")
+@pytest.mark.parametrize(
+    ("kind", "program", "then"),
+    [
+        ("bash", "bash", ""),
+        ("python", sys.executable, "print(speech.audio)"),
+        ("js", "node", "console.log(audio.toString());"),
+    ],
+)
+def test_the_guide_s_snippets(
+    plane: ControlPlane, streams: bool, tmp_path: Path, kind: str, program: str, then: str
+) -> None:
+    """As they stand, but for the address and the endpoint."""
+    if streams or not shutil.which(program):
+        pytest.skip(f"needs {program} and a worker that answers whole")
+    guide = (ROOT / "docs" / "runpod-serverless-guide.md").read_text(encoding="utf-8")
+    calling = guide.partition("## Call it")[2]
+    (code,) = re.findall(rf"```{kind}\n(.*?)```", calling.partition("## Where")[0], re.DOTALL)
+    code = code.replace("https://api.runpod.ai/v2", f"{plane.url}/v2")
+    code = code.replace('"your-endpoint-id"', f'"ep0", base_url="{plane.url}/v2"')
+    script = tmp_path / ("snippet.mjs" if kind == "js" else "snippet")
+    script.write_text(f"{code}\n{then}\n")
+    environment = {"ENDPOINT": "ep0", "RUNPOD_API_KEY": KEY, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        ["curl", "-sS", f"{plane.url}/v2/ep0/runsync", "-H", f"Authorization: Bearer {KEY}",
-         "-H", "Content-Type: application/json", "-d", '{"input": {"text": "Hello."}}'],
-        capture_output=True, check=True,
-    )  # fmt: skip
-    assert json.loads(done.stdout)["status"] == "COMPLETED"
+        [program, str(script)],
+        env=environment | {"PATH": os.environ["PATH"]},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    if kind == "bash":
+        assert json.loads(done.stdout)["status"] == "COMPLETED"
+    else:
+        assert "Hello." in done.stdout or "The sun rises." in done.stdout
 
 
 def test_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +130,7 @@ def test_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_is_one_file_that_needs_nothing(tmp_path: Path) -> None:
     """Copied anywhere, it imports in a bare interpreter."""
-    source = Path(__file__).parents[1] / "higgs_worker" / "client.py"
+    source = ROOT / "higgs_worker" / "client.py"
     shutil.copy(source, tmp_path / "client.py")
     code = "import sys, client; assert not {'torch', 'numpy', 'pydantic'} & set(sys.modules)"
     subprocess.run(
