@@ -6,6 +6,7 @@ else imports the SDK; what has to be known of its inside is here, and was made f
 
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -34,8 +35,9 @@ log = logging.getLogger("higgs_worker.handler")
 
 def main() -> None:
     """Serve jobs until the platform says stop."""
-    # The first process of a container ignores signals that it has no handler for.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # The first process of a container ignores signals that it has no handler for. Nothing has been
+    # taken yet, so the process just ends: an exception could be swallowed by whatever is imported.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
     try:
         settings = Settings.from_env()
     except InvalidSettings as error:

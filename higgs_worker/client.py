@@ -11,17 +11,19 @@ for piece in higgs.stream("A longer text.", format="mp3"):   # where HIGGS_STREA
 """
 
 import base64
+import http.client
 import json
 import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 BASE_URL = "https://api.runpod.ai/v2"
 _RETRIED = (429, 500, 502, 503, 504)
+_UNREACHABLE = (OSError, http.client.HTTPException)
 _NUM_TRIES = 5
 _ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT")
 
@@ -76,30 +78,21 @@ class Higgs:
         Raises:
             HiggsError: it could not be; a job that takes too long is cancelled.
         """
-        output = self.run(text=text, **fields)
-        audio = output["audio"]
-        if "base64" in audio:
-            return Speech(base64.b64decode(audio["base64"]), output)
-        if not audio.get("url"):
-            where = f"{audio.get('bucket')}/{audio.get('key')}"
-            raise HiggsError("no_url", f"the audio is in the bucket, as {where}", output)
-        with urllib.request.urlopen(audio["url"], timeout=60) as answer:  # noqa: S310
-            return Speech(answer.read(), output)
+        job = self._call("run", {"input": {"text": text, **fields}})
+        return _speech(self._pieces(job["id"]))
 
     def run(self, **fields: Any) -> dict[str, Any]:
         """Run any job, such as `batch` or an action, and return its output."""
         job = self._call("run", {"input": fields})
-        for found in self._polled(job["id"], "status"):
-            if found["status"] == "COMPLETED":
-                output = found.get("output")
-                # A streaming endpoint's output is the list of its pieces.
-                return dict(output[-1] if isinstance(output, list) else output or {})
-        raise AssertionError("polling ends with the job")
+        return self._pieces(job["id"])[-1]
 
-    def stream(self, text: str, **fields: Any) -> Iterator[bytes]:
-        """Give the audio piece by piece while it is spoken; leaving early cancels the job."""
+    def stream(self, text: str, **fields: Any) -> Generator[bytes, None, None]:
+        """Give the audio piece by piece while it is spoken; leaving early cancels the job.
+
+        An endpoint that does not stream gives one piece, in the end.
+        """
         job = self._call("run", {"input": {"text": text, **fields}})
-        is_over = False
+        is_silent = True
         try:
             for found in self._polled(job["id"], "stream"):
                 for piece in found.get("stream", ()):
@@ -107,15 +100,26 @@ class Higgs:
                     if "error" in output:
                         raise _failure(output["error"], output)
                     if "base64" in output.get("audio", {}):
+                        is_silent = False
                         yield base64.b64decode(output["audio"]["base64"])
-            is_over = True
-        finally:
-            if not is_over:
-                self.cancel(job["id"])
+        except (GeneratorExit, KeyboardInterrupt):
+            self.cancel(job["id"])
+            raise
+        if is_silent:
+            yield _speech(self._pieces(job["id"])).audio
 
     def cancel(self, job_id: str) -> None:
         """Stop a job."""
         self._call(f"cancel/{job_id}", {})
+
+    def _pieces(self, job_id: str) -> list[dict[str, Any]]:
+        """Wait for a job's output; that of a streaming endpoint is a list of pieces."""
+        *_, found = self._polled(job_id, "status")
+        output = found.get("output")
+        pieces: list[Any] = output if isinstance(output, list) else [output]
+        if not pieces or not pieces[-1]:
+            raise HiggsError("lost", f"job {job_id} ended without output; see docs/delivery.md")
+        return pieces
 
     def _polled(self, job_id: str, route: str) -> Iterator[dict[str, Any]]:
         """Ask how a job is until it has ended."""
@@ -145,14 +149,34 @@ class Higgs:
                 with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310
                     return dict(json.load(answer))
             except urllib.error.HTTPError as error:
-                if error.code not in _RETRIED or not tries_left:
+                # A job that was sent twice is paid twice; 429 alone says that it was not taken.
+                may_repeat = error.code in _RETRIED if path != "run" else error.code == 429
+                if not may_repeat or not tries_left:
                     raise HiggsError(str(error.code), f"{path}: {error.reason}") from None
-            except (urllib.error.URLError, TimeoutError) as error:
-                # A job that was sent twice is paid twice.
+            except _UNREACHABLE as error:
                 if path == "run" or not tries_left:
                     raise HiggsError("unreachable", f"{path}: {error}") from None
             time.sleep(2.0 ** (_NUM_TRIES - 1 - tries_left) / 2)
         raise AssertionError("the last try returns or raises")
+
+
+def _speech(pieces: list[dict[str, Any]]) -> Speech:
+    """Put the audio of a job's output together, or fetch it from the bucket."""
+    output = pieces[-1]
+    found = [piece.get("audio", {}).get("base64") for piece in pieces]
+    if any(found):
+        return Speech(b"".join(base64.b64decode(each) for each in found if each), output)
+    audio = output.get("audio", {})
+    if not audio.get("url"):
+        if "key" not in audio:
+            raise HiggsError("not_kept", "the audio was too large to keep; use stream()", output)
+        where = f"{audio.get('bucket')}/{audio['key']}"
+        raise HiggsError("no_url", f"the audio is in the bucket, as {where}", output)
+    try:
+        with urllib.request.urlopen(audio["url"], timeout=60) as answer:  # noqa: S310
+            return Speech(answer.read(), output)
+    except _UNREACHABLE as error:
+        raise HiggsError("unreachable", f"{audio['key']} in the bucket: {error}", output) from None
 
 
 def _failure(error: Any, output: Any) -> HiggsError:
