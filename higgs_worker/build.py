@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEMO_WARNING = (
-    "this is the embedded demo model: its weights are random, so what you hear is noise; set "
-    "HIGGS_MODEL to the real one"
+    "this is the embedded demo model, for trying the worker: its voice is clear and its words are "
+    "not the text's yet; set HIGGS_MODEL to the real one"
 )
 
 

@@ -96,7 +96,7 @@ def test_a_job_becomes_speech(api: Api) -> None:
     ]
     assert result["seed"] == 7
     assert result["finish_reason"] in ("stop", "length")
-    assert "noise" in result["warnings"][0]
+    assert "demo model" in result["warnings"][0]
     assert result["usage"]["characters"] == len("The sun rises.")
     assert result["usage"]["text_tokens"] > len("The sun rises.")
     assert result["model"] == {"id": "demo", "revision": None}

@@ -1,6 +1,6 @@
 """Texts -> codes: the language model, trained on prompts as the worker builds them.
 
-Which word each frame belongs to is known, so a head of three layers is told to look there until
+Which sound each frame belongs to is known, so a head of three layers is told to look there until
 it has learnt to: without that, finding the alignment would take most of the time there is.
 After Tachibana et al., https://arxiv.org/abs/1710.08969, section 4.2.
 """
@@ -23,22 +23,24 @@ from higgs_worker.prompt import Control, Exchange, Profile, PromptBuilder, Setti
 from higgs_worker.schema import DEFAULT_SCENE
 from training.demo_voice.clock import Run, set_rate
 from training.demo_voice.network import Network
+from training.demo_voice.sizes import places
 from training.demo_voice.speech import Spoken
 
-BATCH_ROWS = 1000
+BATCH_ROWS = 1300
 """Of a batch, padding included: many short sequences, or few long ones."""
-PROMPT_ROWS = 26
+PROMPT_ROWS = 45
 """About what comes before a text, and its letters."""
 PEAK_RATE = 1.5e-3
 SHORT_FRAMES = 50
 """What is learnt first."""
 WINDOW = 1000
 """Recordings among which those of about one length are looked for."""
-GUIDE_WIDTH = 0.5
-"""Words."""
+GUIDE_WIDTH = 1.0
+"""Sounds."""
 GUIDE_WEIGHT = 2.0
-NOISE = 0.05
-"""Part of the codes heard that are wrong, so that mistakes of its own do not lead it astray."""
+NOISE = (0.7, 0.1)
+"""Part of the frames heard that are wrong, at first and in the end: who cannot guess from what was
+said learns to read, and later does not go astray by mistakes of its own."""
 SHARES = {"reference": 0.15, "description": 0.08, "no scene": 0.05}
 """Of examples with another prompt than the usual one."""
 DESCRIPTIONS = ("feminine", "a calm voice", "a warm female voice, clear and even", "calm")
@@ -74,6 +76,7 @@ class Corpus:
         self._codes = codes
         self._tokenizer = tokenizer
         self._prompts = PromptBuilder(tokenizer)
+        self._places = [places(tokenizer, text) for text in spoken.texts]
         self._config = config
         self._end_of_turn = tokenizer.token_to_id(Control.END_OF_TURN)
         self._short = np.flatnonzero(self.lengths <= SHORT_FRAMES)
@@ -98,12 +101,11 @@ class Corpus:
         ends = np.flatnonzero(answer[:, 0] == eos)[:1]
         targets[len(targets) - len(answer) + ends, 0] = eos
         end = int(np.flatnonzero(layout.text_ids == self._end_of_turn)[-1])
-        encoded = self._tokenizer.encode(text, add_special_tokens=False)
         start, last = self._spoken.starts[index : index + 2]
-        begins = [first for first, _ in encoded.offsets]
-        spoken = np.searchsorted(begins, self._spoken.letters[start:last], side="right") - 1
+        begins = self._places[index]
+        spoken = np.searchsorted(begins, self._spoken.letters[start:last], side="right")
         rest = np.full(len(answer) - len(spoken), len(begins) - 1)
-        spoken = np.concatenate([spoken.clip(0), rest])
+        spoken = np.concatenate([spoken.clip(0, len(begins) - 1), rest])
         return Example(text_ids, columns, targets, (end - len(begins), end), spoken)
 
     def _setting(self, choose: random.Random) -> Setting:
@@ -152,7 +154,7 @@ def collate(examples: list[Example]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def guide(examples: list[Example], length: int) -> Tensor:
-    """Say what it costs to look somewhere, [B, T, T]: nothing at the word, 1 far from it."""
+    """Say what it costs to look somewhere, [B, T, T]: nothing at the sound, 1 far from it."""
     costs = torch.zeros(len(examples), length, length)
     for cost, each in zip(costs, examples, strict=True):
         start, end = each.text
@@ -165,19 +167,19 @@ def guide(examples: list[Example], length: int) -> Tensor:
     return costs
 
 
-def with_noise(columns: Tensor, codebook_size: int) -> Tensor:
-    """Replace some codes by others."""
+def with_noise(columns: Tensor, codebook_size: int, share: float) -> Tensor:
+    """Replace the codes of some columns [B, T, K] by others."""
     is_code = columns < codebook_size
-    wrong = torch.rand(columns.shape) < NOISE
+    wrong = torch.rand(columns.shape[:2])[..., None] < share
     return torch.where(is_code & wrong, torch.randint_like(columns, codebook_size), columns)
 
 
 def loss_of(
-    network: Network, examples: list[Example], guide_weight: float
+    network: Network, examples: list[Example], guide_weight: float, noise: float
 ) -> tuple[Tensor, dict[str, float]]:
     """Give the loss of a batch, and its parts for the log."""
     text_ids, columns, targets = collate(examples)
-    columns = with_noise(columns, network.config.stream_bos_id)
+    columns = with_noise(columns, network.config.stream_bos_id, noise)
     costs = guide(examples, text_ids.shape[1]) if guide_weight else None
     with torch.autocast("cpu", torch.bfloat16):
         hidden, cost = network(text_ids, columns, costs)
@@ -210,7 +212,8 @@ def train(corpus: Corpus, config: ModelConfig, *, path: Path, minutes: float) ->
     while True:
         for examples in corpus.batches(run.step, run.fraction < 0.12):
             weight = GUIDE_WEIGHT if run.fraction < 0.8 else 0.0
-            loss, parts = loss_of(network, examples, weight)
+            noise = NOISE[0] if run.fraction < 0.6 else NOISE[1]
+            loss, parts = loss_of(network, examples, weight, noise)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)

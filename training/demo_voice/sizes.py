@@ -1,55 +1,56 @@
 """How large the embedded model is, in the words of its `config.json` files, and its tokenizer."""
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
-from tokenizers import (
-    AddedToken,
-    Regex,
-    Tokenizer,
-    decoders,
-    models,
-    normalizers,
-    pre_tokenizers,
-    trainers,
-)
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers
 
 from higgs_worker.prompt import INSTRUCTION, Control
 from higgs_worker.schema import DEFAULT_SCENE
 from training.demo_voice.frames import CODEBOOK_SIZE, LATENT_DIM, NUM_CODEBOOKS
-from training.demo_voice.text import VOCABULARY
 
-WORD = r"[\p{L}\p{N}']+|[^\s\p{L}\p{N}']"
-NUM_TOKENS = 12_000
-"""More than all merges of the vocabulary: its words are one id each, all others are pieces."""
+SOUNDS: dict[str, str] = json.loads(
+    (Path(__file__).parent / "sounds.json").read_text(encoding="utf-8")
+)
+"""How the common words sound, in misaki's alphabet. Source: hibari-tts 0.2.1's dictionary."""
+SPELLED = "abcdefghijklmnopqrstuvwxyz0123456789 \n.,!?;:'\"-()[]"
+"""What is read as it stands: the letters of all other words too, as if they were sounds."""
+UNKNOWN = "\u25a1"
 RATIOS = [8, 5, 4, 2, 3]
 
 
 def tokenizer() -> Tokenizer:
-    """Make a byte-level tokenizer in which a common word is one id; spaces and case are nothing.
+    """Make a tokenizer that writes common words as they sound, one id for each sound.
 
-    What stands in nearly every prompt is one id too, so that the model reads little besides words.
+    What stands in nearly every prompt is one id, so that the model reads little besides the text.
     """
-    made = Tokenizer(models.BPE())
-    made.normalizer = normalizers.Lowercase()
-    made.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(WORD), behavior="removed", invert=True),
-            pre_tokenizers.Split(Regex(WORD), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    made.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=NUM_TOKENS,
-        min_frequency=1,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    made.train_from_iterator(VOCABULARY, trainer)
+    symbols = sorted({UNKNOWN, *SPELLED, *"".join(SOUNDS.values())})
+    vocabulary = {symbol: number for number, symbol in enumerate(symbols)}
+    made = Tokenizer(models.BPE(vocabulary, [], unk_token=UNKNOWN))
+    words = [
+        normalizers.Replace(Regex(rf"(?<![\w']){word}(?![\w'])"), sound)
+        for word, sound in SOUNDS.items()
+    ]
+    made.normalizer = normalizers.Sequence([normalizers.Lowercase(), *words])
     controls = [*Control, "<|end_of_text|>", "<|reserved_special_token_6|>", "<|AUDIO_OUT|>"]
     made.add_special_tokens([AddedToken(str(each), special=True) for each in controls])
     made.add_tokens([AddedToken(each, normalized=False) for each in (INSTRUCTION, DEFAULT_SCENE)])
     return made
+
+
+def places(tokenizer: Tokenizer, text: str) -> list[float]:
+    """Say at which letter of a text each of its ids begins.
+
+    The ids of a word are spread over its letters.
+    """
+    found: list[float] = []
+    for piece in re.finditer(r"[\w']+|[^\w']", text):
+        num_ids = len(tokenizer.encode(piece[0], add_special_tokens=False).ids)
+        size = len(piece[0])
+        found += [piece.start() + number * size / num_ids for number in range(num_ids)]
+    return found
 
 
 def model_config(tokenizer: Tokenizer, *, width: int = 256, layers: int = 6) -> dict[str, Any]:
