@@ -34,7 +34,7 @@ $(READY): pyproject.toml requirements.lock
 
 demo: $(READY)
 	@HIGGS_MODEL=demo HIGGS_SAVE_DIR=demo-output $(BIN)/python handler.py --rp_log_level WARN
-	@$(BIN)/python -c "import json; print('It says:', json.load(open('test_input.json'))['input']['text'])"
+	@$(BIN)/python -c "import json; print('It was asked to say:', json.load(open('test_input.json'))['input']['text'])"
 	@echo "Listen to demo-output/local_test.wav"
 
 test: $(READY)
