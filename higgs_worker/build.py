@@ -33,9 +33,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEMO_WARNING = (
-    "this is the embedded demo model, for trying the worker: its voice is clear and its words are "
-    "not the text's yet; set HIGGS_MODEL to the real one"
+    "this is the embedded demo model, for trying the worker: one small voice, common English words, "
+    "no cloning; set HIGGS_MODEL to the real one"
 )
+DEMO_CHUNK_WORDS = 20
+"""What it can say at once; beyond it loses its place in the text."""
 
 
 def build(settings: Settings, wait_for_device: Callable[[], object] = lambda: None) -> JobRunner:
@@ -52,6 +54,7 @@ def build(settings: Settings, wait_for_device: Callable[[], object] = lambda: No
             settings, cold_start, on_progress=latest, wait_for_device=wait_for_device
         ),
         latest.sentence,
+        max_chunk_words=max_chunk_words(settings),
     )
     return JobRunner(
         service,
@@ -78,6 +81,11 @@ def is_to_preload(settings: Settings) -> bool:
         )
     except (WorkerError, OSError):
         return False  # the first job tells what is wrong
+
+
+def max_chunk_words(settings: Settings) -> int | None:
+    """Say how many words the model can say at once; None: as many as a request may ask for."""
+    return DEMO_CHUNK_WORDS if settings.model == weights.DEMO else None
 
 
 def locate_model(settings: Settings, on_progress: OnProgress | None = None) -> Found:
@@ -194,7 +202,6 @@ def load_speaker(
         frame_rate=decoder.config.frame_rate,
         info=ModelInfo(id=settings.model, revision=found.revision),
         warnings=(DEMO_WARNING,) if settings.model == weights.DEMO else (),
-        is_judged=settings.model != weights.DEMO,
     )
 
 

@@ -43,15 +43,23 @@ log = logging.getLogger(__name__)
 class SpeechService:
     """Speaks requests, as many at once as there are slots; further ones wait in the engine."""
 
-    def __init__(self, load: Callable[[], Speaker], status: Callable[[], str] = lambda: "") -> None:
+    def __init__(
+        self,
+        load: Callable[[], Speaker],
+        status: Callable[[], str] = lambda: "",
+        *,
+        max_chunk_words: int | None = None,
+    ) -> None:
         """Begin without a model.
 
         Args:
             load: gives it, or raises a WorkerError; blocks.
             status: says how far that is.
+            max_chunk_words: more than these at once the model cannot say, whatever is asked for.
         """
         self._load = load
         self._status = status
+        self._max_chunk_words = max_chunk_words
         self._loading: Future[Speaker] | None = None
 
     def preload(self) -> None:
@@ -81,6 +89,8 @@ class SpeechService:
             WorkerError: it cannot begin.
         """
         arrived = time.perf_counter()
+        if self._max_chunk_words is not None and request.chunk_words > self._max_chunk_words:
+            request = request.model_copy(update={"chunk_words": self._max_chunk_words})
         # Before anything heavy: what is wrong with a text is said at once.
         script = await asyncio.to_thread(write, request)
         started = time.perf_counter()

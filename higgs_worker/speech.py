@@ -48,8 +48,6 @@ class Speaker:
     info: ModelInfo
     warnings: tuple[str, ...] = ()
     """What every listener to this model should know."""
-    is_judged: bool = True
-    """Whether takes that sound wrong are spoken again."""
 
 
 @dataclass(slots=True)
@@ -192,7 +190,6 @@ class Speech:
             expected_s=quality.expected_duration_s(self._chunks[index].words),
             cap_is_ours=request.max_duration_s is None,
             retries=request.retries,
-            is_judged=self.speaker.is_judged,
         )
         return Utterance(lambda n: self._take(index, n), standard, may_wait=index > 0)
 

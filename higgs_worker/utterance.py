@@ -37,7 +37,6 @@ class Standard:
     cap_is_ours: bool
     """To reach the cap is a fault, not what the caller asked for."""
     retries: int
-    is_judged: bool = True
 
 
 @dataclass(slots=True, eq=False)
@@ -150,7 +149,7 @@ class Utterance:
         async with aclosing(aiter(take)) as pieces:
             async for pcm in pieces:
                 self._keep(edges.feed(pcm))
-                if standard.is_judged and edges.quiet_s > quality.MAX_QUIET_S:
+                if edges.quiet_s > quality.MAX_QUIET_S:
                     fell_silent = True
                     break
         self._keep(edges.finish())
@@ -164,8 +163,7 @@ class Utterance:
             faults=[],
             pcm=self._pcm,
         )
-        if standard.is_judged:
-            outcome.faults = await asyncio.to_thread(self._judge, outcome, fell_silent)
+        outcome.faults = await asyncio.to_thread(self._judge, outcome, fell_silent)
         return outcome
 
     async def _begin(self) -> Take:

@@ -22,6 +22,7 @@ from higgs_worker.settings import Settings
 from training.demo_voice import ears, frames, language, sizes, speech, text
 from training.demo_voice.__main__ import Recipe
 from training.demo_voice.network import Network
+from training.demo_voice.sounds import ALPHABET, MARKS, PAUSE, SOUNDS, middles, units
 
 CPU = torch.device("cpu")
 
@@ -31,7 +32,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A corpus of tones, one pitch per word."""
     work = tmp_path_factory.mktemp("recipe")
     rng = np.random.default_rng(0)
-    pcm, starts, texts, letters = [], [0], [], []
+    starts, texts = [0], []
+    kept: dict[str, list[np.ndarray]] = {name: [] for name in ("pcm", *speech.PER_FRAME)}
     for sentence in itertools.islice(text.sentences(["zebra"], 1), 60):
         words = sentence.split()
         pitches = [200 + 7 * (hash_of(word) % 100) for word in words]
@@ -39,15 +41,18 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
             [0.3 * np.sin(np.arange(8 * 960) * pitch / 3820) for pitch in pitches]
         )
         tone += 0.003 * rng.standard_normal(len(tone))
-        pcm.append((tone * 32767).astype(np.int16))
+        kept["pcm"].append((tone * 32767).astype(np.int16))
         starts.append(starts[-1] + 8 * len(words))
         texts.append(sentence)
         places = np.cumsum([0, *(len(word) + 1 for word in words[:-1])])
-        letters.append(np.repeat(places, 8).astype(np.float32))
+        kept["letters"].append(np.repeat(places, 8).astype(np.float32))
+        kept["numbers"].append(np.repeat(np.arange(len(words)), 8).astype(np.int16))
+        signs = [1 + hash_of(word) % (len(ALPHABET) - 1) for word in words]
+        kept["sounds"].append(np.repeat(signs, 8).astype(np.int8))
     (work / "data").mkdir()
-    np.save(work / "data" / "pcm.npy", np.concatenate(pcm))
+    for name, arrays in kept.items():
+        np.save(work / "data" / f"{name}.npy", np.concatenate(arrays))
     np.save(work / "data" / "starts.npy", np.array(starts))
-    np.save(work / "data" / "letters.npy", np.concatenate(letters))
     (work / "data" / "texts.json").write_text(json.dumps(texts))
     return work
 
@@ -61,17 +66,17 @@ def test_the_recipe_makes_a_model_that_the_worker_loads(work: Path) -> None:
     """All stages but the speech itself, and what comes out speaks."""
     minutes = {f"{name}_minutes": 0.005 for name in ("decoder", "model", "encoder")}
     options = argparse.Namespace(
-        work=work, toy=True, afresh=True, hours=0.0, seed=1, into=work / "out", **minutes
+        work=work, toy=True, afresh=None, hours=0.0, seed=1, into=work / "out", **minutes
     )
     torch.manual_seed(0)
     recipe = Recipe(options)
     for stage in (recipe.data, recipe.codes, recipe.decoder, recipe.model, recipe.encoder):
         stage()
     recipe.export()
-    before = torch.load(work / "network.pt", weights_only=True)
+    before = torch.load(work / "model.pt", weights_only=True)
     options.model_minutes = 0.01
     recipe.model()  # goes on where it was
-    after = torch.load(work / "network.pt", weights_only=True)
+    after = torch.load(work / "model.pt", weights_only=True)
     assert after["step"] > before["step"] > 0
     places = {
         "HIGGS_MODEL": str(work / "out" / "model"),
@@ -93,7 +98,7 @@ def test_the_network_that_learns_is_the_engine_s() -> None:
     text_ids = torch.cat([torch.arange(9), torch.full((7,), -1)])
     columns = torch.randint(config.stream_bos_id, (16, config.num_codebooks))
     with torch.no_grad():
-        hidden, _ = network(text_ids[None], columns[None])
+        hidden, *_ = network(text_ids[None], columns[None])
         expected = network.logits(hidden[0])
     weights = Weights.empty(config, device=CPU, dtype=torch.float32)
     state = network.state_dict()
@@ -115,41 +120,106 @@ def test_examples_ask_for_what_the_model_decides(work: Path) -> None:
     spoken = speech.load(work / "data")
     codes = np.random.default_rng(0).integers(0, 1024, (int(spoken.starts[-1]), 8))
     corpus = language.Corpus(spoken, codes, tokenizer, config)
-    example = corpus.example(3, random.Random(0))
-    num_frames = int(corpus.lengths[3])
-    asked = example.targets[example.targets != language.IGNORED]
-    assert len(asked) == 8 * num_frames + 1
-    assert (asked == config.stream_eos_id).sum() == 1
-    for book in range(8):
-        column = example.targets[:, book]
-        kept = column[(column != language.IGNORED) & (column != config.stream_eos_id)]
-        assert (kept == corpus.codes(3)[:, book]).all()
-    start, end = example.text
-    said = [tokenizer.id_to_token(int(token)) for token in example.text_ids[start:end]]
-    assert said == tokenizer.encode(spoken.texts[3], add_special_tokens=False).tokens
-    assert 0 <= example.spoken[0] <= example.spoken[-1] < end - start
-    assert (np.diff(example.spoken) >= 0).all()
+    for indexes in ([3], [3, 5, 4]):
+        example = corpus.example(indexes, random.Random(0))
+        wanted = np.concatenate([corpus.codes(index) for index in indexes])
+        asked = example.targets[example.targets != language.IGNORED]
+        assert len(asked) == wanted.size + 1
+        assert (asked == config.stream_eos_id).sum() == 1
+        for book in range(8):
+            column = example.targets[:, book]
+            kept = column[(column != language.IGNORED) & (column != config.stream_eos_id)]
+            assert (kept == wanted[:, book]).all()
+        start, end = example.text
+        said = [tokenizer.id_to_token(int(token)) for token in example.text_ids[start:end]]
+        text = " ".join(spoken.texts[index] for index in indexes)
+        assert said == tokenizer.encode(text, add_special_tokens=False).tokens
+        assert example.heard[0] == -1
+        assert example.heard[-1] == end - start - 1
+        assert (np.diff(example.heard) >= 0).all()
+
+
+def test_every_recording_is_learnt_from(work: Path) -> None:
+    """Once in a round, some of them one after another."""
+    tokenizer = sizes.tokenizer()
+    config = ModelConfig.from_dict(sizes.model_config(tokenizer))
+    spoken = speech.load(work / "data")
+    codes = np.zeros((int(spoken.starts[-1]), 8), np.int64)
+    corpus = language.Corpus(spoken, codes, tokenizer, config)
+    examples = [each for batch in corpus.batches(0, 0.5) for each in batch]
+    frames_of = [int((each.targets[:, 7] != language.IGNORED).sum()) for each in examples]
+    assert sum(frames_of) == spoken.starts[-1]
+    assert len(examples) < len(spoken.texts)
 
 
 def test_latents_come_back_from_their_codes() -> None:
     """Each codebook takes away a part of what the ones before it left."""
     torch.manual_seed(0)
     mixed = torch.randn(4000, 6) @ torch.randn(6, frames.PARTS * frames.NUM_MELS)
-    quantiser = frames.Quantiser.fit(mixed, seed=0, rounds=2)
+    labels = torch.zeros(4000, frames.NUM_LABELLED, dtype=torch.long)
+    quantiser = frames.Quantiser.fit(mixed, labels, seed=0, rounds=2)
     latents = quantiser.latents(mixed)
-    left = (latents - quantiser.quantised(quantiser.codes(latents))).square().mean()
+    left = (latents - quantiser.quantised(quantiser.codes(latents, labels))).square().mean()
     assert left < 0.05 * latents.square().mean()
 
 
 def test_common_words_are_read_as_they_sound() -> None:
     """Whatever stands beside them, and in whatever case; others are spelled."""
     tokenizer = sizes.tokenizer()
-    assert sizes.SOUNDS.keys() == set(text.VOCABULARY)
-    for word, sound in sizes.SOUNDS.items():
-        assert tokenizer.encode(word, add_special_tokens=False).tokens == list(sound), word
-    said = "".join(tokenizer.encode("The River, zog.", add_special_tokens=False).tokens)
-    assert said == f"{sizes.SOUNDS['the']} {sizes.SOUNDS['river']}, zog."
-    assert len(sizes.places(tokenizer, "The River, zog.")) == len(said)
+    assert SOUNDS.keys() == set(text.VOCABULARY)
+    for word, sound in SOUNDS.items():
+        tokens = tokenizer.encode(word, add_special_tokens=False).tokens
+        assert "".join(tokens) == sound
+        assert [token[-1] for token in tokens] == [sign for sign, _ in units(sound)]
+    tokens = tokenizer.encode("The River, well-kept zog.", add_special_tokens=False).tokens
+    said = "{} {}, {} {} zog.".format(*(SOUNDS[word] for word in ("the", "river", "well", "kept")))
+    assert "".join(tokens) == said
+    assert tokens[-4:] == [" z", "o", "g", "."]
+
+
+def test_a_sound_of_a_recording_finds_its_id() -> None:
+    """What was spoken and what is read are split alike, so no alignment has to be learnt."""
+    tokenizer = sizes.tokenizer()
+    written = "The river, then the tree. Yes?"
+    phonemes = [SOUNDS[word] for word in ("the", "river", "then", "the", "tree", "yes")]
+    said = "{} {}, {} {} {}. {}?".format(*phonemes)
+    begins = sizes.places(tokenizer, written)
+    at = np.searchsorted(begins, middles(written, said), side="right") - 1
+    assert at.tolist() == list(range(len(begins)))
+    tokens = tokenizer.encode(written, add_special_tokens=False).tokens
+    signs = [PAUSE if token in MARKS else token[-1] for token in tokens]
+    assert signs == [sign for sign, _ in units(said)]
+    assert middles("The river.", "ðə, ɹˈɪvəɹ.") is None
+
+
+def test_every_sound_has_a_frame() -> None:
+    """Also one that is over before it has begun, and all of them in order."""
+    course = speech.Course(list("abcd"), [0.0] * 4, [0.1, 0.1, 0.11, 0.3])
+    assert course.frames(0, 10).tolist() == [0, 1, 2, *[3] * 7]
+    assert course.frames(0, 4).tolist() == [0, 1, 2, 3]
+    assert course.frames(0, 3) is None
+
+
+def test_entries_belong_to_sounds() -> None:
+    """A frame is given an entry of its own sound, and of those before it."""
+    spoken = speech.Spoken(
+        np.zeros(0, np.int16),
+        np.array([0, 5, 7]),
+        ["one", "two"],
+        np.array([0, 3, 3, 5, 0, 0, 3], np.int8),
+        np.array([0, 1, 1, 2, 3, 0, 1], np.int16),
+        np.zeros(7, np.float32),
+    )
+    labels = frames.labels_of(spoken)
+    assert labels.tolist() == [
+        [1, 0, 0], [7, 0, 0], [6, 0, 0], [11, 3, 0], [1, 5, 3], [1, 0, 0], [7, 0, 0],
+    ]  # fmt: skip
+    torch.manual_seed(0)
+    seen, many = torch.randn(2000, frames.PARTS * frames.NUM_MELS), labels.repeat(300, 1)[:2000]
+    quantiser = frames.Quantiser.fit(seen, many, seed=0, rounds=2)
+    codes = quantiser.codes(quantiser.latents(seen), many)
+    for number in range(frames.NUM_LABELLED):
+        assert (quantiser.owners[number][codes[:, number]] == many[:, number]).all()
 
 
 def test_errors_are_counted_in_words() -> None:

@@ -1,18 +1,20 @@
 """Make the embedded voice: one command from nothing to the weights in the package.
 
     pip install -c requirements.lock -e '.[training]'
-    python -m training.demo_voice WORK                     # everything, on a CPU, some two hours
-    python -m training.demo_voice WORK --model-minutes 300 # go on with the language model alone
-    python -m training.demo_voice WORK --toy --into DIR    # a look at the recipe, in a minute
+    python -m training.demo_voice WORK                              # goes on from the package's
+    python -m training.demo_voice WORK --afresh latents codes decoder model encoder   # two hours
+    python -m training.demo_voice WORK --toy --into DIR             # a look at it, in a minute
 
 Every stage keeps what it made in WORK and takes up what is there, so the command can be stopped and
-given again. Where WORK has no checkpoint of a network, training begins with the package's weights,
-unless `--afresh`. Decoder, encoder and language model learn from the same codes and may be trained
-at the same time, each with its own `--stage`.
+given again, with more minutes too. Where WORK has no checkpoint of a part, training begins with the
+package's, unless that part is to be made `--afresh`; with 0 minutes the package's stays as it is.
+Decoder, encoder and language model learn from the same codes and may be trained at the same time,
+each with its own `--stage`.
 """
 
 import argparse
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from training.demo_voice import decoder, encoder, export, frames, language, size
 from training.demo_voice.network import Network
 
 STAGES = ("data", "codes", "decoder", "model", "encoder", "export")
+PARTS = ("latents", "codes", "decoder", "model", "encoder")
 FITTED = Path(__file__).parent / "latents.safetensors"
 """How the package's codec hears: mean, basis and scale of its latents."""
 NUM_FITTED = 100_000
@@ -44,7 +47,7 @@ class Recipe:
         small = {"width": 32, "layers": 2} if options.toy else {}
         self.model_config = sizes.model_config(self.tokenizer, **small)
         self.codec_config = sizes.codec_config(**({"decoder_width": 32} if options.toy else {}))
-        self.is_afresh = options.afresh or options.toy
+        self.afresh = set(PARTS if options.toy else options.afresh or ())
 
     def data(self) -> None:
         """Have sentences spoken."""
@@ -55,46 +58,60 @@ class Recipe:
     def codes(self) -> None:
         """Find the codebooks, or take the package's, and write down all codes."""
         path = self.work / "quantiser.safetensors"
-        seen = frames.of_corpus(self.spoken)
-        if not path.exists() and self.is_afresh:
-            some = seen[torch.randperm(len(seen))[:NUM_FITTED]]
-            frames.Quantiser.fit(
-                some, self.options.seed, rounds=2 if self.options.toy else 12
-            ).save(path)
-        elif not path.exists():
-            self._shipped_quantiser().save(path)
+        seen, labels = frames.of_corpus(self.spoken), frames.labels_of(self.spoken)
+        if not path.exists():
+            if self.afresh & {"latents", "codes"}:
+                like = None if "latents" in self.afresh else self._shipped_quantiser()
+                rounds = 2 if self.options.toy else 12
+                some = torch.randperm(len(seen))[:NUM_FITTED]
+                made = frames.Quantiser.fit(
+                    seen[some], labels[some], self.options.seed, rounds=rounds, like=like
+                )
+            else:
+                made = self._shipped_quantiser()
+            made.save(path)
         latents = self.quantiser.latents(seen)
         torch.save(latents.half(), self.work / "latents.pt")
-        torch.save(self.quantiser.codes(latents).to(torch.int16), self.work / "codes.pt")
+        torch.save(self.quantiser.codes(latents, labels).to(torch.int16), self.work / "codes.pt")
 
     def decoder(self) -> None:
         """Train the codec's decoder."""
         config = CodecConfig.from_dict(self.codec_config)
         path = self._begun("decoder", AcousticDecoder(config), "codec", "acoustic_decoder.")
         minutes = self.options.decoder_minutes
+        if not minutes and path.exists():
+            return
         codes = torch.load(self.work / "codes.pt")
         decoder.train(self.spoken, self.quantiser, codes, config, path=path, minutes=minutes)
 
     def model(self) -> None:
         """Train the language model."""
         config = ModelConfig.from_dict(self.model_config)
-        path = self._begun("network", Network(config), "model", "")
+        path = self._begun("model", Network(config), "model", "")
         codes = torch.load(self.work / "codes.pt").numpy()
         corpus = language.Corpus(self.spoken, codes, self.tokenizer, config)
-        language.train(corpus, config, path=path, minutes=self.options.model_minutes)
+        language.train(
+            corpus,
+            config,
+            path=path,
+            minutes=self.options.model_minutes,
+            is_compiled=not self.options.toy and shutil.which("c++") is not None,
+        )
 
     def encoder(self) -> None:
         """Train the codec's encoder."""
         config = EncoderConfig.from_dict(self.codec_config)
         path = self._begun("encoder", AcousticEncoder(config), "codec", "acoustic_encoder.")
-        latents = torch.load(self.work / "latents.pt").float()
         minutes = self.options.encoder_minutes
+        if not minutes and path.exists():
+            return
+        latents = torch.load(self.work / "latents.pt").float()
         encoder.train(self.spoken, latents, config, path=path, minutes=minutes)
 
     def export(self) -> None:
         """Write the checkpoints."""
         into = self.options.into
-        export.language_model(into / "model", self._trained("network"), self.model_config)
+        export.language_model(into / "model", self._trained("model"), self.model_config)
         halves = self._trained("decoder"), self._trained("encoder")
         export.codec(into / "codec", self.quantiser, *halves, self.codec_config)
         if into == DEMO_DIRECTORY:
@@ -116,14 +133,14 @@ class Recipe:
     def _begun(self, name: str, network: torch.nn.Module, kind: str, prefix: str) -> Path:
         """Give the path of a network's checkpoint, with the package's weights in a new one."""
         path = self.work / f"{name}.pt"
-        if not path.exists() and not self.is_afresh:
+        if not path.exists() and name not in self.afresh:
             found = load_file(DEMO_DIRECTORY / kind / "model.safetensors")
             own = {
                 key.removeprefix(prefix): value.float()
                 for key, value in found.items()
                 if key.startswith(prefix)
             }
-            network.load_state_dict(own)
+            network.load_state_dict(own, strict=False)
             torch.save({name: network.state_dict(), "step": 0, "seconds": 0.0}, path)
         return path
 
@@ -141,13 +158,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("work", type=Path, help="directory for all that is made on the way")
     parser.add_argument("--stage", action="append", choices=STAGES, help="only this one")
-    parser.add_argument("--hours", type=float, default=5.0, help="of speech")
+    parser.add_argument("--hours", type=float, default=8.0, help="of speech")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--decoder-minutes", type=float, default=20)
     parser.add_argument("--model-minutes", type=float, default=90)
     parser.add_argument("--encoder-minutes", type=float, default=10)
-    parser.add_argument("--afresh", action="store_true", help="do not begin with the package's")
-    parser.add_argument("--toy", action="store_true", help="a minute, at toy size; implies afresh")
+    parser.add_argument("--afresh", nargs="+", choices=PARTS, help="not begun with the package's")
+    parser.add_argument("--toy", action="store_true", help="a minute, small, all of it afresh")
     parser.add_argument("--into", type=Path, default=DEMO_DIRECTORY, help="the checkpoints")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     options = parser.parse_args()

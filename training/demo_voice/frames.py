@@ -3,6 +3,10 @@
 A frame's latent is a linear map of its log-mel spectrum, so it exists before any network does; the
 residual codebooks are found by k-means, which cannot collapse. So the decoder, the encoder and the
 language model learn side by side, each from the same codes.
+
+The first codebooks tell what is said, as those of semantic codecs do: each of their entries belongs
+to one sound, and a frame is given the nearest of those of its sound, the one before that, and so
+on. What a language model needs in order to know where it is in the text then stands in the codes.
 """
 
 from dataclasses import dataclass
@@ -14,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from training.demo_voice.sounds import ALPHABET
 from training.demo_voice.speech import HOP, SAMPLE_RATE, Spoken
 
 NUM_MELS = 100
@@ -23,6 +28,9 @@ WINDOW = 1024
 LATENT_DIM = 64
 NUM_CODEBOOKS = 8
 CODEBOOK_SIZE = 1024
+NUM_LABELLED = 3
+"""Codebooks whose entries belong to sounds: this one, the one before it, the one before that."""
+NUM_LABELS = 2 * len(ALPHABET)
 FLOOR = 1e-4
 
 
@@ -70,36 +78,65 @@ class Quantiser:
     """[]: makes latents of about unit size."""
     codebooks: Tensor
     """[K, V, LATENT_DIM]."""
+    owners: Tensor
+    """[NUM_LABELLED, V], which label an entry of the first codebooks belongs to."""
 
     @classmethod
-    def fit(cls, seen: Tensor, seed: int, rounds: int = 12) -> "Quantiser":
-        """Find it from features [N, PARTS x NUM_MELS]."""
+    def fit(
+        cls,
+        seen: Tensor,
+        labels: Tensor,
+        seed: int,
+        *,
+        rounds: int = 12,
+        like: "Quantiser | None" = None,
+    ) -> "Quantiser":
+        """Find it.
+
+        Args:
+            seen: features [N, PARTS x NUM_MELS].
+            labels: of what they are, [N, NUM_LABELLED].
+            seed: of what is left to chance.
+            rounds: of k-means.
+            like: whose latents to keep.
+        """
         torch.manual_seed(seed)
-        mean = seen.mean(0)
-        centred = seen - mean
-        _, vectors = torch.linalg.eigh(centred.T @ centred / len(seen))
-        basis = vectors.flip(1)[:, :LATENT_DIM].T.contiguous()
-        latents = centred @ basis.T
-        scale = 1 / latents.std()
-        rest = latents * scale
-        books = []
+        if like is None:
+            mean = seen.mean(0)
+            centred = seen - mean
+            _, vectors = torch.linalg.eigh(centred.T @ centred / len(seen))
+            basis = vectors.flip(1)[:, :LATENT_DIM].T.contiguous()
+            scale = 1 / (centred @ basis.T).std()
+        else:
+            mean, basis, scale = like.mean, like.basis, like.scale
+        rest = (seen - mean) @ basis.T * scale
+        whole = rest.square().mean()
+        books, owners = [], []
         for number in range(NUM_CODEBOOKS):
-            book = _means(rest, rounds)
-            rest = rest - book[_nearest(rest, book)]
+            is_labelled = number < NUM_LABELLED
+            label = labels[:, number] if is_labelled else torch.zeros(len(rest), dtype=torch.long)
+            owner = _shares(label)
+            book = _means(rest, label, owner, rounds)
+            rest = rest - book[_nearest(rest, book, label, owner)]
             books.append(book)
-            print(f"codebook {number}: {rest.square().mean():.4f} of {1.0:.0f} left", flush=True)
-        return cls(mean, basis, scale, torch.stack(books))
+            owners.append(owner)
+            print(f"codebook {number}: {rest.square().mean() / whole:.4f} left", flush=True)
+        return cls(mean, basis, scale, torch.stack(books), torch.stack(owners[:NUM_LABELLED]))
 
     def latents(self, seen: Tensor) -> Tensor:
         """Give [N, LATENT_DIM]."""
         return (seen - self.mean) @ self.basis.T * self.scale
 
-    def codes(self, latents: Tensor) -> Tensor:
-        """Quantise, [N, K] int64."""
+    def codes(self, latents: Tensor, labels: Tensor) -> Tensor:
+        """Quantise frames of which is known what they say, [N, K] int64."""
         rest, found = latents, []
-        for book in self.codebooks:
-            found.append(_nearest(rest, book))
-            rest = rest - book[found[-1]]
+        for number, book in enumerate(self.codebooks):
+            if number < NUM_LABELLED:
+                near = _nearest(rest, book, labels[:, number], self.owners[number])
+            else:
+                near = _nearest(rest, book)
+            found.append(near)
+            rest = rest - book[near]
         return torch.stack(found, 1)
 
     def quantised(self, codes: Tensor) -> Tensor:
@@ -111,8 +148,9 @@ class Quantiser:
         save_file({name: getattr(self, name).contiguous() for name in self.__slots__}, path)
 
     def save_fit(self, path: Path) -> None:
-        """Write how latents are made; the codebooks are in the codec."""
-        save_file({name: getattr(self, name) for name in ("mean", "basis", "scale")}, path)
+        """Write how latents are made, and what entries are of; the codebooks are in the codec."""
+        kept = [name for name in self.__slots__ if name != "codebooks"]
+        save_file({name: getattr(self, name) for name in kept}, path)
 
     @classmethod
     def load(cls, path: Path) -> "Quantiser":
@@ -120,24 +158,76 @@ class Quantiser:
         return cls(**load_file(path))
 
 
-def _nearest(points: Tensor, book: Tensor) -> Tensor:
+def _nearest(
+    points: Tensor, book: Tensor, label: Tensor | None = None, owner: Tensor | None = None
+) -> Tensor:
+    """Find the nearest entry of each point, among those of its label if it has one."""
     found = []
-    for part in points.split(20_000):
-        found.append((book.square().sum(1) - 2 * part @ book.T).argmin(1))
+    for first in range(0, len(points), 20_000):
+        part = slice(first, first + 20_000)
+        far = book.square().sum(1) - 2 * points[part] @ book.T
+        if label is not None and owner is not None:
+            far.masked_fill_(label[part, None] != owner, torch.inf)
+        found.append(far.argmin(1))
     return torch.cat(found)
 
 
-def _means(points: Tensor, rounds: int) -> Tensor:
-    """Find CODEBOOK_SIZE centres; one that nothing is near to moves to a random point."""
-    book = points[torch.randperm(len(points))[:CODEBOOK_SIZE]].clone()
+def _shares(label: Tensor) -> Tensor:
+    """Share the entries of a codebook out among the labels, [V]: many to those that are many.
+
+    Every label that there can be has one entry, and with it a part of the rest.
+    """
+    counts = torch.bincount(label, minlength=1).double()
+    if len(counts) > 1:
+        counts = torch.cat([counts, counts.new_zeros(NUM_LABELS - len(counts))])
+    spare = CODEBOOK_SIZE - len(counts)
+    ends = (counts.cumsum(0) / counts.sum() * spare).round().long()
+    numbers = 1 + ends.diff(prepend=ends.new_zeros(1))
+    return torch.arange(len(counts)).repeat_interleave(numbers)
+
+
+def _means(points: Tensor, label: Tensor, owner: Tensor, rounds: int) -> Tensor:
+    """Find the centres of each label's points.
+
+    A centre that nothing is near to moves to another of its points; where a label has none, the
+    middle of all is its centre.
+    """
+    book = points.mean(0).repeat(len(owner), 1)
+    by_label = {int(each): (label == each).nonzero()[:, 0] for each in label.unique()}
+
+    def some(entries: Tensor) -> None:
+        for number in entries.tolist():
+            own = by_label.get(int(owner[number]))
+            if own is not None:
+                book[number] = points[own[torch.randint(len(own), ())]]
+
+    some(torch.arange(len(owner)))
     for _ in range(rounds):
-        near = _nearest(points, book)
-        counts = torch.bincount(near, minlength=CODEBOOK_SIZE)
+        near = _nearest(points, book, label, owner)
+        counts = torch.bincount(near, minlength=len(owner))
         sums = torch.zeros_like(book).index_add_(0, near, points)
-        book = sums / counts.clamp(min=1)[:, None]
-        empty = counts == 0
-        book[empty] = points[torch.randint(len(points), (int(empty.sum()),))]
+        used = counts > 0
+        book[used] = sums[used] / counts[used, None]
+        some((~used).nonzero()[:, 0])
     return book
+
+
+def labels_of(spoken: Spoken) -> Tensor:
+    """Say what each frame is of, [F, NUM_LABELLED].
+
+    The first label is the sound, twice over: in its first frame, and later. The second one is the
+    sound before it, the third the one before that; at the beginning, pauses.
+    """
+    sounds, number = spoken.sounds.astype(np.int64), spoken.numbers
+    begins = np.zeros(len(sounds), bool)
+    begins[spoken.starts[:-1]] = True
+    is_onset = begins | (np.diff(number, prepend=0) != 0)
+    course = np.cumsum(is_onset) - 1  # which sound of all recordings
+    said = np.concatenate([np.zeros(NUM_LABELLED, np.int64), sounds[is_onset]])
+    labels = [2 * sounds + is_onset]
+    for back in range(1, NUM_LABELLED):
+        labels.append(np.where(number < back, 0, said[NUM_LABELLED + course - back]))
+    return torch.from_numpy(np.stack(labels, 1))
 
 
 def of_corpus(spoken: Spoken) -> Tensor:

@@ -1,12 +1,12 @@
 """Texts -> codes: the language model, trained on prompts as the worker builds them.
 
-Which sound each frame belongs to is known, so a head of three layers is told to look there until
-it has learnt to: without that, finding the alignment would take most of the time there is.
+Which sound each frame is of is known, so some heads are told to look there until they have learnt
+to: without that, finding the alignment would take most of the time there is.
 After Tachibana et al., https://arxiv.org/abs/1710.08969, section 4.2.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from higgs_worker.engine.layout import Layout
 from higgs_worker.prompt import Control, Exchange, Profile, PromptBuilder, Setting
 from higgs_worker.schema import DEFAULT_SCENE
 from training.demo_voice.clock import Run, set_rate
-from training.demo_voice.network import Network
+from training.demo_voice.frames import NUM_LABELLED
+from training.demo_voice.network import NUM_HEARD, Network
 from training.demo_voice.sizes import places
 from training.demo_voice.speech import Spoken
 
@@ -33,18 +34,29 @@ PROMPT_ROWS = 45
 PEAK_RATE = 1.5e-3
 SHORT_FRAMES = 50
 """What is learnt first."""
+JOINED = (0.25, 0.6)
+"""Part of the recordings that follow another one in the same example, at first and in the end."""
+EARLY, LATE, GUIDED = 0.08, 0.8, 0.95
+"""Parts of the run: short recordings alone; many that are joined; heads that are guided."""
+MAX_FRAMES = 500
+"""Of an example: a chunk of text as the worker makes them."""
 WINDOW = 1000
 """Recordings among which those of about one length are looked for."""
-GUIDE_WIDTH = 1.0
-"""Sounds."""
-GUIDE_WEIGHT = 2.0
-NOISE = (0.7, 0.1)
-"""Part of the frames heard that are wrong, at first and in the end: who cannot guess from what was
-said learns to read, and later does not go astray by mistakes of its own."""
+GUIDE_WIDTH = 0.4
+"""Ids."""
+NOWHERE = -30.0
+GUIDE_WEIGHT = 0.5
+AHEAD = (0, 1)
+"""What the guided heads are to look at: the id of the sound that was heard last, and the next."""
+BEHIND = (1, 2)
+"""What the ids themselves are to look at: the one before, and the one before that."""
+NOISE = (0.1, 0.6)
+"""Most of the codes heard that are wrong, in the codebooks that tell sounds, and in the others: who
+cannot guess from what was said learns to read, and does not go astray by mistakes of its own."""
 SHARES = {"reference": 0.15, "description": 0.08, "no scene": 0.05}
 """Of examples with another prompt than the usual one."""
 DESCRIPTIONS = ("feminine", "a calm voice", "a warm female voice, clear and even", "calm")
-WEIGHTS = (3.0, 2.0, 1.5, 1.0, 0.7, 0.5, 0.3, 0.2)
+WEIGHTS = (4.0, 1.5, 1.5, 1.0, 0.7, 0.5, 0.3, 0.2)
 """Of the codebooks: the first ones hold most of the sound."""
 IGNORED = -100
 
@@ -61,8 +73,9 @@ class Example:
     """[T, K], `IGNORED` where nothing is decided."""
     text: tuple[int, int]
     """Where the text that is to be spoken stands."""
-    spoken: np.ndarray
-    """[T'], which id of it each row of the answer says; those are the last rows."""
+    heard: np.ndarray
+    """[T'], which id of it was last heard by each row of the answer, -1 before the first; those are
+    the last rows."""
 
 
 class Corpus:
@@ -86,13 +99,21 @@ class Corpus:
         start, end = self._spoken.starts[index : index + 2]
         return self._codes[start:end].astype(np.int64)
 
-    def example(self, index: int, choose: random.Random) -> Example:
-        """Make an example of a recording."""
-        config, text = self._config, self._spoken.texts[index]
+    def example(self, indexes: Sequence[int], choose: random.Random) -> Example:
+        """Make an example of a recording, or of several as if they were one."""
+        config, spoken = self._config, self._spoken
+        text = " ".join(spoken.texts[index] for index in indexes)
+        begins, letters, at = [], [], 0
+        for index in indexes:
+            begins.append(np.array(self._places[index]) + at)
+            letters.append(spoken.letters[slice(*spoken.starts[index : index + 2])] + at)
+            at += len(spoken.texts[index]) + 1
+        num_ids = sum(map(len, begins))
+        said = np.searchsorted(np.concatenate(begins), np.concatenate(letters), side="right") - 1
         bos, eos = config.stream_bos_id, config.stream_eos_id
         layout = Layout.of(self._prompts.build(text, self._setting(choose)), config)
         # What follows the forced first column; the last column is never read.
-        answer = delay(self.codes(index), bos, eos)[1:]
+        answer = delay(np.concatenate([self.codes(index) for index in indexes]), bos, eos)[1:]
         columns = np.concatenate([layout.columns, answer[:-1]])
         text_ids = np.concatenate([layout.text_ids, np.full(len(answer) - 1, -1)])
         targets = np.full_like(columns, IGNORED)
@@ -101,12 +122,9 @@ class Corpus:
         ends = np.flatnonzero(answer[:, 0] == eos)[:1]
         targets[len(targets) - len(answer) + ends, 0] = eos
         end = int(np.flatnonzero(layout.text_ids == self._end_of_turn)[-1])
-        start, last = self._spoken.starts[index : index + 2]
-        begins = self._places[index]
-        spoken = np.searchsorted(begins, self._spoken.letters[start:last], side="right")
-        rest = np.full(len(answer) - len(spoken), len(begins) - 1)
-        spoken = np.concatenate([spoken.clip(0, len(begins) - 1), rest])
-        return Example(text_ids, columns, targets, (end - len(begins), end), spoken)
+        rest = np.full(len(answer) - len(said) - 1, num_ids - 1)
+        heard = np.concatenate([[-1], said, rest])
+        return Example(text_ids, columns, targets, (end - num_ids, end), heard)
 
     def _setting(self, choose: random.Random) -> Setting:
         kind = choose.choices([*SHARES, "usual"], [*SHARES.values(), 1 - sum(SHARES.values())])[0]
@@ -120,22 +138,45 @@ class Corpus:
             return Setting(scene, [Profile("SPEAKER0", choose.choice(DESCRIPTIONS))])
         return Setting(scene)
 
-    def batches(self, seed: int, is_early: bool) -> Iterator[list[Example]]:
-        """Give all recordings once, in batches of about one length."""
+    def batches(self, seed: int, share: float | None) -> Iterator[list[Example]]:
+        """Give all recordings once, in batches of about one length.
+
+        Args:
+            seed: of the order.
+            share: of those that follow another one in an example; None: only the short ones, alone.
+        """
         choose = random.Random(seed)
-        order = list(self._short) if is_early else list(range(len(self.lengths)))
+        order = list(self._short) if share is None else list(range(len(self.lengths)))
         choose.shuffle(order)
-        for first in range(0, len(order), WINDOW):
-            some = sorted(order[first : first + WINDOW], key=lambda index: self.lengths[index])
-            groups: list[list[int]] = [[]]
-            for index in some:
-                rows = int(self.lengths[index]) * 3 // 2 + PROMPT_ROWS
+        joined = self._joined(order, share or 0.0, choose)
+        for first in range(0, len(joined), WINDOW):
+            some = sorted(joined[first : first + WINDOW], key=self._num_frames)
+            groups: list[list[list[int]]] = [[]]
+            for indexes in some:
+                rows = self._num_frames(indexes) * 3 // 2 + PROMPT_ROWS
                 if rows * (len(groups[-1]) + 1) > BATCH_ROWS:
                     groups.append([])
-                groups[-1].append(int(index))
+                groups[-1].append(indexes)
             choose.shuffle(groups)
             for group in groups:
-                yield [self.example(index, choose) for index in group]
+                yield [self.example(indexes, choose) for indexes in group]
+
+    def _joined(self, order: list[int], share: float, choose: random.Random) -> list[list[int]]:
+        """Let some recordings follow one another, so that longer texts are known too."""
+        joined: list[list[int]] = []
+        for index in order:
+            if (
+                joined
+                and choose.random() < share
+                and self._num_frames([*joined[-1], index]) <= MAX_FRAMES
+            ):
+                joined[-1].append(index)
+            else:
+                joined.append([index])
+        return joined
+
+    def _num_frames(self, indexes: list[int]) -> int:
+        return int(self.lengths[indexes].sum())
 
 
 def collate(examples: list[Example]) -> tuple[Tensor, Tensor, Tensor]:
@@ -154,66 +195,96 @@ def collate(examples: list[Example]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def guide(examples: list[Example], length: int) -> Tensor:
-    """Say what it costs to look somewhere, [B, T, T]: nothing at the sound, 1 far from it."""
-    costs = torch.zeros(len(examples), length, length)
-    for cost, each in zip(costs, examples, strict=True):
+    """Say how right it is to look somewhere, as logarithms [2, B, HEADS, T, T].
+
+    First for the ids of the text, then for the answer; 0 wherever nothing is said about it.
+    """
+    right = torch.zeros(2, len(examples), len(AHEAD), length, length)
+    for number, each in enumerate(examples):
         start, end = each.text
-        first = len(each.text_ids) - len(each.spoken)
-        spoken = torch.from_numpy(each.spoken)[:, None]
-        across = torch.arange(end - start)[None]
-        rows = cost[first : first + len(spoken)]
-        rows.fill_(1.0)
-        rows[:, start:end] = 1 - torch.exp(-((across - spoken) ** 2) / (2 * GUIDE_WIDTH**2))
-    return costs
+        for head, behind in enumerate(BEHIND):
+            _point(right[0, number, head], start, np.arange(start, end) - behind)
+        for head, ahead in enumerate(AHEAD):
+            at = (start + each.heard + ahead).clip(max=end)
+            _point(right[1, number, head], len(each.text_ids) - len(at), at)
+    return right
 
 
-def with_noise(columns: Tensor, codebook_size: int, share: float) -> Tensor:
-    """Replace the codes of some columns [B, T, K] by others."""
+def _point(right: Tensor, first: int, at: np.ndarray) -> None:
+    """Let rows from the first one on look at those places alone, or close to them."""
+    places = torch.from_numpy(at)[:, None]
+    across = torch.arange(right.shape[1])[None]
+    far = -((across - places) ** 2) / (2 * GUIDE_WIDTH**2)
+    right[first : first + len(at)] = far.clamp(min=NOWHERE)
+
+
+def listening(examples: list[Example], length: int) -> Tensor:
+    """Give the ids that were heard by each row, [B, T, NUM_HEARD], `IGNORED` where none was."""
+    heard = torch.full((len(examples), length, NUM_HEARD), IGNORED)
+    for rows, each in zip(heard, examples, strict=True):
+        first = len(each.text_ids) - len(each.heard)
+        for back in range(NUM_HEARD):
+            at = each.heard - back
+            ids = np.where(at < 0, IGNORED, each.text_ids[each.text[0] + at.clip(0)])
+            rows[first : first + len(at), back] = torch.from_numpy(ids)
+    return heard
+
+
+def with_noise(columns: Tensor, codebook_size: int, most: tuple[float, float]) -> Tensor:
+    """Replace some codes of columns [B, T, K] by others: of each sequence another share."""
     is_code = columns < codebook_size
-    wrong = torch.rand(columns.shape[:2])[..., None] < share
+    shares = torch.full((columns.shape[2],), most[1])
+    shares[:NUM_LABELLED] = most[0]
+    wrong = torch.rand(columns.shape) < shares * torch.rand(len(columns), 1, 1)
     return torch.where(is_code & wrong, torch.randint_like(columns, codebook_size), columns)
 
 
 def loss_of(
-    network: Network, examples: list[Example], guide_weight: float, noise: float
+    network: Network, examples: list[Example], guide_weight: float
 ) -> tuple[Tensor, dict[str, float]]:
     """Give the loss of a batch, and its parts for the log."""
     text_ids, columns, targets = collate(examples)
-    columns = with_noise(columns, network.config.stream_bos_id, noise)
-    costs = guide(examples, text_ids.shape[1]) if guide_weight else None
+    length = text_ids.shape[1]
+    columns = with_noise(columns, network.config.stream_bos_id, NOISE)
+    guidance = guide(examples, length) if guide_weight else None
+    is_answer = (targets != IGNORED).any(-1)
     with torch.autocast("cpu", torch.bfloat16):
-        hidden, cost = network(text_ids, columns, costs)
-        is_answer = (targets != IGNORED).any(-1)
-        logits = network.logits(hidden[is_answer])
-    each = F.cross_entropy(
-        logits.float().flatten(0, 1),
-        targets[is_answer].flatten(),
-        reduction="none",
-        ignore_index=IGNORED,
-    ).view(-1, len(WEIGHTS))
-    known = (targets[is_answer] != IGNORED).sum(0).clamp(min=1)
-    by_codebook = each.sum(0) / known
+        hidden, early, costs = network(text_ids, columns, guidance)
+        by_codebook = network.surprise(hidden[is_answer], targets[is_answer])
+        heard = network.heard(early[is_answer])
     weights = torch.tensor(WEIGHTS)
     loss = (by_codebook * weights).sum() / weights.sum()
-    parts = {"first": by_codebook[0].item(), "all": loss.item(), "guide": cost.item()}
-    return loss + guide_weight * cost, parts
+    parts = {"first": by_codebook[0].item(), "all": loss.item()}
+    if guidance is not None:
+        at_text, at_answer = costs[0].transpose(1, 2), costs[1:].sum(0).transpose(1, 2)
+        is_text = (guidance[0] < 0).any(-1).transpose(1, 2)
+        read, looked = at_text[is_text].mean(), at_answer[is_answer].mean()
+        ids = listening(examples, length)[is_answer]
+        recognised = F.cross_entropy(heard.float().flatten(0, 1), ids.flatten())
+        parts |= {"read": read.item(), "looked": looked.item(), "heard": recognised.item()}
+        loss = loss + guide_weight * (read + looked + recognised)
+    return loss, parts
 
 
-def train(corpus: Corpus, config: ModelConfig, *, path: Path, minutes: float) -> Network:
+def train(
+    corpus: Corpus, config: ModelConfig, *, path: Path, minutes: float, is_compiled: bool
+) -> Network:
     """Train so many minutes in all, from the checkpoint at `path` if there is one."""
     torch.manual_seed(0)
     network = Network(config)
+    if is_compiled:
+        network.compile_parts()
     optimizer = torch.optim.AdamW(
-        network.parameters(), lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.01
+        network.parameters(), lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.01, fused=True
     )
-    run = Run(path, minutes, {"network": network, "optimizer": optimizer})
+    run = Run(path, minutes, {"model": network, "optimizer": optimizer})
     torch.manual_seed(run.step)
     smoothed: dict[str, float] = {}
     while True:
-        for examples in corpus.batches(run.step, run.fraction < 0.12):
-            weight = GUIDE_WEIGHT if run.fraction < 0.8 else 0.0
-            noise = NOISE[0] if run.fraction < 0.6 else NOISE[1]
-            loss, parts = loss_of(network, examples, weight, noise)
+        share = None if run.fraction < EARLY else JOINED[run.fraction > LATE]
+        for examples in corpus.batches(run.step, share):
+            weight = GUIDE_WEIGHT if run.fraction < GUIDED else 0.0
+            loss, parts = loss_of(network, examples, weight)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)

@@ -11,6 +11,13 @@ from torch import Tensor, nn
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.model import rope_table
 
+NUM_HEARD = 3
+"""Sounds that are to be recognised in what was said: the last one and those before."""
+READING = 0
+"""The layer where ids of the text look at those before them."""
+LISTENING = (2, 3)
+"""The layers where the answer looks for where it is in the text."""
+
 
 class RMSNorm(nn.Module):
     """Root mean square norm."""
@@ -40,7 +47,7 @@ class FeedForward(nn.Module):
 
 
 class Attention(nn.Module):
-    """Grouped causal attention; `guide` weighs what its first head looks at."""
+    """Grouped causal attention; `guide` says what its first heads are to look at."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -52,17 +59,19 @@ class Attention(nn.Module):
         self.o_proj = nn.Linear(config.num_heads * size, config.width, bias=False)
 
     def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, guide: Tensor | None
+        self, x: Tensor, cos: Tensor, sin: Tensor, future: Tensor, guide: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Attend over [B, T, D].
 
         Args:
             x: normed rows.
             cos, sin: [T, head_dim].
-            guide: [B, T, T], the cost of looking somewhere; None where nothing is guided.
+            future: [T, T], -inf where a row must not look, else 0.
+            guide: [B, H', T, T], the logarithm of how right it is to look somewhere, for the first
+                heads; None where nothing is guided.
 
         Returns:
-            [B, T, D] and the mean cost of what the first head looks at, [].
+            [B, T, D], and how surprised the guide is by what the heads look at, [B, H', T].
         """
         batch, length, _ = x.shape
         config = self.config
@@ -73,18 +82,20 @@ class Attention(nn.Module):
         def rotated(rows: Tensor) -> Tensor:
             return rows * cos + rows.roll(config.head_dim // 2, -1) * sin
 
+        groups = config.num_heads // config.num_kv_heads
         queries, keys = rotated(heads(self.q_proj(x))), rotated(heads(self.k_proj(x)))
         values = heads(self.v_proj(x))
+        # At such lengths faster on a CPU than the fused kernel and its gradient.
+        queries = queries.unflatten(1, (-1, groups)).flatten(2, 3)
+        scores = (queries @ keys.transpose(2, 3) * config.head_dim**-0.5).float()
+        scores = scores.unflatten(2, (groups, length)) + future
         cost = x.new_zeros(())
-        if guide is not None:
-            scores = queries[:, 0] @ keys[:, 0].transpose(1, 2) * config.head_dim**-0.5
-            hidden = torch.ones(length, length, dtype=torch.bool).triu(1)
-            looks = scores.float().masked_fill(hidden, -torch.inf).softmax(-1)
-            cost = (looks * guide).sum(-1).sum() / (guide.amax(-1) > 0).sum().clamp(min=1)
-        answer = F.scaled_dot_product_attention(
-            queries, keys, values, is_causal=True, enable_gqa=True
-        )
-        return self.o_proj(answer.transpose(1, 2).flatten(2)), cost
+        if guide is not None:  # the guided heads have their keys in common
+            guided = scores[:, 0, : guide.shape[1]]
+            cost = guided.logsumexp(-1) - (guided + guide).logsumexp(-1)
+        looks = scores.softmax(-1).flatten(2, 3).to(values.dtype)
+        answer = (looks @ values).unflatten(2, (groups, length))
+        return self.o_proj(answer.flatten(1, 2).transpose(1, 2).flatten(2)), cost
 
 
 class Layer(nn.Module):
@@ -101,17 +112,43 @@ class Layer(nn.Module):
         self.audio_post_attention_layernorm = RMSNorm(config.width, config.norm_eps)
 
     def forward(
-        self, x: Tensor, is_audio: Tensor, cos: Tensor, sin: Tensor, guide: Tensor | None
+        self,
+        x: Tensor,
+        is_audio: Tensor,
+        places: tuple[Tensor, Tensor],
+        cos: Tensor,
+        sin: Tensor,
+        future: Tensor,
+        guide: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """Run [B, T, D]; `is_audio` is [B, T, 1]."""
-        normed = torch.where(is_audio, self.audio_input_layernorm(x), self.input_layernorm(x))
-        answer, cost = self.self_attn(normed, cos, sin, guide)
+        """Run [B, T, D].
+
+        Args:
+            x: the rows.
+            is_audio: [B, T, 1].
+            places: of the text rows and of the audio rows in [B x T].
+            cos, sin, future, guide: as in `Attention`.
+        """
+        normed = _normed(x, is_audio, self.audio_input_layernorm, self.input_layernorm)
+        answer, cost = self.self_attn(normed, cos, sin, future, guide)
         x = x + answer
-        audio, text = is_audio[..., 0], ~is_audio[..., 0]
-        change = torch.empty_like(x)
-        change[audio] = self.audio_mlp(self.audio_post_attention_layernorm(x[audio])).to(x.dtype)
-        change[text] = self.mlp(self.post_attention_layernorm(x[text])).to(x.dtype)
-        return x + change, cost
+        norms = self.audio_post_attention_layernorm, self.post_attention_layernorm
+        normed = _normed(x, is_audio, *norms).flatten(0, 1)
+        text, audio = places
+        change = torch.empty_like(normed)
+        change = change.index_copy(0, text, self.mlp(normed[text]))
+        change = change.index_copy(0, audio, self.audio_mlp(normed[audio]))
+        return x + change.view_as(x), cost
+
+
+def _normed(x: Tensor, is_audio: Tensor, audio: RMSNorm, text: RMSNorm) -> Tensor:
+    """Norm all rows at once, each with the weights of its kind, for the matrices to come."""
+    weight = torch.where(is_audio, audio.weight, text.weight)
+    return (x * (x.square().mean(-1, keepdim=True) + audio.eps).rsqrt() * weight).to(_matrix_type())
+
+
+def _matrix_type() -> torch.dtype:
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
 
 
 class Trunk(nn.Module):
@@ -131,20 +168,14 @@ class Trunk(nn.Module):
 class Network(nn.Module):
     """Everything that learns."""
 
-    def __init__(self, config: ModelConfig, guided: tuple[int, ...] = (1, 2, 3)) -> None:
-        """Make it.
-
-        Args:
-            config: its sizes.
-            guided: layers whose first head is told where to look.
-        """
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.guided = guided
         self.model = Trunk(config)
         self.audio_lm_head = nn.Linear(
             config.width, config.num_codebooks * config.codebook_size, bias=False
         )
+        self.listener = nn.Linear(config.width, NUM_HEARD * config.vocab_size, bias=False)
         for name, parameter in self.named_parameters():
             if parameter.dim() == 2:
                 deep = name.endswith(("o_proj.weight", "down_proj.weight"))
@@ -155,29 +186,66 @@ class Network(nn.Module):
         offsets = config.codebook_size * torch.arange(config.num_codebooks)
         self.register_buffer("offsets", offsets, persistent=False)
 
+    def compile_parts(self) -> None:
+        """Have what takes most of the time compiled; it needs a C++ compiler."""
+        for layer in self.model.layers:
+            layer.compile(dynamic=True)
+        self.surprise = torch.compile(self.surprise, dynamic=True)
+
     def forward(
         self, text_ids: Tensor, columns: Tensor, guide: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Run whole sequences.
 
         Args:
             text_ids: [B, T] int64, -1 at audio rows.
             columns: [B, T, K] int64, of the audio rows.
-            guide: [B, T, T] or None, as in `Attention`.
+            guide: [2, B, H', T, T] or None, as in `Attention`: for reading and for listening.
 
         Returns:
-            hidden [B, T, D] after the last norm, and the cost of the guided heads, [].
+            hidden [B, T, D] after the last norm, the same before the first listening layer, and how
+            surprised the guide is by each of the guided layers [L, B, H', T].
         """
         is_audio = (text_ids < 0)[..., None]
         audio = self.model.embed_audio_tokens.embed_audio_tokens(columns + self.offsets).sum(2)
         x = torch.where(is_audio, audio, self.model.embed_tokens(text_ids.clamp(min=0)))
-        cos, sin = self.rotation[: text_ids.shape[1]].unbind(1)
-        cost = x.new_zeros(())
+        length = text_ids.shape[1]
+        flat = is_audio.flatten()
+        places = (~flat).nonzero()[:, 0], flat.nonzero()[:, 0]
+        cos, sin = self.rotation[:length].to(_matrix_type()).unbind(1)
+        future = torch.full((length, length), -torch.inf).triu(1)
+        costs, early = [], x
         for index, layer in enumerate(self.model.layers):
-            x, part = layer(x, is_audio, cos, sin, guide if index in self.guided else None)
-            cost = cost + part
-        return self.model.norm(x), cost / max(1, len(self.guided))
+            if index == LISTENING[0]:
+                early = x
+            told = None
+            if guide is not None and index in (READING, *LISTENING):
+                told = guide[0 if index == READING else 1]
+            x, cost = layer(x, is_audio, places, cos, sin, future, told)
+            if told is not None:
+                costs.append(cost)
+        return self.model.norm(x), early, torch.stack(costs) if costs else x.new_zeros(0)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[N, D] -> [N, K, V]."""
         return self.audio_lm_head(hidden).view(len(hidden), self.config.num_codebooks, -1)
+
+    def surprise(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Give the mean cross entropy of each codebook.
+
+        Args:
+            hidden: [N, D].
+            targets: [N, K], below 0 where there is none.
+
+        Returns:
+            [K], nats.
+        """
+        logits = self.logits(hidden).float()
+        known = targets >= 0
+        right = logits.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
+        costs = (logits.logsumexp(-1) - right) * known
+        return costs.sum(0) / known.sum(0).clamp(min=1)
+
+    def heard(self, early: Tensor) -> Tensor:
+        """What is recognised in the last column and before it, [N, D] -> [N, NUM_HEARD, vocab]."""
+        return self.listener(early).view(len(early), NUM_HEARD, -1)

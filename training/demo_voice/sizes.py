@@ -1,8 +1,6 @@
 """How large the embedded model is, in the words of its `config.json` files, and its tokenizer."""
 
-import json
 import re
-from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers
@@ -10,11 +8,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers
 from higgs_worker.prompt import INSTRUCTION, Control
 from higgs_worker.schema import DEFAULT_SCENE
 from training.demo_voice.frames import CODEBOOK_SIZE, LATENT_DIM, NUM_CODEBOOKS
+from training.demo_voice.sounds import ALPHABET, SOUNDS, STRESS
 
-SOUNDS: dict[str, str] = json.loads(
-    (Path(__file__).parent / "sounds.json").read_text(encoding="utf-8")
-)
-"""How the common words sound, in misaki's alphabet. Source: hibari-tts 0.2.1's dictionary."""
 SPELLED = "abcdefghijklmnopqrstuvwxyz0123456789 \n.,!?;:'\"-()[]"
 """What is read as it stands: the letters of all other words too, as if they were sounds."""
 UNKNOWN = "\u25a1"
@@ -24,16 +19,24 @@ RATIOS = [8, 5, 4, 2, 3]
 def tokenizer() -> Tokenizer:
     """Make a tokenizer that writes common words as they sound, one id for each sound.
 
-    What stands in nearly every prompt is one id, so that the model reads little besides the text.
+    A space and a stress are one with the sound that they stand before. What stands in nearly every
+    prompt is one id, so that the model reads little besides the text.
     """
-    symbols = sorted({UNKNOWN, *SPELLED, *"".join(SOUNDS.values())})
+    sounds = [sound for sound in ALPHABET if sound]
+    stressed = [(stress, sound) for stress in STRESS for sound in sounds]
+    spoken = sorted({*sounds, *filter(str.isalnum, SPELLED)})
+    merges = [*stressed, *((" ", each) for each in [*spoken, *map("".join, stressed)])]
+    symbols = sorted({UNKNOWN, *SPELLED, *STRESS, *sounds})
     vocabulary = {symbol: number for number, symbol in enumerate(symbols)}
-    made = Tokenizer(models.BPE(vocabulary, [], unk_token=UNKNOWN))
+    for pair in merges:
+        vocabulary["".join(pair)] = len(vocabulary)
+    made = Tokenizer(models.BPE(vocabulary, merges, unk_token=UNKNOWN))
     words = [
         normalizers.Replace(Regex(rf"(?<![\w']){word}(?![\w'])"), sound)
         for word, sound in SOUNDS.items()
     ]
-    made.normalizer = normalizers.Sequence([normalizers.Lowercase(), *words])
+    hyphens = normalizers.Replace(Regex(r"(?<=\w)-(?=\w)"), " ")
+    made.normalizer = normalizers.Sequence([normalizers.Lowercase(), hyphens, *words])
     controls = [*Control, "<|end_of_text|>", "<|reserved_special_token_6|>", "<|AUDIO_OUT|>"]
     made.add_special_tokens([AddedToken(str(each), special=True) for each in controls])
     made.add_tokens([AddedToken(each, normalized=False) for each in (INSTRUCTION, DEFAULT_SCENE)])
@@ -46,10 +49,11 @@ def places(tokenizer: Tokenizer, text: str) -> list[float]:
     The ids of a word are spread over its letters.
     """
     found: list[float] = []
-    for piece in re.finditer(r"[\w']+|[^\w']", text):
+    for piece in re.finditer(r" ?[\w']+|[^\w']", text):
         num_ids = len(tokenizer.encode(piece[0], add_special_tokens=False).ids)
-        size = len(piece[0])
-        found += [piece.start() + number * size / num_ids for number in range(num_ids)]
+        size = len(piece[0].lstrip())
+        begin = piece.end() - size
+        found += [begin + number * size / num_ids for number in range(num_ids)]
     return found
 
 

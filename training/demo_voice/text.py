@@ -322,5 +322,5 @@ def _number(choose: random.Random) -> str:
     if choose.random() < 0.6:
         return choose.choice(_NUMBERS)
     if choose.random() < 0.5:
-        return f"{choose.choice(_NUMBERS[-8:])}-{choose.choice(_NUMBERS[:8])}"
+        return f"{choose.choice(_NUMBERS[-8:])} {choose.choice(_NUMBERS[:8])}"
     return f"{choose.choice(_NUMBERS[:8])} {choose.choice(('hundred', 'thousand'))}"
