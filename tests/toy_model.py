@@ -11,7 +11,7 @@ from higgs_worker.codec.encoder_config import EncoderConfig
 from higgs_worker.codec.loader import load_decoder, tensor_shapes
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.weights import Weights
-from training.demo_voice import sizes
+from training.demo_voice import sizes, tokenizer
 from training.demo_voice.export import write
 
 SEED = 20250723
@@ -21,8 +21,8 @@ LEVEL = 0.1
 
 def write_to(directory: Path) -> dict[str, str]:
     """Write both checkpoints; return the settings that name them."""
-    tokenizer = sizes.tokenizer()
-    raw = sizes.model_config(tokenizer, width=64, layers=2)
+    reader = tokenizer.load()
+    raw = sizes.model_config(reader, width=64, layers=2)
     config = ModelConfig.from_dict(raw)
     meta = Weights.empty(config, device=torch.device("meta"), dtype=torch.float16)
     model = random_tensors({n: tuple(t.shape) for n, t in meta.by_name(config).items()}, SEED)
@@ -32,7 +32,7 @@ def write_to(directory: Path) -> dict[str, str]:
     head *= 3
     head[:, config.stream_eos_id] = 0
     write(directory / "model", raw, model)
-    tokenizer.save(str(directory / "model" / "tokenizer.json"))
+    reader.save(str(directory / "model" / "tokenizer.json"))
 
     raw = sizes.codec_config(decoder_width=96)
     codec = random_tensors(tensor_shapes(CodecConfig.from_dict(raw)), SEED + 1)

@@ -19,7 +19,7 @@ from higgs_worker.engine.weights import Weights
 from higgs_worker.schema import SpeechRequest
 from higgs_worker.service import SpeechService
 from higgs_worker.settings import Settings
-from training.demo_voice import ears, frames, language, sizes, speech, text
+from training.demo_voice import ears, frames, language, sizes, speech, spelling, text, tokenizer
 from training.demo_voice.__main__ import Recipe
 from training.demo_voice.network import Network
 from training.demo_voice.sounds import ALPHABET, MARKS, PAUSE, SOUNDS, middles, units
@@ -70,7 +70,14 @@ def test_the_recipe_makes_a_model_that_the_worker_loads(work: Path) -> None:
     )
     torch.manual_seed(0)
     recipe = Recipe(options)
-    for stage in (recipe.data, recipe.codes, recipe.decoder, recipe.model, recipe.encoder):
+    for stage in (
+        recipe.spelling,
+        recipe.data,
+        recipe.codes,
+        recipe.decoder,
+        recipe.model,
+        recipe.encoder,
+    ):
         stage()
     recipe.export()
     before = torch.load(work / "model.pt", weights_only=True)
@@ -91,8 +98,8 @@ def test_the_recipe_makes_a_model_that_the_worker_loads(work: Path) -> None:
 
 def test_the_network_that_learns_is_the_engine_s() -> None:
     """Same logits for the same rows, text and audio."""
-    tokenizer = sizes.tokenizer()
-    config = ModelConfig.from_dict(sizes.model_config(tokenizer, width=32, layers=2))
+    reader = tokenizer.load()
+    config = ModelConfig.from_dict(sizes.model_config(reader, width=32, layers=2))
     torch.manual_seed(0)
     network = Network(config).eval()
     text_ids = torch.cat([torch.arange(9), torch.full((7,), -1)])
@@ -115,11 +122,11 @@ def test_the_network_that_learns_is_the_engine_s() -> None:
 
 def test_examples_ask_for_what_the_model_decides(work: Path) -> None:
     """Every code once, the end once, and nothing that the delay pattern forces."""
-    tokenizer = sizes.tokenizer()
-    config = ModelConfig.from_dict(sizes.model_config(tokenizer))
+    reader = tokenizer.load()
+    config = ModelConfig.from_dict(sizes.model_config(reader))
     spoken = speech.load(work / "data")
     codes = np.random.default_rng(0).integers(0, 1024, (int(spoken.starts[-1]), 8))
-    corpus = language.Corpus(spoken, codes, tokenizer, config)
+    corpus = language.Corpus(spoken, codes, reader, config)
     for indexes in ([3], [3, 5, 4]):
         example = corpus.example(indexes, random.Random(0))
         wanted = np.concatenate([corpus.codes(index) for index in indexes])
@@ -131,9 +138,9 @@ def test_examples_ask_for_what_the_model_decides(work: Path) -> None:
             kept = column[(column != language.IGNORED) & (column != config.stream_eos_id)]
             assert (kept == wanted[:, book]).all()
         start, end = example.text
-        said = [tokenizer.id_to_token(int(token)) for token in example.text_ids[start:end]]
+        said = [reader.id_to_token(int(token)) for token in example.text_ids[start:end]]
         text = " ".join(spoken.texts[index] for index in indexes)
-        assert said == tokenizer.encode(text, add_special_tokens=False).tokens
+        assert said == reader.encode(text, add_special_tokens=False).tokens
         assert example.heard[0] == -1
         assert example.heard[-1] == end - start - 1
         assert (np.diff(example.heard) >= 0).all()
@@ -141,11 +148,11 @@ def test_examples_ask_for_what_the_model_decides(work: Path) -> None:
 
 def test_every_recording_is_learnt_from(work: Path) -> None:
     """Once in a round, some of them one after another."""
-    tokenizer = sizes.tokenizer()
-    config = ModelConfig.from_dict(sizes.model_config(tokenizer))
+    reader = tokenizer.load()
+    config = ModelConfig.from_dict(sizes.model_config(reader))
     spoken = speech.load(work / "data")
     codes = np.zeros((int(spoken.starts[-1]), 8), np.int64)
-    corpus = language.Corpus(spoken, codes, tokenizer, config)
+    corpus = language.Corpus(spoken, codes, reader, config)
     examples = [each for batch in corpus.batches(0, 0.5) for each in batch]
     frames_of = [int((each.targets[:, 7] != language.IGNORED).sum()) for each in examples]
     assert sum(frames_of) == spoken.starts[-1]
@@ -164,29 +171,71 @@ def test_latents_come_back_from_their_codes() -> None:
 
 
 def test_common_words_are_read_as_they_sound() -> None:
-    """Whatever stands beside them, and in whatever case; others are spelled."""
-    tokenizer = sizes.tokenizer()
+    """Whatever stands beside them, and in whatever case."""
+    reader = tokenizer.load()
     assert SOUNDS.keys() == set(text.VOCABULARY)
     for word, sound in SOUNDS.items():
-        tokens = tokenizer.encode(word, add_special_tokens=False).tokens
+        tokens = reader.encode(word, add_special_tokens=False).tokens
         assert "".join(tokens) == sound
         assert [token[-1] for token in tokens] == [sign for sign, _ in units(sound)]
-    tokens = tokenizer.encode("The River, well-kept zog.", add_special_tokens=False).tokens
-    said = "{} {}, {} {} zog.".format(*(SOUNDS[word] for word in ("the", "river", "well", "kept")))
-    assert "".join(tokens) == said
-    assert tokens[-4:] == [" z", "o", "g", "."]
+    tokens = reader.encode("The River, well-kept 'tree'.", add_special_tokens=False).tokens
+    said = [SOUNDS[word] for word in ("the", "river", "well", "kept", "tree")]
+    assert "".join(tokens) == "{} {}, {} {} '{}'.".format(*said)
+
+
+def test_other_words_are_read_by_rules() -> None:
+    """Those of a dictionary, and what nobody has ever written."""
+    reader = tokenizer.load()
+    for word, sound in {
+        "photosynthesis": "fˌOTəsˈɪnθəsɪs",
+        "Jennifer": "ʤˈɛnəfəɹ",
+        "microphone": "mˈIkɹəfˌOn",
+        "server's": "sˈɜɹvəɹz",
+        "glimming": "ɡlˈɪmɪŋ",
+    }.items():
+        assert reader.normalizer.normalize_str(word) == sound
+
+
+def test_rules_say_what_they_were_taught() -> None:
+    """Where a word matters, and one rule for each letter where it does not."""
+    taught = {
+        "cat": "kˈæt",
+        "cats": "kˈæts",
+        "city": "sˈɪTi",
+        "can": "kˈæn",
+        "cane": "kˈAn",
+        "cane's": "kˈAnz",
+        "ox": "ˈɑks",
+    }
+    rules = spelling.learn(taught, dict.fromkeys(taught, 10.0), worth=1)
+    read = tokenizer.make(rules).normalizer.normalize_str
+    for word, sound in taught.items():
+        assert read(word) == sound
+    assert read("Cat, cane's 7 City-ox.") == "{}, {} 7 {} {}.".format(
+        *(taught[word] for word in ("cat", "cane's", "city", "ox"))
+    )
+    assert read("catox") == "kˈætˈɑks"
+    few = spelling.learn(taught, dict.fromkeys(taught, 0.1), worth=1)
+    assert len(few) == len(set("".join(taught)))
+
+
+def test_all_sounds_of_a_word_find_a_letter() -> None:
+    """In order; where there are too many, the word is left out."""
+    costs = {"x": {"ks": 0.1}, "o": {"ɑ": 0.1}}
+    assert spelling.aligned("ox", "ˈɑks", costs) == ["ˈɑ", "ks"]
+    assert spelling.aligned("o", "ɑksi", costs) == []
 
 
 def test_a_sound_of_a_recording_finds_its_id() -> None:
     """What was spoken and what is read are split alike, so no alignment has to be learnt."""
-    tokenizer = sizes.tokenizer()
+    reader = tokenizer.load()
     written = "The river, then the tree. Yes?"
     phonemes = [SOUNDS[word] for word in ("the", "river", "then", "the", "tree", "yes")]
     said = "{} {}, {} {} {}. {}?".format(*phonemes)
-    begins = sizes.places(tokenizer, written)
+    begins = tokenizer.places(reader, written)
     at = np.searchsorted(begins, middles(written, said), side="right") - 1
     assert at.tolist() == list(range(len(begins)))
-    tokens = tokenizer.encode(written, add_special_tokens=False).tokens
+    tokens = reader.encode(written, add_special_tokens=False).tokens
     signs = [PAUSE if token in MARKS else token[-1] for token in tokens]
     assert signs == [sign for sign, _ in units(said)]
     assert middles("The river.", "ðə, ɹˈɪvəɹ.") is None

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from tokenizers import Tokenizer
 
 from higgs_worker.codec.config import CodecConfig
 from higgs_worker.codec.decoder import AcousticDecoder
@@ -27,14 +28,27 @@ from higgs_worker.codec.encoder import AcousticEncoder
 from higgs_worker.codec.encoder_config import EncoderConfig
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.weights import DEMO_DIRECTORY
-from training.demo_voice import decoder, encoder, export, frames, language, sizes, speech
+from training.demo_voice import (
+    decoder,
+    dictionary,
+    encoder,
+    export,
+    frames,
+    language,
+    sizes,
+    speech,
+    spelling,
+    tokenizer,
+)
 from training.demo_voice.network import Network
 
-STAGES = ("data", "codes", "decoder", "model", "encoder", "export")
-PARTS = ("latents", "codes", "decoder", "model", "encoder")
+STAGES = ("spelling", "data", "codes", "decoder", "model", "encoder", "export")
+PARTS = ("spelling", "latents", "codes", "decoder", "model", "encoder")
 FITTED = Path(__file__).parent / "latents.safetensors"
 """How the package's codec hears: mean, basis and scale of its latents."""
 NUM_FITTED = 100_000
+RULE_WORTH = 5
+"""A rule of spelling sets right five rare words, or half a common one."""
 
 
 class Recipe:
@@ -43,17 +57,28 @@ class Recipe:
     def __init__(self, options: argparse.Namespace) -> None:
         self.work: Path = options.work
         self.options = options
-        self.tokenizer = sizes.tokenizer()
         small = {"width": 32, "layers": 2} if options.toy else {}
-        self.model_config = sizes.model_config(self.tokenizer, **small)
+        self.model_config = sizes.model_config(tokenizer.load(), **small)
         self.codec_config = sizes.codec_config(**({"decoder_width": 32} if options.toy else {}))
-        self.afresh = set(PARTS if options.toy else options.afresh or ())
+        self.afresh = set(PARTS[1:] if options.toy else options.afresh or ())
+
+    def spelling(self) -> None:
+        """Learn how letters sound, or take the package's rules."""
+        path = self.work / "tokenizer.json"
+        if path.exists():
+            return
+        if "spelling" in self.afresh:
+            rules = spelling.learn(*dictionary.dictionary(), worth=RULE_WORTH)
+            tokenizer.make(rules).save(str(path))
+        else:
+            shutil.copyfile(tokenizer.SHIPPED, path)
 
     def data(self) -> None:
         """Have sentences spoken."""
         if not (self.work / "data" / "texts.json").exists():
+            words = dictionary.readable(self.tokenizer)
             hours = self.options.hours
-            speech.make(self.work / "data", 3600 * hours, self.options.seed)
+            speech.make(self.work / "data", words, 3600 * hours, self.options.seed)
 
     def codes(self) -> None:
         """Find the codebooks, or take the package's, and write down all codes."""
@@ -112,10 +137,16 @@ class Recipe:
         """Write the checkpoints."""
         into = self.options.into
         export.language_model(into / "model", self._trained("model"), self.model_config)
+        self.tokenizer.save(str(into / "model" / "tokenizer.json"))
         halves = self._trained("decoder"), self._trained("encoder")
         export.codec(into / "codec", self.quantiser, *halves, self.codec_config)
         if into == DEMO_DIRECTORY:
             self.quantiser.save_fit(FITTED)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """How texts are read."""
+        return Tokenizer.from_file(str(self.work / "tokenizer.json"))
 
     @property
     def spoken(self) -> speech.Spoken:

@@ -15,18 +15,16 @@ from higgs_worker.codec.encoder_config import EncoderConfig
 from higgs_worker.codec.loader import tensor_shapes
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.weights import Weights
-from training.demo_voice import sizes
 from training.demo_voice.frames import LATENT_DIM, Quantiser
 
 
 def language_model(directory: Path, state: Mapping[str, Tensor], config: dict[str, Any]) -> None:
-    """Write the language model with its tokenizer."""
+    """Write the language model."""
     plan = Weights.empty(
         ModelConfig.from_dict(config), device=torch.device("meta"), dtype=torch.float16
     ).by_name(ModelConfig.from_dict(config))
     names = {name: state[name if name in state else f"model.{name}"] for name in plan}
     write(directory, config, names)
-    sizes.tokenizer().save(str(directory / "tokenizer.json"))
 
 
 def codec(

@@ -24,8 +24,8 @@ from higgs_worker.schema import DEFAULT_SCENE
 from training.demo_voice.clock import Run, set_rate
 from training.demo_voice.frames import NUM_LABELLED
 from training.demo_voice.network import NUM_HEARD, Network
-from training.demo_voice.sizes import places
 from training.demo_voice.speech import Spoken
+from training.demo_voice.tokenizer import places
 
 BATCH_ROWS = 1300
 """Of a batch, padding included: many short sequences, or few long ones."""

@@ -1,60 +1,13 @@
-"""How large the embedded model is, in the words of its `config.json` files, and its tokenizer."""
+"""How large the embedded model is, in the words of its `config.json` files."""
 
-import re
 from typing import Any
 
-from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers
+from tokenizers import Tokenizer
 
-from higgs_worker.prompt import INSTRUCTION, Control
-from higgs_worker.schema import DEFAULT_SCENE
+from higgs_worker.prompt import Control
 from training.demo_voice.frames import CODEBOOK_SIZE, LATENT_DIM, NUM_CODEBOOKS
-from training.demo_voice.sounds import ALPHABET, SOUNDS, STRESS
 
-SPELLED = "abcdefghijklmnopqrstuvwxyz0123456789 \n.,!?;:'\"-()[]"
-"""What is read as it stands: the letters of all other words too, as if they were sounds."""
-UNKNOWN = "\u25a1"
 RATIOS = [8, 5, 4, 2, 3]
-
-
-def tokenizer() -> Tokenizer:
-    """Make a tokenizer that writes common words as they sound, one id for each sound.
-
-    A space and a stress are one with the sound that they stand before. What stands in nearly every
-    prompt is one id, so that the model reads little besides the text.
-    """
-    sounds = [sound for sound in ALPHABET if sound]
-    stressed = [(stress, sound) for stress in STRESS for sound in sounds]
-    spoken = sorted({*sounds, *filter(str.isalnum, SPELLED)})
-    merges = [*stressed, *((" ", each) for each in [*spoken, *map("".join, stressed)])]
-    symbols = sorted({UNKNOWN, *SPELLED, *STRESS, *sounds})
-    vocabulary = {symbol: number for number, symbol in enumerate(symbols)}
-    for pair in merges:
-        vocabulary["".join(pair)] = len(vocabulary)
-    made = Tokenizer(models.BPE(vocabulary, merges, unk_token=UNKNOWN))
-    words = [
-        normalizers.Replace(Regex(rf"(?<![\w']){word}(?![\w'])"), sound)
-        for word, sound in SOUNDS.items()
-    ]
-    hyphens = normalizers.Replace(Regex(r"(?<=\w)-(?=\w)"), " ")
-    made.normalizer = normalizers.Sequence([normalizers.Lowercase(), hyphens, *words])
-    controls = [*Control, "<|end_of_text|>", "<|reserved_special_token_6|>", "<|AUDIO_OUT|>"]
-    made.add_special_tokens([AddedToken(str(each), special=True) for each in controls])
-    made.add_tokens([AddedToken(each, normalized=False) for each in (INSTRUCTION, DEFAULT_SCENE)])
-    return made
-
-
-def places(tokenizer: Tokenizer, text: str) -> list[float]:
-    """Say at which letter of a text each of its ids begins.
-
-    The ids of a word are spread over its letters.
-    """
-    found: list[float] = []
-    for piece in re.finditer(r" ?[\w']+|[^\w']", text):
-        num_ids = len(tokenizer.encode(piece[0], add_special_tokens=False).ids)
-        size = len(piece[0].lstrip())
-        begin = piece.end() - size
-        found += [begin + number * size / num_ids for number in range(num_ids)]
-    return found
 
 
 def model_config(tokenizer: Tokenizer, *, width: int = 256, layers: int = 6) -> dict[str, Any]:

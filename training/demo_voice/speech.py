@@ -4,8 +4,8 @@ hibari-tts is Apache-2.0, and so is what it was distilled from (Kokoro-82M); it 
 hundred times faster than real time.
 """
 
-import gzip
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,17 +134,8 @@ class Voice:
         return (np.concatenate(pieces), course) if pieces else None
 
 
-def make(path: Path, seconds: float, seed: int) -> None:
-    """Speak so many seconds and write them."""
-    from hibari.g2p import ASSETS
-
-    with gzip.open(Path(ASSETS) / "lexicon_us_gold.json.gz", "rt", encoding="utf-8") as file:
-        known = json.load(file)
-    words = sorted(
-        word
-        for word in known
-        if word.isascii() and word.isalpha() and word.islower() and 2 < len(word) < 13
-    )
+def make(path: Path, words: Sequence[str], seconds: float, seed: int) -> None:
+    """Speak so many seconds of sentences with such words and write them."""
     voice = Voice()
     starts, texts = [0], []
     kept: dict[str, list[NDArray[Any]]] = {name: [] for name in ("pcm", *PER_FRAME)}

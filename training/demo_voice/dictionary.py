@@ -1,0 +1,80 @@
+"""Words and how they sound: hibari's dictionaries, and what hibari says of other common words."""
+
+import gzip
+import json
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from training.demo_voice.sounds import ALPHABET, SOUNDS, STRESS
+
+LEXICONS = ("lexicon_us_silver", "lexicon_us_gold")
+LONGEST = 15
+POSSESSIVES = 4
+"""Every so many common words has one."""
+WEIGHT, NAME_WEIGHT, COMMON_WEIGHT, KNOWN_WEIGHT = 1, 3, 10, 100
+"""How much it matters that a word is said right: any, a name, a common one, one that texts are made
+of."""
+VARIANTS = str.maketrans("\u027e\u0294", "Tt")
+"""Sounds that hibari writes in two ways."""
+
+_WORD = re.compile(r"[a-z]+('[a-z]+)?")
+_SAID = re.compile(rf"[{STRESS}{''.join(ALPHABET)}]+")
+
+
+def common_words() -> list[str]:
+    """Give twenty thousand, some of them possessives: hibari's tagger has met them in texts."""
+    words = [word for word in _asset("tagger")["vocab"] if _WORD.fullmatch(word)]
+    return words + [f"{word}'s" for word in words[::POSSESSIVES] if word.isalpha()]
+
+
+def dictionary() -> tuple[dict[str, str], dict[str, float]]:
+    """Give all words that there are.
+
+    Returns:
+        How they sound, and how much each of them matters.
+    """
+    from hibari import Hibari
+
+    voice = Hibari()
+    common = common_words()
+    found = {word: " ".join(voice.phonemize(word)) for word in common}
+    matter: dict[str, float] = defaultdict(lambda: WEIGHT)
+    for lexicon in map(_asset, LEXICONS):
+        for word, sounds in lexicon.items():
+            is_name = word != word.lower()
+            if word.isupper() or len(word) > LONGEST or (is_name and word.lower() in lexicon):
+                continue
+            if is_name:
+                matter[word.lower()] = NAME_WEIGHT
+            # What is said in several ways has a usual one.
+            usual = sounds if isinstance(sounds, str) else sounds.get("DEFAULT")
+            found[word.lower()] = usual or ""
+    found = {word: sounds.translate(VARIANTS) for word, sounds in found.items()} | SOUNDS
+    found = {
+        word: sounds
+        for word, sounds in found.items()
+        if _WORD.fullmatch(word) and _SAID.fullmatch(sounds)
+    }
+    matter |= dict.fromkeys(common, COMMON_WEIGHT) | dict.fromkeys(SOUNDS, KNOWN_WEIGHT)
+    return found, {word: matter[word] for word in found}
+
+
+def readable(tokenizer: Tokenizer) -> list[str]:
+    """Give the common words that are read as they sound."""
+    sounds, _ = dictionary()
+    return [
+        word
+        for word in common_words()
+        if "".join(tokenizer.encode(word, add_special_tokens=False).tokens) == sounds.get(word)
+    ]
+
+
+def _asset(name: str) -> Any:
+    from hibari.g2p import ASSETS
+
+    with gzip.open(Path(ASSETS) / f"{name}.json.gz", "rt", encoding="utf-8") as file:
+        return json.load(file)
