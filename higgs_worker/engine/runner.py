@@ -97,7 +97,10 @@ class Runner:
             (num_slots, max_length + 1, config.num_codebooks, 2), device=self.device
         )
         self._codebooks = torch.arange(config.num_codebooks, device=self.device)
-        self._first_columns = self._codebooks + 1
+        # What an end code says of each bound of `SlotState.ends`, from the step at which it is drawn.
+        # Frame f is complete with column f + K, so that many columns are all that is needed.
+        needed = config.num_codebooks - 1 - self._codebooks
+        self._ends = torch.stack([torch.zeros_like(needed), needed])
         self._age = torch.arange(MAX_WINDOW, device=self.device)
         self._before = MAX_WINDOW - 1 - self._age
         self._shapes: dict[tuple[int, int], tuple[SlotState, CacheWindow]] = {}
@@ -146,9 +149,7 @@ class Runner:
         state.health[slot] = 0.0
         state.position[slot] = layout.num_positions - 1
         state.step[slot] = 1
-        state.eos_step[slot] = NEVER
-        state.num_frames[slot] = NEVER
-        state.max_columns[slot] = max_columns
+        state.ends[slot] = torch.tensor([NEVER, max_columns])
         # Greedy is a top-k of 1 and draws of 0: of those that tie, the first.
         is_greedy = sampling.temperature == 0
         state.temperature[slot] = 1.0 if is_greedy else sampling.temperature
@@ -298,14 +299,12 @@ class Runner:
             )
         # The delay pattern, step-wise: codebook k starts after k + 1 columns and, once any
         # codebook has ended, ends one after the other.
-        ids.masked_fill_(codebooks < step - state.eos_step[:, None], eos)
+        ids.masked_fill_(codebooks < step - state.ends[:, :1], eos)
         ids.masked_fill_(codebooks >= step, bos)
 
-        goes_on = (ids != eos) | state.done[:, None]
-        frames_before = (step - self._first_columns).masked_fill_(goes_on, NEVER).amin(1)
-        torch.minimum(state.num_frames, frames_before, out=state.num_frames)
-        first_end = state.step.masked_fill(goes_on.all(1), NEVER)
-        torch.minimum(state.eos_step, first_end, out=state.eos_step)
+        goes_on = (ids != eos).logical_or_(state.done[:, None])
+        ends = (step[..., None] + self._ends).masked_fill_(goes_on[:, None], NEVER).amin(-1)
+        torch.minimum(state.ends, ends, out=state.ends)
         state.health += peak.sum(1)
 
         self._history[state.row, MAX_WINDOW + state.step] = ids
@@ -313,9 +312,7 @@ class Runner:
         active = ~state.done
         state.step += active
         state.position += active
-        # Frame f is complete with column f + K, so that many columns are all that is needed.
-        needed = torch.minimum(state.num_frames + config.num_codebooks, state.max_columns)
-        state.done |= state.step >= needed
+        state.done |= state.step >= state.ends[:, 1]
 
     @torch.inference_mode()
     def poll(self) -> Progress:

@@ -11,7 +11,7 @@ NEVER = 1 << 30
 
 @dataclass(slots=True)
 class SlotState:
-    """State of some rows; all [B] but `column`."""
+    """State of some rows; all [B] but `column` and `ends`."""
 
     row: Tensor
     """int64, the slot itself: first index into history and draws."""
@@ -21,12 +21,9 @@ class SlotState:
     """int64, where `column` will stand."""
     step: Tensor
     """int64, index of the column that is drawn next; column 0 is all stream BOS."""
-    eos_step: Tensor
-    """int64, step at which an end code first appeared, or `NEVER`."""
-    num_frames: Tensor
-    """int64, frames before the first one that holds an end code, or `NEVER`."""
-    max_columns: Tensor
-    """int64, the cap."""
+    ends: Tensor
+    """[B, 2] int64: the step at which an end code first appeared, or `NEVER`; and the columns that
+    are needed, at most the cap."""
     done: Tensor
     """bool; a row that is done keeps computing and changes nothing that counts."""
     health: Tensor
@@ -54,9 +51,7 @@ class SlotState:
             column=torch.zeros((num_slots, num_codebooks), dtype=torch.int64, device=device),
             position=whole(0),
             step=whole(1),
-            eos_step=whole(NEVER),
-            num_frames=whole(NEVER),
-            max_columns=whole(0),
+            ends=torch.stack([whole(NEVER), whole(0)], dim=1),
             done=torch.ones(num_slots, dtype=torch.bool, device=device),
             health=torch.zeros(num_slots, device=device),
             temperature=torch.ones(num_slots, device=device),
