@@ -97,7 +97,7 @@ class Runner:
             (num_slots, max_length + 1, config.num_codebooks, 2), device=self.device
         )
         self._codebooks = torch.arange(config.num_codebooks, device=self.device)
-        # What an end code says of each bound of `SlotState.ends`, from the step at which it is drawn.
+        # What an end code says of both of `SlotState.ends`, counted from the step that draws it.
         # Frame f is complete with column f + K, so that many columns are all that is needed.
         needed = config.num_codebooks - 1 - self._codebooks
         self._ends = torch.stack([torch.zeros_like(needed), needed])
