@@ -193,6 +193,19 @@ def test_the_length_follows_the_text(speaker: Speaker) -> None:
     assert result.duration_s == pytest.approx(quality.max_duration_s("Hello there."), abs=0.04)
 
 
+def test_a_model_may_say_less_at_once_than_is_asked_for(speaker: Speaker) -> None:
+    """Chunks are as short as the model needs them; shorter ones are granted."""
+    text = "word " * 23 + "word."
+    of_small_model = SpeechService(lambda: speaker, max_chunk_words=8)
+    for service, chunk_words, expected in (
+        (SpeechService(lambda: speaker), 50, 1),
+        (of_small_model, 50, 3),
+        (of_small_model, 6, 4),
+    ):
+        result = speak(service, text=text, chunk_words=chunk_words)
+        assert len(result.segments) == expected
+
+
 def test_our_own_limit_is_cut_to_what_fits(speaker: Speaker) -> None:
     """A text that fits with a shorter limit than we would grant is spoken all the same."""
     text = "word " * 59 + "word."
