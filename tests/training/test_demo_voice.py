@@ -280,7 +280,11 @@ def test_errors_are_counted_in_words() -> None:
 
 
 def test_the_ears_sentences_are_not_the_grammar_s() -> None:
-    """Their words are, or nobody could say them."""
+    """Whoever has heard one before need not read it."""
     made = set(itertools.islice(text.sentences(["zebra"], 1), 20_000))
-    assert len(ears.SENTENCES) == 20
-    assert not made & set(ears.SENTENCES)
+    for sentences in (ears.SENTENCES, ears.UNCOMMON):
+        assert len(sentences) == 20
+        assert not made & set(sentences)
+    assert {word for each in ears.SENTENCES for word in ears.words(each)} <= SOUNDS.keys()
+    others = {word for each in ears.UNCOMMON for word in ears.words(each)} - SOUNDS.keys()
+    assert len(others) > 60

@@ -1,11 +1,15 @@
 """Was it said? Whisper tiny.en writes down what it hears, and the words are compared.
 
     pip install '.[training]'
-    python -m training.demo_voice.ears
+    python -m training.demo_voice.ears     # speaks and transcribes with the package's weights
 
 The sentences are none that the recipe's grammar makes.
 """
 
+import argparse
+import asyncio
+import base64
+import io
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -13,12 +17,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
-SENTENCES = tuple(
-    (Path(__file__).parent / "sentences.txt").read_text(encoding="utf-8").splitlines()
+from higgs_worker.build import build
+from higgs_worker.settings import Settings
+
+SENTENCES, UNCOMMON = (
+    tuple((Path(__file__).parent / name).read_text(encoding="utf-8").splitlines())
+    for name in ("sentences.txt", "uncommon.txt")
 )
+"""Of the words that are used most, and of others."""
+TEXTS = {"common words": SENTENCES, "other words": UNCOMMON, "long text": (" ".join(SENTENCES),)}
 _HEARD_AT = 16_000
+
+
+def spoken(texts: Sequence[str], seed: int) -> list[NDArray[np.float32]]:
+    """Have a worker speak texts, PCM [S] at 24 kHz of each."""
+    batch = [{"text": text, "seed": seed} for text in texts]
+    settings = Settings.from_env({"HIGGS_MODEL": "demo", "HIGGS_LOG_LEVEL": "ERROR"})
+    output = asyncio.run(build(settings).run({"id": "1", "input": {"batch": batch}}))
+    wavs = [base64.b64decode(each["audio"]["base64"]) for each in output["batch"]]
+    return [soundfile.read(io.BytesIO(wav), dtype="float32")[0] for wav in wavs]
 
 
 @cache
@@ -67,3 +87,20 @@ def error_rate(said: Sequence[str], heard: Sequence[str]) -> float:
     """Give the word error rate over several sentences."""
     errors = sum(map(num_errors, said, heard))
     return errors / sum(len(words(text)) for text in said)
+
+
+def main() -> None:
+    """Print what is heard, and the word error rates."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    for kind, texts in TEXTS.items():
+        recordings = spoken(texts, options.seed)
+        transcripts = [heard(pcm, 24_000) for pcm in recordings]
+        for text, transcript in zip(texts, transcripts, strict=True):
+            print(f"{text}\n    {transcript}")
+        print(f"{kind}: word error rate {error_rate(texts, transcripts):.3f}")
+
+
+if __name__ == "__main__":
+    main()
