@@ -2,7 +2,7 @@
 
     pip install -c requirements.lock -e '.[training]'
     python -m training.demo_voice WORK                              # goes on from the package's
-    python -m training.demo_voice WORK --afresh latents codes decoder model encoder   # two hours
+    python -m training.demo_voice WORK --afresh spelling latents codes decoder model encoder
     python -m training.demo_voice WORK --toy --into DIR             # a look at it, in a minute
 
 Every stage keeps what it made in WORK and takes up what is there, so the command can be stopped and

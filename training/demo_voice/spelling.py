@@ -10,7 +10,7 @@ import math
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from training.demo_voice.sounds import STRESS
@@ -66,17 +66,15 @@ class Place:
     sound: str
     weight: float
 
-    def seen(self, before: int, after: int) -> str:
-        """Tell what stands so many letters before it and so many after it."""
-        return self.word[self.index - before] if before else self.word[self.index + after]
+    def seen(self, offset: int) -> str:
+        """Tell which letter stands there from it, an edge included."""
+        return self.word[self.index + offset]
 
 
 @dataclass(slots=True)
 class Tree:
     """Rules of a letter where a part of what surrounds it is known."""
 
-    left: int
-    right: int
     sound: str
     wrong: float
     """Weight of the places that it gets wrong, with all its branches."""
@@ -174,25 +172,18 @@ def _bare(sounds: str) -> str:
     return re.sub(f"[{STRESS}]", "", sounds)
 
 
-def _grown(places: Collection[Place], left: int, right: int, worth: float) -> Tree:
+def _grown(places: Sequence[Place], left: int, right: int, worth: float) -> Tree:
     """Grow the tree of places that look alike so far to the left and to the right."""
     sound, wrong = _usual(places)
-    tree = Tree(left, right, sound, wrong)
-    if not wrong:
+    tree = Tree(sound, wrong)
+    is_open = {right + 1: places[0].seen(right) != EDGE, -left - 1: places[0].seen(-left) != EDGE}
+    parted = {offset: _parted(places, offset) for offset in is_open if is_open[offset] and wrong}
+    if not parted:
         return tree
-    choices = [
-        (is_left, _apart(places, left + 1, 0) if is_left else _apart(places, 0, right + 1))
-        for is_left, is_open in (
-            (False, _is_open(places, 0, right)),
-            (True, _is_open(places, left, 0)),
-        )
-        if is_open
-    ]
-    if not choices:
-        return tree
-    tree.is_left, apart = min(choices, key=lambda choice: _hardness(choice[1], BUSHY * worth))
-    for letter, its in apart.items():
-        branch = _grown(its, left + tree.is_left, right + (not tree.is_left), worth)
+    offset = min(parted, key=lambda offset: _hardness(parted[offset], BUSHY * worth))
+    tree.is_left = offset < 0
+    for letter, its in parted[offset].items():
+        branch = _grown(its, max(left, -offset), max(right, offset), worth)
         gain = sum(place.weight for place in its if place.sound != sound) - branch.wrong
         if gain > worth * branch.size:
             tree.branches[letter] = branch
@@ -201,7 +192,7 @@ def _grown(places: Collection[Place], left: int, right: int, worth: float) -> Tr
     return tree
 
 
-def _usual(places: Collection[Place]) -> tuple[str, float]:
+def _usual(places: Sequence[Place]) -> tuple[str, float]:
     """Give the sound that most of the places have, and the weight of the others."""
     tally: dict[str, float] = defaultdict(float)
     for place in places:
@@ -210,17 +201,12 @@ def _usual(places: Collection[Place]) -> tuple[str, float]:
     return sound, sum(tally.values()) - tally[sound]
 
 
-def _is_open(places: Collection[Place], before: int, after: int) -> bool:
-    """Tell whether there is more to see than the edge of the word."""
-    return next(iter(places)).seen(before, after) != EDGE
-
-
-def _apart(places: Collection[Place], before: int, after: int) -> dict[str, list[Place]]:
+def _parted(places: Sequence[Place], offset: int) -> dict[str, list[Place]]:
     found: dict[str, list[Place]] = defaultdict(list)
     for place in places:
-        found[place.seen(before, after)].append(place)
+        found[place.seen(offset)].append(place)
     return found
 
 
-def _hardness(apart: Mapping[str, Collection[Place]], each: float) -> float:
-    return sum(_usual(its)[1] + each for its in apart.values())
+def _hardness(parted: Mapping[str, Sequence[Place]], each: float) -> float:
+    return sum(_usual(its)[1] + each for its in parted.values())
