@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEMO_WARNING = (
-    "this is the embedded demo model, for trying the worker: one small voice, common English "
-    "words, no cloning; set HIGGS_MODEL to the real one"
+    "this is the embedded demo model, for trying the worker: one small voice, English, no "
+    "cloning; set HIGGS_MODEL to the real one"
 )
 DEMO_CHUNK_WORDS = 20
 """What it can say at once; beyond it loses its place in the text."""
