@@ -149,7 +149,8 @@ class Runner:
         state.health[slot] = 0.0
         state.position[slot] = layout.num_positions - 1
         state.step[slot] = 1
-        state.ends[slot] = torch.tensor([NEVER, max_columns])
+        state.ends[slot, 0] = NEVER
+        state.ends[slot, 1] = max_columns
         # Greedy is a top-k of 1 and draws of 0: of those that tie, the first.
         is_greedy = sampling.temperature == 0
         state.temperature[slot] = 1.0 if is_greedy else sampling.temperature

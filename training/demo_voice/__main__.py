@@ -146,7 +146,7 @@ class Recipe:
     @property
     def tokenizer(self) -> Tokenizer:
         """How texts are read."""
-        return Tokenizer.from_file(str(self.work / "tokenizer.json"))
+        return tokenizer.load(self.work / "tokenizer.json")
 
     @property
     def spoken(self) -> speech.Spoken:

@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def common_words() -> list[str]:
     return words + [f"{word}'s" for word in words[::POSSESSIVES] if word.isalpha()]
 
 
+@cache
 def dictionary() -> tuple[dict[str, str], dict[str, float]]:
     """Give all words that there are.
 

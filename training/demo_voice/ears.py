@@ -32,13 +32,13 @@ TEXTS = {"common words": SENTENCES, "other words": UNCOMMON, "long text": (" ".j
 _HEARD_AT = 16_000
 
 
-def spoken(texts: Sequence[str], seed: int) -> list[NDArray[np.float32]]:
-    """Have a worker speak texts, PCM [S] at 24 kHz of each."""
+def spoken(texts: Sequence[str], seed: int) -> list[tuple[NDArray[np.float32], int]]:
+    """Have a worker speak texts: of each the PCM [S] and the sample rate that its WAV names."""
     batch = [{"text": text, "seed": seed} for text in texts]
     settings = Settings.from_env({"HIGGS_MODEL": "demo", "HIGGS_LOG_LEVEL": "ERROR"})
     output = asyncio.run(build(settings).run({"id": "1", "input": {"batch": batch}}))
     wavs = [base64.b64decode(each["audio"]["base64"]) for each in output["batch"]]
-    return [soundfile.read(io.BytesIO(wav), dtype="float32")[0] for wav in wavs]
+    return [soundfile.read(io.BytesIO(wav), dtype="float32") for wav in wavs]
 
 
 @cache
@@ -96,7 +96,7 @@ def main() -> None:
     options = parser.parse_args()
     for kind, texts in TEXTS.items():
         recordings = spoken(texts, options.seed)
-        transcripts = [heard(pcm, 24_000) for pcm in recordings]
+        transcripts = [heard(*recording) for recording in recordings]
         for text, transcript in zip(texts, transcripts, strict=True):
             print(f"{text}\n    {transcript}")
         print(f"{kind}: word error rate {error_rate(texts, transcripts):.3f}")

@@ -158,7 +158,7 @@ def aligned(word: str, sounds: str, costs: Costs) -> list[str]:
 
 
 def _cost(letter: str, sounds: str, costs: Costs) -> float:
-    if costs and sounds in costs.get(letter, ()):
+    if sounds in costs.get(letter, ()):
         return costs[letter][sounds]
     if not costs and letter == sounds:
         return OWN

@@ -8,6 +8,7 @@ are, because the rules of its neighbours still need to know which letter it was.
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers
 
@@ -27,9 +28,9 @@ APOSTROPHE = "\u02bc"
 """One that is a letter; it stands within words."""
 
 
-def load() -> Tokenizer:
-    """Give the package's."""
-    return Tokenizer.from_file(str(SHIPPED))
+def load(path: Path = SHIPPED) -> Tokenizer:
+    """Give the package's, or another one that was written down."""
+    return Tokenizer.from_file(str(path))
 
 
 def make(rules: Sequence[Rule]) -> Tokenizer:
@@ -103,7 +104,7 @@ def _pattern(rule: Rule, signs: Mapping[str, str]) -> str:
     right = "".join(_one_of(letter, signs) for letter in rule.right)
     pattern = f"(?<={left})" if left else ""
     pattern += "".join(f"(?<!{other}{left})" for other in _others(rule.not_before, signs))
-    pattern += rule.letter.replace("'", APOSTROPHE)
+    pattern += signs[rule.letter][0]
     pattern += f"(?={right})" if right else ""
     return pattern + "".join(f"(?!{right}{other})" for other in _others(rule.not_after, signs))
 
