@@ -13,7 +13,7 @@ from higgs_worker.engine.loader import load
 from higgs_worker.engine.model import LanguageModel
 from higgs_worker.engine.runner import Runner
 from higgs_worker.engine.sequence import Prompt, Sampling, Submission
-from tests.oracles.language_model import generate, random_model, save
+from tests.oracles.language_model import fix_logits, generate, random_model, save
 
 NUM_CODEBOOKS = 8
 GREEDY = Sampling(seed=0, temperature=0.0, ras_window=0)
@@ -49,12 +49,15 @@ def make_pair(
     num_slots: int = 8,
     max_length: int = 320,
     max_prefill: int = 512,
+    logits: torch.Tensor | None = None,
 ) -> Pair:
-    """Save a random oracle and load it with our loader."""
+    """Save a random oracle and load it with our loader; ours then gives `logits`, if any."""
     oracle = random_model(seed, size, end=end)
     config, weights, _ = load(
         save(oracle, directory), device=torch.device("cpu"), dtype=torch.float32
     )
+    if logits is not None:
+        fix_logits(weights, logits)
     runner = Runner(
         LanguageModel(config, weights, max_length), num_slots=num_slots, max_length=max_length
     )

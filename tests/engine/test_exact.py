@@ -8,7 +8,7 @@ from higgs_worker.engine.delay import undelay
 from higgs_worker.engine.sequence import Sampling, Submission
 from higgs_worker.errors import PromptTooLong
 from tests.engine.pairs import GREEDY, NUM_CODEBOOKS, Pairs
-from tests.oracles.language_model import SIZES, fix_logits, generate, random_prompt
+from tests.oracles.language_model import SIZES, generate, random_prompt
 
 
 def check(ours: np.ndarray, theirs: np.ndarray) -> None:
@@ -95,11 +95,10 @@ def test_the_seed_decides(pairs: Pairs) -> None:
 
 def test_ras_lowers_repetition(pairs: Pairs) -> None:
     """Without RAS a model with a favourite code says nothing else; with it, the code is redrawn."""
-    pair = pairs(2, "narrow", end=0.0)
     logits = torch.zeros(NUM_CODEBOOKS, 66)
     logits[:, 5] = 1.0
     logits[:, 65] = -1e9
-    fix_logits(pair.runner.model.weights, logits)
+    pair = pairs(2, "narrow", end=0.0, logits=logits)
     prompt = random_prompt(np.random.default_rng(0), 12)
     plain, varied = pair.engine.generate(
         [
@@ -114,11 +113,10 @@ def test_ras_lowers_repetition(pairs: Pairs) -> None:
 
 def test_stream_bos_is_masked_after_the_ramp(pairs: Pairs) -> None:
     """A model that wants nothing but the start code still gives codes."""
-    pair = pairs(2, "narrow", end=0.0)
     logits = torch.zeros(NUM_CODEBOOKS, 66)
     logits[:, 64] = 100.0
     logits[:, 65] = -1e9
-    fix_logits(pair.runner.model.weights, logits)
+    pair = pairs(2, "narrow", end=0.0, logits=logits)
     prompt = random_prompt(np.random.default_rng(0), 12)
     samplings = [GREEDY, Sampling(seed=1, top_k=0, top_p=1.0), Sampling(seed=1, ras_max_repeats=1)]
     for result in pair.engine.generate([Submission(prompt, s, 60) for s in samplings]):
@@ -129,10 +127,9 @@ def test_stream_bos_is_masked_after_the_ramp(pairs: Pairs) -> None:
 @pytest.mark.parametrize(("top_k", "expected"), [(1, 1), (5, 5), (0, 64), (60, 60)])
 def test_top_k_reaches_the_sampler(pairs: Pairs, top_k: int, expected: int) -> None:
     """Of logits that fall in steps, exactly as many ids are ever drawn as top-k lets through."""
-    pair = pairs(2, "narrow", end=0.0)
     logits = torch.arange(66).float().mul(-1e-3).repeat(NUM_CODEBOOKS, 1)
     logits[:, 65] = -1e9
-    fix_logits(pair.runner.model.weights, logits)
+    pair = pairs(2, "narrow", end=0.0, logits=logits)
     prompt = random_prompt(np.random.default_rng(0), 12)
     free = Sampling(seed=1, temperature=2.0, top_k=top_k, top_p=1.0, ras_window=0)
     (result,) = pair.engine.generate([Submission(prompt, free, 240)])
@@ -141,10 +138,9 @@ def test_top_k_reaches_the_sampler(pairs: Pairs, top_k: int, expected: int) -> N
 
 def test_a_model_that_ends_at_once(pairs: Pairs) -> None:
     """An end code right after the start gives no frame, and no wait for more."""
-    pair = pairs(2, "narrow", end=0.0)
     logits = torch.zeros(NUM_CODEBOOKS, 66)
     logits[:, 65] = 100.0
-    fix_logits(pair.runner.model.weights, logits)
+    pair = pairs(2, "narrow", end=0.0, logits=logits)
     prompt = random_prompt(np.random.default_rng(0), 12)
     (result,) = pair.engine.generate([Submission(prompt, GREEDY, 200)])
     assert result.finish_reason == "stop"
