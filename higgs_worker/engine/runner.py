@@ -54,6 +54,7 @@ class _Reading:
 
     layout: Layout
     num_read: int
+    max_columns: int
     shared_key: bytes | None
     """Under which to keep the prefix once it is read."""
 
@@ -86,23 +87,22 @@ class Runner:
         self._graphs = StepGraphs(capture or cuda_capture(self.device))
         # A graph per shape: few, wide buckets. Eager steps may fit closely.
         self._length_bucket = 512 if self._graphs.enabled else 16
+        # Per slot the reference's columns (for RAS), the sequence's own, and one spare row.
+        self._num_places = MAX_WINDOW + max_length + 1
+        shape = (num_slots, self._num_places, config.num_codebooks)
+        self._history = torch.full(shape, config.stream_bos_id, device=self.device)
+        self._draws = torch.zeros((*shape, 2), device=self.device)
         self._state = SlotState.idle(num_slots, config.num_codebooks, self.device)
-        # Reference columns (for RAS) before the sequence's own, and one spare row after them.
-        self._history = torch.full(
-            (num_slots, MAX_WINDOW + max_length + 1, config.num_codebooks),
-            config.stream_bos_id,
-            device=self.device,
-        )
-        self._draws = torch.zeros(
-            (num_slots, max_length + 1, config.num_codebooks, 2), device=self.device
-        )
+        self._state.place.copy_(torch.arange(num_slots) * self._num_places + MAX_WINDOW + 1)
+        self._all_history = self._history.flatten(0, 1)
+        self._all_draws = self._draws.flatten(0, 1)
         self._codebooks = torch.arange(config.num_codebooks, device=self.device)
-        # What an end code says of both of `SlotState.ends`, counted from the step that draws it.
+        self._bos = torch.tensor(config.stream_bos_id, device=self.device)
+        # What an end code says of both of `SlotState.ends`, in the step that draws it.
         # Frame f is complete with column f + K, so that many columns are all that is needed.
-        needed = config.num_codebooks - 1 - self._codebooks
-        self._ends = torch.stack([torch.zeros_like(needed), needed])
+        overdue = self._codebooks - (config.num_codebooks - 1)
+        self._ends = torch.stack([torch.zeros_like(overdue), overdue])
         self._age = torch.arange(MAX_WINDOW, device=self.device)
-        self._before = MAX_WINDOW - 1 - self._age
         self._shapes: dict[tuple[int, int], tuple[SlotState, CacheWindow]] = {}
         self._reading: dict[int, _Reading] = {}
         self._lengths = np.zeros(num_slots, dtype=np.int64)
@@ -137,7 +137,7 @@ class Runner:
             if saved is not None:
                 self.cache.restore(slot, saved)
                 num_read, key = layout.num_shared, None
-        self._reading[slot] = _Reading(layout, num_read, key)
+        self._reading[slot] = _Reading(layout, num_read, max_columns, key)
         self._enter(slot, layout, submission.sampling, max_columns)
         return layout.num_positions - num_read
 
@@ -145,12 +145,11 @@ class Runner:
         state = self._state
         # The row stays done while its prompt is read. What the steps of others meanwhile write for
         # it lands where its own last position and first column will stand.
-        state.done[slot] = True
-        state.health[slot] = 0.0
         state.position[slot] = layout.num_positions - 1
+        state.place[slot] = slot * self._num_places + MAX_WINDOW + 1
         state.step[slot] = 1
-        state.ends[slot, 0] = NEVER
-        state.ends[slot, 1] = max_columns
+        state.since_end[slot] = -NEVER
+        state.overdue[slot] = 0
         # Greedy is a top-k of 1 and draws of 0: of those that tie, the first.
         is_greedy = sampling.temperature == 0
         state.temperature[slot] = 1.0 if is_greedy else sampling.temperature
@@ -164,7 +163,7 @@ class Runner:
         uniform = draws(sampling.seed, max_columns, self.model.config.num_codebooks)
         if is_greedy:
             uniform[..., 0] = 0
-        self._draws[slot, :max_columns] = self._to_device(uniform)
+        self._draws[slot, MAX_WINDOW : MAX_WINDOW + max_columns] = self._to_device(uniform)
         if is_greedy and not sampling.ras_window:
             self._modes[slot] = "greedy"
         elif (
@@ -215,6 +214,7 @@ class Runner:
 
     def _run(self, slots: list[int], logits: Tensor) -> None:
         """Let slots run whose prompts are read."""
+        overdue = [1 - self._reading[slot].max_columns for slot in slots]
         for slot in slots:
             reading = self._reading.pop(slot)
             self._lengths[slot] = reading.layout.num_positions + 1
@@ -222,7 +222,7 @@ class Runner:
                 self._unkept[slot] = (reading.shared_key, reading.layout.num_shared)
         rows = self._to_device(np.array(slots))
         state = self._state.select(rows)
-        state.done.fill_(False)
+        state.overdue.copy_(self._to_device(np.array(overdue)[:, None]))
         state.health.fill_(0.0)
         self._advance(state, logits, self._mode(slots))
         self._state.store(rows, state)
@@ -272,12 +272,11 @@ class Runner:
         config, codebooks = self.model.config, self._codebooks
         bos, eos = config.stream_bos_id, config.stream_eos_id
         # Stream BOS belongs to the ramp alone, where it is forced.
-        logits[..., bos].fill_(-torch.inf)
-        step = state.step[:, None]
+        logits.select(-1, bos).fill_(-torch.inf)
         if mode == "greedy":
             ids, peak = greedy(logits)
         else:
-            uniform = self._draws[state.row, state.step]
+            uniform = self._all_draws.index_select(0, state.place)
             ids, peak = sample(
                 logits,
                 temperature=state.temperature,
@@ -286,13 +285,13 @@ class Runner:
                 uniform=uniform[..., 0],
                 wide=mode == "wide",
             )
-            num_back = MAX_WINDOW if mode == "wide" else NARROW_WINDOW
+            age = self._age[: MAX_WINDOW if mode == "wide" else NARROW_WINDOW]
             ids = redraw_repeats(
                 ids,
                 logits,
                 peak,
-                self._history[state.row[:, None], step + self._before[:num_back]],
-                self._age[:num_back],
+                self._all_history[(state.place - 1)[:, None] - age],
+                age,
                 ras_window=state.ras_window,
                 ras_max_repeats=state.ras_max_repeats,
                 uniform=uniform[..., 1],
@@ -300,20 +299,16 @@ class Runner:
             )
         # The delay pattern, step-wise: codebook k starts after k + 1 columns and, once any
         # codebook has ended, ends one after the other.
-        ids.masked_fill_(codebooks < step - state.ends[:, :1], eos)
-        ids.masked_fill_(codebooks >= step, bos)
+        ids.masked_fill_(codebooks < state.since_end, eos)
+        column = torch.where(codebooks < state.step, ids, self._bos, out=state.column)
+        self._all_history.index_copy_(0, state.place, column)
+        state.health += peak
 
-        goes_on = (ids != eos).logical_or_(state.done[:, None])
-        ends = (step[..., None] + self._ends).masked_fill_(goes_on[:, None], NEVER).amin(-1)
-        torch.minimum(state.ends, ends, out=state.ends)
-        state.health += peak.sum(1)
-
-        self._history[state.row, MAX_WINDOW + state.step] = ids
-        state.column.copy_(ids)
-        active = ~state.done
-        state.step += active
-        state.position += active
-        state.done |= state.step >= state.ends[:, 1]
+        is_done = state.overdue >= 0
+        goes_on = (column != eos).logical_or_(is_done)
+        ends = self._ends.masked_fill(goes_on[:, None], -NEVER).amax(-1)
+        torch.maximum(state.ends, ends, out=state.ends)
+        state.clock += is_done.logical_not_()
 
     @torch.inference_mode()
     def poll(self) -> Progress:
@@ -322,8 +317,8 @@ class Runner:
         Prefixes are kept from here on, now that what came of them is known to be finite.
         """
         state = self._state
-        healthy = torch.isfinite(state.health)
-        seen = torch.stack([state.done.long(), healthy.long(), state.step]).cpu().numpy()
+        healthy = torch.isfinite(state.health).all(1, keepdim=True)
+        seen = torch.cat([state.overdue >= 0, healthy, state.step], dim=1).T.cpu().numpy()
         failed = ~seen[1].astype(bool)
         self._healthy = set(np.flatnonzero((self._lengths > 0) & ~failed).tolist())
         for slot in self._healthy & self._unkept.keys():
@@ -336,9 +331,8 @@ class Runner:
 
         Rows of slots that drew fewer hold what was before.
         """
-        steps = self._state.step[:, None] - torch.arange(num_columns, 0, -1, device=self.device)
-        rows = self._history[self._state.row[:, None], MAX_WINDOW + steps]
-        return rows.cpu().numpy()
+        back = torch.arange(num_columns, 0, -1, device=self.device)
+        return self._all_history[self._state.place[:, None] - back].cpu().numpy()
 
     def columns(self, slot: int, num_columns: int) -> Codes:
         """Fetch the first columns of a slot, [num_columns, K]."""
@@ -353,7 +347,7 @@ class Runner:
         self._modes.pop(slot, None)
         self._unkept.pop(slot, None)
         self._reading.pop(slot, None)
-        self._state.done[slot] = True
+        self._state.overdue[slot] = 0
         # What the idle row writes from now on lies where the next prompt begins.
         self._state.position[slot] = 0
         if slot not in self._healthy:
@@ -367,6 +361,7 @@ class Runner:
         self._history[target] = self._history[source]
         self._draws[target] = self._draws[source]
         self._state.copy(source, target)
+        self._state.place[target] += (target - source) * self._num_places
         self._lengths[target] = self._lengths[source]
         self._modes[target] = self._modes[source]
         if source in self._unkept:

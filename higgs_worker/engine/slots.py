@@ -1,59 +1,66 @@
 """What the step keeps per slot, as tensors on the device."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
 
 NEVER = 1 << 30
-"""A step that no sequence reaches."""
+"""More steps than any sequence has."""
 
 
 @dataclass(slots=True)
 class SlotState:
-    """State of some rows; all [B] but `column` and `ends`."""
+    """State of some rows. What counts steps is one tensor, so that a step advances all at once."""
 
-    row: Tensor
-    """int64, the slot itself: first index into history and draws."""
+    clock: Tensor
+    """[B, 5] int64: the five below, in their order."""
     column: Tensor
     """[B, K] int64, the newest column, not yet in the cache."""
-    position: Tensor
-    """int64, where `column` will stand."""
-    step: Tensor
-    """int64, index of the column that is drawn next; column 0 is all stream BOS."""
-    ends: Tensor
-    """[B, 2] int64: the step at which an end code first appeared, or `NEVER`; and the columns that
-    are needed, at most the cap."""
-    done: Tensor
-    """bool; a row that is done keeps computing and changes nothing that counts."""
     health: Tensor
-    """float32, a sum over all logits' peaks: not finite once any logit was not."""
+    """[B, K] float32, sums of the logits' peaks: not finite once any logit was not."""
     temperature: Tensor
-    """float32, above 0; greedy is a `top_k` of 1 and draws of 0."""
+    """[B] float32, above 0; greedy is a `top_k` of 1 and draws of 0."""
     top_p: Tensor
-    """float32."""
+    """[B] float32."""
     top_k: Tensor
-    """int64."""
+    """[B] int64."""
     ras_window: Tensor
-    """int64."""
+    """[B] int64."""
     ras_max_repeats: Tensor
-    """int64."""
+    """[B] int64."""
+
+    position: Tensor = field(init=False)
+    """[B], where `column` will stand."""
+    place: Tensor = field(init=False)
+    """[B], row of history and draws for the column that is drawn next."""
+    step: Tensor = field(init=False)
+    """[B, 1], index of the column that is drawn next; column 0 is all stream BOS."""
+    since_end: Tensor = field(init=False)
+    """[B, 1], steps since an end code first appeared; far below 0 until then."""
+    overdue: Tensor = field(init=False)
+    """[B, 1], columns beyond those that are needed. From 0 on the row is done: it keeps computing
+    and changes nothing that counts."""
+    ends: Tensor = field(init=False)
+    """[B, 2], both of these."""
+
+    def __post_init__(self) -> None:
+        """Name the parts of the clock."""
+        self.position, self.place = self.clock[:, :2].unbind(1)
+        self.step, self.since_end, self.overdue = self.clock[:, 2:].split(1, dim=1)
+        self.ends = self.clock[:, 3:]
 
     @classmethod
     def idle(cls, num_slots: int, num_codebooks: int, device: torch.device) -> "SlotState":
-        """Rows without a sequence: done, at position 0."""
+        """Make rows without a sequence: done, at position 0."""
 
         def whole(value: int) -> Tensor:
             return torch.full((num_slots,), value, device=device)
 
         return cls(
-            row=torch.arange(num_slots, device=device),
+            clock=torch.tensor([[0, 0, 1, -NEVER, 0]], device=device).repeat(num_slots, 1),
             column=torch.zeros((num_slots, num_codebooks), dtype=torch.int64, device=device),
-            position=whole(0),
-            step=whole(1),
-            ends=torch.stack([whole(NEVER), whole(0)], dim=1),
-            done=torch.ones(num_slots, dtype=torch.bool, device=device),
-            health=torch.zeros(num_slots, device=device),
+            health=torch.zeros((num_slots, num_codebooks), device=device),
             temperature=torch.ones(num_slots, device=device),
             top_p=torch.ones(num_slots, device=device),
             top_k=whole(1),
@@ -63,16 +70,17 @@ class SlotState:
 
     def select(self, rows: slice | Tensor) -> "SlotState":
         """Give some rows: views for a slice, copies for an index."""
-        return SlotState(*(getattr(self, field.name)[rows] for field in fields(self)))
+        return SlotState(*(values[rows] for values in self._stored()))
 
     def copy(self, source: int, target: int) -> None:
-        """Copy all of one row to another, but for which slot it is."""
-        for field in fields(self):
-            if field.name != "row":
-                values = getattr(self, field.name)
-                values[target] = values[source]
+        """Copy all of one row to another; `place` is the caller's to put right."""
+        for values in self._stored():
+            values[target] = values[source]
 
     def store(self, rows: Tensor, other: "SlotState") -> None:
         """Put copies of rows back."""
-        for field in fields(self):
-            getattr(self, field.name)[rows] = getattr(other, field.name)
+        for values, copies in zip(self._stored(), other._stored(), strict=True):
+            values[rows] = copies
+
+    def _stored(self) -> list[Tensor]:
+        return [getattr(self, part.name) for part in fields(self) if part.init]

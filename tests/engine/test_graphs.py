@@ -147,9 +147,9 @@ def test_state_stays_where_it_is() -> None:
     state.store(rows, picked)
     assert [getattr(state, name).data_ptr() for name in SlotState.__slots__] == places
     view = state.select(slice(0, 2))
-    view.done.fill_(False)
-    assert state.done.tolist() == [False, False, True, True]
-    assert state.step.tolist() == [1, 6, 1, 6]
+    view.overdue.fill_(-1)
+    assert state.clock[:, 4].tolist() == [-1, -1, 0, 0]
+    assert state.step.flatten().tolist() == [1, 6, 1, 6]
 
 
 @pytest.mark.gpu
