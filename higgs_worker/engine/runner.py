@@ -7,7 +7,7 @@ looks at the outcome with `poll`, once in several steps.
 Knows slots, not who asked for them. One thread at a time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,8 +55,18 @@ class _Reading:
     layout: Layout
     num_read: int
     max_columns: int
+    mode: Mode
     shared_key: bytes | None
     """Under which to keep the prefix once it is read."""
+
+
+@dataclass(slots=True)
+class _Running:
+    """What the host knows of a slot without asking."""
+
+    length: int
+    """A bound on its positions, the next one included."""
+    mode: Mode
 
 
 class Runner:
@@ -105,9 +115,7 @@ class Runner:
         self._age = torch.arange(MAX_WINDOW, device=self.device)
         self._shapes: dict[tuple[int, int], tuple[SlotState, CacheWindow]] = {}
         self._reading: dict[int, _Reading] = {}
-        self._lengths = np.zeros(num_slots, dtype=np.int64)
-        """Host's bound on each running slot's positions, the next one included; 0: not running."""
-        self._modes: dict[int, Mode] = {}
+        self._running: dict[int, _Running] = {}
         self._unkept: dict[int, tuple[bytes, int]] = {}
         """Prefixes to be kept, by slot: key and number of positions."""
         self._healthy: set[int] = set()
@@ -137,7 +145,9 @@ class Runner:
             if saved is not None:
                 self.cache.restore(slot, saved)
                 num_read, key = layout.num_shared, None
-        self._reading[slot] = _Reading(layout, num_read, max_columns, key)
+        self._reading[slot] = _Reading(
+            layout, num_read, max_columns, _mode_of(submission.sampling), key
+        )
         self._enter(slot, layout, submission.sampling, max_columns)
         return layout.num_positions - num_read
 
@@ -164,14 +174,6 @@ class Runner:
         if is_greedy:
             uniform[..., 0] = 0
         self._draws[slot, MAX_WINDOW : MAX_WINDOW + max_columns] = self._to_device(uniform)
-        if is_greedy and not sampling.ras_window:
-            self._modes[slot] = "greedy"
-        elif (
-            is_greedy or 1 <= sampling.top_k <= NARROW_TOP_K
-        ) and sampling.ras_window <= NARROW_WINDOW:
-            self._modes[slot] = "narrow"
-        else:
-            self._modes[slot] = "wide"
 
     @torch.inference_mode()
     def prefill(self, pieces: Sequence[Piece]) -> None:
@@ -214,37 +216,34 @@ class Runner:
 
     def _run(self, slots: list[int], logits: Tensor) -> None:
         """Let slots run whose prompts are read."""
-        overdue = [1 - self._reading[slot].max_columns for slot in slots]
+        overdue = []
         for slot in slots:
             reading = self._reading.pop(slot)
-            self._lengths[slot] = reading.layout.num_positions + 1
+            self._running[slot] = _Running(reading.layout.num_positions + 1, reading.mode)
+            overdue.append([1 - reading.max_columns])
             if reading.shared_key is not None:
                 self._unkept[slot] = (reading.shared_key, reading.layout.num_shared)
         rows = self._to_device(np.array(slots))
         state = self._state.select(rows)
-        state.overdue.copy_(self._to_device(np.array(overdue)[:, None]))
+        state.overdue.copy_(self._to_device(np.array(overdue)))
         state.health.fill_(0.0)
-        self._advance(state, logits, self._mode(slots))
+        self._advance(state, logits, _widest(self._running[slot].mode for slot in slots))
         self._state.store(rows, state)
-
-    def _mode(self, slots: Sequence[int]) -> Mode:
-        modes = {self._modes[slot] for slot in slots}
-        return "wide" if "wide" in modes else "narrow" if "narrow" in modes else "greedy"
 
     @torch.inference_mode()
     def step(self) -> None:
         """Draw one more column for every running slot."""
-        running = np.flatnonzero(self._lengths).tolist()
-        if not running:
+        if not self._running:
             return
         self._healthy.clear()
-        num_rows = running[-1] + 1
+        num_rows = max(self._running) + 1
         if self._graphs.enabled:
             num_rows = min(1 << (num_rows - 1).bit_length(), self.num_slots)
+        running = self._running.values()
         bucket = self._length_bucket
-        length = min(-(-int(self._lengths.max()) // bucket) * bucket, self.max_length)
-        mode = self._mode(running)
-
+        length = -(-max(each.length for each in running) // bucket) * bucket
+        length = min(length, self.max_length)
+        mode = _widest(each.mode for each in running)
         state, window = self._views(num_rows, length)
 
         def compute() -> None:
@@ -252,7 +251,8 @@ class Runner:
             self._advance(state, logits, mode)
 
         self._graphs.run((num_rows, length, mode), compute)
-        self._lengths += self._lengths > 0
+        for each in running:
+            each.length += 1
 
     def _views(self, num_rows: int, length: int) -> tuple[SlotState, CacheWindow]:
         """View state and cache of the first rows, once per shape as long as it is in use.
@@ -320,7 +320,7 @@ class Runner:
         healthy = torch.isfinite(state.health).all(1, keepdim=True)
         seen = torch.cat([state.overdue >= 0, healthy, state.step], dim=1).T.cpu().numpy()
         failed = ~seen[1].astype(bool)
-        self._healthy = set(np.flatnonzero((self._lengths > 0) & ~failed).tolist())
+        self._healthy = {slot for slot in self._running if not failed[slot]}
         for slot in self._healthy & self._unkept.keys():
             key, length = self._unkept.pop(slot)
             self.prefixes.put(key, self.cache.save(slot, length))
@@ -343,8 +343,7 @@ class Runner:
     @torch.inference_mode()
     def release(self, slot: int) -> None:
         """Free a slot at any time; its row stays as it is until the next sequence enters."""
-        self._lengths[slot] = 0
-        self._modes.pop(slot, None)
+        self._running.pop(slot, None)
         self._unkept.pop(slot, None)
         self._reading.pop(slot, None)
         self._state.overdue[slot] = 0
@@ -357,13 +356,12 @@ class Runner:
     @torch.inference_mode()
     def move(self, source: int, target: int) -> None:
         """Let the running sequence of one slot go on in a free one, as if it had begun there."""
-        self.cache.copy(source, target, int(self._lengths[source]))
+        self.cache.copy(source, target, self._running[source].length)
         self._history[target] = self._history[source]
         self._draws[target] = self._draws[source]
         self._state.copy(source, target)
         self._state.place[target] += (target - source) * self._num_places
-        self._lengths[target] = self._lengths[source]
-        self._modes[target] = self._modes[source]
+        self._running[target] = self._running.pop(source)
         if source in self._unkept:
             self._unkept[target] = self._unkept.pop(source)
         self._healthy.discard(target)  # until the next poll
@@ -378,3 +376,17 @@ class Runner:
         if self.device.type == "cuda":
             return tensor.pin_memory().to(self.device, non_blocking=True)
         return tensor.to(self.device)
+
+
+def _mode_of(sampling: Sampling) -> Mode:
+    is_greedy = sampling.temperature == 0
+    if is_greedy and not sampling.ras_window:
+        return "greedy"
+    is_narrow = is_greedy or 1 <= sampling.top_k <= NARROW_TOP_K
+    return "narrow" if is_narrow and sampling.ras_window <= NARROW_WINDOW else "wide"
+
+
+def _widest(modes: Iterable[Mode]) -> Mode:
+    """Give the mode that serves all of some rows."""
+    modes = set(modes)
+    return "wide" if "wide" in modes else "narrow" if "narrow" in modes else "greedy"
