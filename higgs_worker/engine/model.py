@@ -225,7 +225,7 @@ class LanguageModel:
         """Run all layers over rows [N, D], of which the first `num_text` are text; x is reused."""
         num_rows, head_dim = x.shape[0], self.config.head_dim
         text, audio = (x[:num_text], x[num_text:]) if num_text else (x, x)
-        cos, sin = self._rotation[positions].index_select(1, self._kinds).unbind(2)
+        cos, sin = self._rotation.index_select(0, positions).index_select(1, self._kinds).unbind(2)
         for index, block in enumerate(self._blocks):
             parts = [(block.text, text)] if num_text else []
             if num_text < num_rows:
