@@ -16,10 +16,8 @@ from torch import Tensor
 
 from higgs_worker.engine.config import ModelConfig, Rope
 from higgs_worker.engine.kv_cache import CacheWindow, KVCache
+from higgs_worker.engine.matrix import Matrix, best_storage
 from higgs_worker.engine.weights import FeedForward, Layer, Weights
-
-MAX_COPIED_BYTES = 1 << 30
-"""On a CPU, weights up to this size are copied into the order that products read them in."""
 
 Attend = Callable[[int, Tensor], Tensor]
 """(layer, rows [N, H + 2 H_kv, head_dim], queries and keys rotated) -> [N, H x head_dim]."""
@@ -42,16 +40,16 @@ class _Half:
 
     input_norm: Tensor
     post_norm: Tensor
-    gate_up: Tensor
-    down: Tensor
+    gate_up: Matrix
+    down: Matrix
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """A layer as it is used; matrices are [in, out]."""
+    """A layer as it is used."""
 
-    qkv: Tensor
-    out: Tensor
+    qkv: Matrix
+    out: Matrix
     text: _Half
     audio: _Half
 
@@ -78,14 +76,13 @@ class LanguageModel:
             config.num_codebooks, device=self.device
         )
         self._scale = config.head_dim**-0.5
-        is_cpu = self.device.type == "cpu"
         # On a CPU a layer norm is one kernel and an RMS norm eight.
-        self._norms_by_layer_norm = is_cpu
+        self._norms_by_layer_norm = self.device.type == "cpu"
         num_bytes = sum(tensor.nbytes for tensor in weights.by_name(config).values())
-        self._copies_factors = is_cpu and num_bytes <= MAX_COPIED_BYTES
+        self._storage = best_storage(num_bytes, self.device, self.dtype)
         self._blocks = [self._block(layer) for layer in weights.layers]
         self._last_norm = self._norm_weight(weights.norm)
-        self._head = self._factor(weights.head)
+        self._head = Matrix(weights.head, self._storage)
         self._seen = torch.zeros((), device=self.device, dtype=self.dtype)
         self._unseen = torch.full_like(self._seen, -torch.inf)
 
@@ -204,16 +201,12 @@ class LanguageModel:
     def _block(self, layer: Layer) -> _Block:
         def half(part: FeedForward) -> _Half:
             norms = (self._norm_weight(part.input_norm), self._norm_weight(part.post_norm))
-            return _Half(*norms, self._factor(part.gate_up), self._factor(part.down))
+            return _Half(*norms, matrix(part.gate_up), matrix(part.down))
 
-        qkv, out = self._factor(layer.qkv), self._factor(layer.out)
-        return _Block(qkv, out, half(layer.text), half(layer.audio))
+        def matrix(weight: Tensor) -> Matrix:
+            return Matrix(weight, self._storage)
 
-    def _factor(self, weight: Tensor) -> Tensor:
-        """Give a weight [out, in] as the right factor of a product, [in, out]."""
-        factor = weight.t()
-        # For a few rows a CPU takes up to twice as long where a product runs across the memory.
-        return factor.contiguous() if self._copies_factors else factor
+        return _Block(matrix(layer.qkv), matrix(layer.out), half(layer.text), half(layer.audio))
 
     def _norm_weight(self, weight: Tensor) -> Tensor:
         return weight.repeat(2) if self._norms_by_layer_norm else weight
@@ -231,14 +224,14 @@ class LanguageModel:
             if num_text < num_rows:
                 parts.append((block.audio, audio))
             normed = [self._norm(rows, part.input_norm) for part, rows in parts]
-            heads = torch.mm(normed[0] if len(normed) == 1 else torch.cat(normed), block.qkv)
+            heads = block.qkv.of(normed[0] if len(normed) == 1 else torch.cat(normed))
             heads = heads.view(num_rows, -1, head_dim)
             # Half-split rotary form; the sine's first half is negated, so that a roll will do.
             heads = torch.addcmul(heads * cos, heads.roll(head_dim // 2, -1), sin)
-            x.addmm_(attend(index, heads), block.out)
+            block.out.add_to(x, attend(index, heads))
             for part, rows in parts:
-                gate, up = torch.mm(self._norm(rows, part.post_norm), part.gate_up).chunk(2, dim=-1)
-                rows.addmm_(F.silu(gate).mul_(up), part.down)
+                gate, up = part.gate_up.of(self._norm(rows, part.post_norm)).chunk(2, dim=-1)
+                part.down.add_to(rows, F.silu(gate).mul_(up))
         return x
 
     def _norm(self, x: Tensor, weight: Tensor) -> Tensor:
@@ -250,7 +243,7 @@ class LanguageModel:
         return F.layer_norm(both, (2 * width,), weight, None, eps)[:, :width]
 
     def _logits(self, hidden: Tensor) -> Tensor:
-        logits = torch.mm(self._norm(hidden, self._last_norm), self._head)
+        logits = self._head.of(self._norm(hidden, self._last_norm))
         shape = (len(hidden), self.config.num_codebooks, self.config.codebook_size)
         return logits.view(shape).float()
 
