@@ -46,8 +46,8 @@ class SlotState:
 
     def __post_init__(self) -> None:
         """Name the parts of the clock."""
-        self.position, self.place = self.clock[:, :2].unbind(1)
-        self.step, self.since_end, self.overdue = self.clock[:, 2:].split(1, dim=1)
+        self.position, self.place = self.clock[:, 0], self.clock[:, 1]
+        self.step, self.since_end, self.overdue = (self.clock[:, i : i + 1] for i in (2, 3, 4))
         self.ends = self.clock[:, 3:]
 
     @classmethod
