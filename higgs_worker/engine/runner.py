@@ -7,9 +7,8 @@ looks at the outcome with `poll`, once in several steps.
 Knows slots, not who asked for them. One thread at a time.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -22,12 +21,14 @@ from higgs_worker.engine.layout import Layout, num_positions
 from higgs_worker.engine.model import LanguageModel, PackedRows
 from higgs_worker.engine.sampling import (
     MAX_WINDOW,
-    NARROW_TOP_K,
     NARROW_WINDOW,
+    Mode,
     draws,
     greedy,
+    mode_of,
     redraw_repeats,
     sample,
+    widest,
 )
 from higgs_worker.engine.sequence import (
     Codes,
@@ -38,9 +39,6 @@ from higgs_worker.engine.sequence import (
     Submission,
 )
 from higgs_worker.engine.slots import NEVER, SlotState
-
-Mode = Literal["greedy", "narrow", "wide"]
-"""What the live sequences need of a step; each gives every row the ids that the wider ones give."""
 
 MAX_EAGER_SHAPES = 32
 """Kept views; each is some 30 KB of bookkeeping at the real depth."""
@@ -146,7 +144,7 @@ class Runner:
                 self.cache.restore(slot, saved)
                 num_read, key = layout.num_shared, None
         self._reading[slot] = _Reading(
-            layout, num_read, max_columns, _mode_of(submission.sampling), key
+            layout, num_read, max_columns, mode_of(submission.sampling), key
         )
         self._enter(slot, layout, submission.sampling, max_columns)
         return layout.num_positions - num_read
@@ -227,7 +225,7 @@ class Runner:
         state = self._state.select(rows)
         state.overdue.copy_(self._to_device(np.array(overdue)))
         state.health.fill_(0.0)
-        self._advance(state, logits, _widest(self._running[slot].mode for slot in slots))
+        self._advance(state, logits, widest(self._running[slot].mode for slot in slots))
         self._state.store(rows, state)
 
     @torch.inference_mode()
@@ -243,7 +241,7 @@ class Runner:
         bucket = self._length_bucket
         length = -(-max(each.length for each in running) // bucket) * bucket
         length = min(length, self.max_length)
-        mode = _widest(each.mode for each in running)
+        mode = widest(each.mode for each in running)
         state, window = self._views(num_rows, length)
 
         def compute() -> None:
@@ -376,17 +374,3 @@ class Runner:
         if self.device.type == "cuda":
             return tensor.pin_memory().to(self.device, non_blocking=True)
         return tensor.to(self.device)
-
-
-def _mode_of(sampling: Sampling) -> Mode:
-    is_greedy = sampling.temperature == 0
-    if is_greedy and not sampling.ras_window:
-        return "greedy"
-    is_narrow = is_greedy or 1 <= sampling.top_k <= NARROW_TOP_K
-    return "narrow" if is_narrow and sampling.ras_window <= NARROW_WINDOW else "wide"
-
-
-def _widest(modes: Iterable[Mode]) -> Mode:
-    """Give the mode that serves all of some rows."""
-    modes = set(modes)
-    return "wide" if "wide" in modes else "narrow" if "narrow" in modes else "greedy"

@@ -10,10 +10,18 @@ inverting the cumulative distribution. So neighbours in the batch cannot change 
 Source: transformers `generation_higgs_audio_v2.py`, `logits_process.py`.
 """
 
+from collections.abc import Iterable
+from typing import Literal
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from higgs_worker.engine.sequence import Sampling
+
+Mode = Literal["greedy", "narrow", "wide"]
+"""What rows need of a step; each gives every row the ids that the wider ones give."""
 
 TOP_WIDTH = 64
 """Logits sorted per draw. Full sorts cost 10 to 146 % of a step (docs/performance.md)."""
@@ -22,6 +30,21 @@ NARROW_TOP_K = 50
 NARROW_WINDOW = 8
 """Largest RAS window of the usual path; the contract's bound is `MAX_WINDOW`."""
 MAX_WINDOW = 64
+
+
+def mode_of(sampling: Sampling) -> Mode:
+    """Give the narrowest mode that serves a request."""
+    is_greedy = sampling.temperature == 0
+    if is_greedy and not sampling.ras_window:
+        return "greedy"
+    is_narrow = is_greedy or 1 <= sampling.top_k <= NARROW_TOP_K
+    return "narrow" if is_narrow and sampling.ras_window <= NARROW_WINDOW else "wide"
+
+
+def widest(modes: Iterable[Mode]) -> Mode:
+    """Give the mode that serves all of some rows."""
+    modes = set(modes)
+    return "wide" if "wide" in modes else "narrow" if "narrow" in modes else "greedy"
 
 
 def draws(seed: int, num_steps: int, num_codebooks: int) -> NDArray[np.float32]:
