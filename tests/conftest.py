@@ -1,4 +1,4 @@
-"""One environment for all tests: none of the worker's variables, one torch thread, no network.
+"""One environment for all tests: none of the worker's variables, one thread, no network.
 
 And one look at whatever a test logged or printed: no secret may stand in it.
 """
@@ -13,7 +13,12 @@ import pytest
 from tests.leaks import leaks
 
 os.environ.update(
-    HF_HUB_OFFLINE="1", HF_HUB_DISABLE_PROGRESS_BARS="1", TRANSFORMERS_VERBOSITY="error"
+    HF_HUB_OFFLINE="1",
+    HF_HUB_DISABLE_PROGRESS_BARS="1",
+    TRANSFORMERS_VERBOSITY="error",
+    # Toy models lose more to a second thread than they gain. Only this reaches every thread of a
+    # process: `torch.set_num_threads` counts for the one that calls it.
+    OMP_NUM_THREADS="1",
 )
 
 _SECRETS = ("SECRETS", "SENT_SECRET", "TOKEN")
@@ -28,17 +33,15 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> None:
-    """Toy models lose more to a second thread than they gain."""
-    import torch
-
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True, scope="session")
 def _every_line_is_logged() -> None:
     """Also those that nobody would see: they are looked through for secrets."""
     logging.getLogger("higgs_worker").setLevel(logging.DEBUG)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run twice as many tests as there are cores: half of the time they wait for something."""
+    return 2 * (os.process_cpu_count() if sys.version_info >= (3, 13) else os.cpu_count() or 1)
 
 
 @pytest.hookimpl(wrapper=True)
