@@ -38,12 +38,6 @@ def _every_line_is_logged() -> None:
     logging.getLogger("higgs_worker").setLevel(logging.DEBUG)
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Run twice as many tests as there are cores: half of the time they wait for something."""
-    return 2 * (os.process_cpu_count() if sys.version_info >= (3, 13) else os.cpu_count() or 1)
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Fail a test whose log or output holds a secret."""
