@@ -40,7 +40,7 @@ class Matrix:
         self._packed: Tensor | None = None
         if storage == "transposed":
             self._factor = self._factor.contiguous()
-        elif storage == "packed":
+        elif storage == "packed":  # for two rows and more: a single one is slower so
             self._packed = torch.ops.mkldnn._reorder_linear_weight(weight, _PACKED_FOR)
 
     def of(self, x: Tensor) -> Tensor:

@@ -96,12 +96,14 @@ class Runner:
         # A graph per shape: few, wide buckets. Eager steps may fit closely.
         self._length_bucket = 512 if self._graphs.enabled else 16
         # Per slot the reference's columns (for RAS), the sequence's own, and one spare row.
-        self._num_places = MAX_WINDOW + max_length + 1
-        shape = (num_slots, self._num_places, config.num_codebooks)
+        num_places = MAX_WINDOW + max_length + 1
+        shape = (num_slots, num_places, config.num_codebooks)
         self._history = torch.full(shape, config.stream_bos_id, device=self.device)
         self._draws = torch.zeros((*shape, 2), device=self.device)
-        self._state = SlotState.idle(num_slots, config.num_codebooks, self.device)
-        self._state.place.copy_(torch.arange(num_slots) * self._num_places + MAX_WINDOW + 1)
+        slots = torch.arange(num_slots, device=self.device)
+        self._first_places = slots * num_places + MAX_WINDOW + 1
+        """Per slot, of the first column that is drawn; column 0 is all stream BOS."""
+        self._state = SlotState.idle(self._first_places, config.num_codebooks)
         self._all_history = self._history.flatten(0, 1)
         self._all_draws = self._draws.flatten(0, 1)
         self._codebooks = torch.arange(config.num_codebooks, device=self.device)
@@ -154,22 +156,21 @@ class Runner:
         # The row stays done while its prompt is read. What the steps of others meanwhile write for
         # it lands where its own last position and first column will stand.
         state.position[slot] = layout.num_positions - 1
-        state.place[slot] = slot * self._num_places + MAX_WINDOW + 1
+        state.place[slot] = self._first_places[slot]
         state.step[slot] = 1
         state.since_end[slot] = -NEVER
         state.overdue[slot] = 0
         # Greedy is a top-k of 1 and draws of 0: of those that tie, the first.
-        is_greedy = sampling.temperature == 0
-        state.temperature[slot] = 1.0 if is_greedy else sampling.temperature
+        state.temperature[slot] = 1.0 if sampling.is_greedy else sampling.temperature
         state.top_p[slot] = sampling.top_p
-        state.top_k[slot] = 1 if is_greedy else sampling.top_k
+        state.top_k[slot] = 1 if sampling.is_greedy else sampling.top_k
         state.ras_window[slot] = sampling.ras_window
         state.ras_max_repeats[slot] = sampling.ras_max_repeats
         heard = layout.heard(MAX_WINDOW + 1)
         self._history[slot, : MAX_WINDOW + 1] = self.model.config.stream_bos_id
         self._history[slot, MAX_WINDOW + 1 - len(heard) : MAX_WINDOW + 1] = self._to_device(heard)
         uniform = draws(sampling.seed, max_columns, self.model.config.num_codebooks)
-        if is_greedy:
+        if sampling.is_greedy:
             uniform[..., 0] = 0
         self._draws[slot, MAX_WINDOW : MAX_WINDOW + max_columns] = self._to_device(uniform)
 
@@ -358,7 +359,7 @@ class Runner:
         self._history[target] = self._history[source]
         self._draws[target] = self._draws[source]
         self._state.copy(source, target)
-        self._state.place[target] += (target - source) * self._num_places
+        self._state.place[target] += self._first_places[target] - self._first_places[source]
         self._running[target] = self._running.pop(source)
         if source in self._unkept:
             self._unkept[target] = self._unkept.pop(source)

@@ -34,10 +34,9 @@ MAX_WINDOW = 64
 
 def mode_of(sampling: Sampling) -> Mode:
     """Give the narrowest mode that serves a request."""
-    is_greedy = sampling.temperature == 0
-    if is_greedy and not sampling.ras_window:
+    if sampling.is_greedy and not sampling.ras_window:
         return "greedy"
-    is_narrow = is_greedy or 1 <= sampling.top_k <= NARROW_TOP_K
+    is_narrow = sampling.is_greedy or 1 <= sampling.top_k <= NARROW_TOP_K
     return "narrow" if is_narrow and sampling.ras_window <= NARROW_WINDOW else "wide"
 
 

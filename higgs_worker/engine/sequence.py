@@ -74,6 +74,11 @@ class Sampling:
     ras_max_repeats: int = 2
     """Occurrences in the window from which an id is drawn again from the raw distribution."""
 
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the likeliest id is taken, whatever the seed."""
+        return self.temperature == 0
+
 
 @dataclass(frozen=True, slots=True)
 class Submission:

@@ -51,14 +51,15 @@ class SlotState:
         self.ends = self.clock[:, 3:]
 
     @classmethod
-    def idle(cls, num_slots: int, num_codebooks: int, device: torch.device) -> "SlotState":
-        """Make rows without a sequence: done, at position 0."""
+    def idle(cls, places: Tensor, num_codebooks: int) -> "SlotState":
+        """Make rows without a sequence: done, at position 0, with their places [B]."""
+        num_slots, device = len(places), places.device
 
         def whole(value: int) -> Tensor:
             return torch.full((num_slots,), value, device=device)
 
         return cls(
-            clock=torch.tensor([[0, 0, 1, -NEVER, 0]], device=device).repeat(num_slots, 1),
+            clock=torch.stack([whole(0), places, whole(1), whole(-NEVER), whole(0)], dim=1),
             column=torch.zeros((num_slots, num_codebooks), dtype=torch.int64, device=device),
             health=torch.zeros((num_slots, num_codebooks), device=device),
             temperature=torch.ones(num_slots, device=device),

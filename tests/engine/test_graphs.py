@@ -139,7 +139,7 @@ def test_modes_and_lengths_are_shapes(pairs: Pairs) -> None:
 
 def test_state_stays_where_it_is() -> None:
     """A graph keeps addresses: storing rows never moves a tensor, and slices are views."""
-    state = SlotState.idle(4, NUM_CODEBOOKS, torch.device("cpu"))
+    state = SlotState.idle(torch.arange(4), NUM_CODEBOOKS)
     places = [getattr(state, name).data_ptr() for name in SlotState.__slots__]
     rows = torch.tensor([1, 3])
     picked = state.select(rows)
