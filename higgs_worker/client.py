@@ -65,6 +65,7 @@ class Higgs:
             base_url: the platform.
             timeout_s: for one text, a cold start included.
         """
+        # Not by settings.py: this file runs at the caller's, alone.
         key = api_key or os.environ.get("RUNPOD_API_KEY")
         if not key:
             raise HiggsError("no_key", "set RUNPOD_API_KEY, or hand over api_key")
