@@ -19,9 +19,9 @@ from typing import Any
 from higgs_worker import logs
 from higgs_worker.build import build, is_to_preload, source_of
 from higgs_worker.errors import InvalidSettings
-from higgs_worker.fitness import fitness_checks
-from higgs_worker.jobs import JobRunner
-from higgs_worker.platform import Deadlines, Intake, concurrency, once_begun, whole_number
+from higgs_worker.health.startup import fitness_checks
+from higgs_worker.serverless.intake import Deadlines, Intake, concurrency, once_begun, whole_number
+from higgs_worker.serverless.runner import JobRunner
 from higgs_worker.settings import Settings, nearest_name
 
 MAX_NESTING = 10_000

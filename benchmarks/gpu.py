@@ -19,9 +19,9 @@ import torch
 from higgs_worker.engine.config import ModelConfig, Rope
 from higgs_worker.engine.graphs import StepGraphs
 from higgs_worker.engine.model import LanguageModel
+from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.runner import Runner
 from higgs_worker.engine.sequence import Piece, Prompt, Sampling, Submission, TextSegment
-from higgs_worker.engine.weights import Weights
 
 FRAME_RATE = 25
 ROPE = Rope(500000.0, 32.0, 0.125, 0.5, 1024)

@@ -22,8 +22,8 @@ from safetensors.torch import load_file, save_file
 from benchmarks.models import SIZES
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.loader import load
-from higgs_worker.engine.reader import BLOCK_BYTES, NUM_THREADS
-from higgs_worker.engine.weights import Weights
+from higgs_worker.engine.parameters import Weights
+from higgs_worker.engine.tensor_reader import BLOCK_BYTES, NUM_THREADS
 
 REPEATS = 3
 

@@ -14,11 +14,11 @@ import time
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from higgs_worker.api.request import SpeechRequest
 from higgs_worker.build import DEMO_CHUNK_WORDS, load_speaker
-from higgs_worker.schema import SpeechRequest
-from higgs_worker.service import SpeechService
 from higgs_worker.settings import Settings
-from higgs_worker.speech import Speaker
+from higgs_worker.speech.service import SpeechService
+from higgs_worker.speech.session import Speaker
 
 SENTENCE = "The morning train was late again, so we walked along the river to the old mill. "
 

@@ -9,9 +9,9 @@ from benchmarks import models
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.engine import STEPS_PER_ROUND, Engine
 from higgs_worker.engine.model import LanguageModel
+from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.runner import Runner
 from higgs_worker.engine.sequence import Piece, Prompt, Sampling, Submission
-from higgs_worker.engine.weights import Weights
 
 CPU = torch.device("cpu")
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import environment
-from tests.control_plane import ControlPlane, Job
-from tests.delivery import HANDLER, Worker
+from tests.fakes.control_plane import ControlPlane, Job
+from tests.fakes.delivery import HANDLER, Worker
 
 WORDS = ("the", "sun", "rises", "over", "a", "quiet", "sea", "and", "somebody", "sings", "of", "it")
 

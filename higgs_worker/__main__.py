@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from higgs_worker import logs
-from higgs_worker.commands import deploy, doctor, fetch, say, voices
+from higgs_worker.cli import deploy, doctor, fetch, say, voices
 from higgs_worker.errors import WorkerError
 from higgs_worker.settings import Settings
 

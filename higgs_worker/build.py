@@ -11,21 +11,21 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from higgs_worker import weights
-from higgs_worker.actions import Actions
-from higgs_worker.cold_start import ColdStart
+from higgs_worker.api.result import ModelInfo
+from higgs_worker.delivery.destination import Outlet
 from higgs_worker.errors import WorkerError
-from higgs_worker.jobs import JobRunner
-from higgs_worker.outlet import Outlet
-from higgs_worker.references import References
-from higgs_worker.result import ModelInfo
-from higgs_worker.service import SpeechService
+from higgs_worker.serverless.cold_start import ColdStart
+from higgs_worker.serverless.runner import JobRunner
 from higgs_worker.settings import Settings
-from higgs_worker.speech import Speaker
-from higgs_worker.storage import Storage
-from higgs_worker.transfer import Latest, OnProgress
-from higgs_worker.voices import PRESETS, VoiceLibrary
-from higgs_worker.weights import Found
+from higgs_worker.speech.service import SpeechService
+from higgs_worker.speech.session import Speaker
+from higgs_worker.storage.storage import Storage
+from higgs_worker.voices.actions import Actions
+from higgs_worker.voices.library import PRESETS, VoiceLibrary
+from higgs_worker.voices.references import References
+from higgs_worker.weights import locate as weights
+from higgs_worker.weights.locate import Found
+from higgs_worker.weights.progress import Latest, OnProgress
 
 if TYPE_CHECKING:
     import torch
@@ -140,13 +140,13 @@ def load_speaker(
         from higgs_worker.codec.loader import load_decoder
         from higgs_worker.codec.streaming import StreamingDecoder
         from higgs_worker.codec.thread import CodecThread
-        from higgs_worker.engine.budget import free_memory, plan_memory
         from higgs_worker.engine.engine import Engine
         from higgs_worker.engine.graphs import cuda_capture
         from higgs_worker.engine.loader import load
+        from higgs_worker.engine.memory import free_memory, plan_memory
         from higgs_worker.engine.model import LanguageModel
         from higgs_worker.engine.runner import Runner
-        from higgs_worker.prompt import PromptBuilder
+        from higgs_worker.speech.prompt import PromptBuilder
 
     with lap("device"):
         wait_for_device()

@@ -11,9 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from higgs_worker.errors import InvalidSettings
-from higgs_worker.s3_config import S3Config, S3Variables
-from higgs_worker.variable import (
+from higgs_worker.environment import (
     Address,
     Choice,
     Directory,
@@ -28,7 +26,9 @@ from higgs_worker.variable import (
     read,
     variables_of,
 )
-from higgs_worker.weights import DEMO
+from higgs_worker.errors import InvalidSettings
+from higgs_worker.storage.config import S3Config, S3Variables
+from higgs_worker.weights.locate import DEMO
 
 PREFIX = "HIGGS_"
 

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from tests.leaks import leaks
+from tests.fakes.leaks import leaks
 
 os.environ.update(
     HF_HUB_OFFLINE="1",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bare_machine import UV, Machine, finish, make_wheel
+from tests.fakes.bare_machine import UV, Machine, finish, make_wheel
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the worker runs on Linux"),

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from higgs_worker.client import Higgs, HiggsError
-from tests.control_plane import RESET, ControlPlane
-from tests.delivery import HANDLER, SCRIPTED, Worker
-from tests.s3 import environment, server
+from tests.fakes.control_plane import RESET, ControlPlane
+from tests.fakes.delivery import HANDLER, SCRIPTED, Worker
+from tests.fakes.s3 import environment, server
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]

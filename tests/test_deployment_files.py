@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from higgs_worker.schema import SpeechRequest
+from higgs_worker.api.request import SpeechRequest
 from higgs_worker.settings import Settings, variables
 
 ROOT = Path(__file__).parents[1]

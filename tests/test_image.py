@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.containers import Containers
+from tests.fakes.containers import Containers
 
 ROOT = Path(__file__).parents[1]
 CANARY = f"canary-{uuid.uuid4().hex}"

@@ -8,9 +8,9 @@ import asyncio
 import sys
 
 import higgs_worker
-import higgs_worker.audio, higgs_worker.errors, higgs_worker.logs, higgs_worker.schema
+import higgs_worker.audio, higgs_worker.errors, higgs_worker.logs, higgs_worker.api.request
 import higgs_worker.settings
-from higgs_worker.jobs import JobRunner
+from higgs_worker.serverless.runner import JobRunner
 
 
 class UnreachedService:

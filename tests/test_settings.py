@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from higgs_worker.environment import Choice, Text, Variable, Whole, variables_of
 from higgs_worker.errors import InvalidSettings
 from higgs_worker.settings import Settings, nearest_name
-from higgs_worker.variable import Choice, Text, Variable, Whole, variables_of
 
 RESOLVED = {"s3", "given", "unknown_names"}
 """What no variable fills by itself."""

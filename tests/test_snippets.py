@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from higgs_worker import batch
 from higgs_worker.__main__ import _parser, main
-from higgs_worker.schema import SpeechRequest
+from higgs_worker.api import batch
+from higgs_worker.api.request import SpeechRequest
 from higgs_worker.settings import variables
-from higgs_worker.voices import PRESETS, VoiceLibrary
+from higgs_worker.voices.library import PRESETS, VoiceLibrary
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{each.name}" for each in ROOT.glob("docs/*.md")))

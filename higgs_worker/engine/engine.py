@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from higgs_worker.engine.delay import undelay
-from higgs_worker.engine.feed import FrameFeed, OnFrames
+from higgs_worker.engine.frame_feed import FrameFeed, OnFrames
 from higgs_worker.engine.handle import Handle
 from higgs_worker.engine.scheduler import Scheduler, Sequence
 from higgs_worker.engine.sequence import Generation, Piece, Progress, Prompt, Submission

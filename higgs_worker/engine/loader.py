@@ -8,8 +8,8 @@ import torch
 
 from higgs_worker.checkpoint import open_tensors
 from higgs_worker.engine.config import SOURCE, ModelConfig
-from higgs_worker.engine.reader import Span, fill
-from higgs_worker.engine.weights import NOT_NEEDED, Weights
+from higgs_worker.engine.parameters import NOT_NEEDED, Weights
+from higgs_worker.engine.tensor_reader import Span, fill
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from higgs_worker.engine.config import ModelConfig, Rope
 from higgs_worker.engine.kv_cache import CacheWindow, KVCache
-from higgs_worker.engine.matrix import Matrix, best_storage
-from higgs_worker.engine.weights import FeedForward, Layer, Weights
+from higgs_worker.engine.linear import Matrix, best_storage
+from higgs_worker.engine.parameters import FeedForward, Layer, Weights
 
 Attend = Callable[[int, Tensor], Tensor]
 """(layer, rows [N, H + 2 H_kv, head_dim], queries and keys rotated) -> [N, H x head_dim]."""

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from higgs_worker.engine.graphs import Capture, StepGraphs, cuda_capture
 from higgs_worker.engine.kv_cache import CacheWindow, KVCache, PrefixCache
-from higgs_worker.engine.layout import Layout, num_positions
 from higgs_worker.engine.model import LanguageModel, PackedRows
+from higgs_worker.engine.rows import Layout, num_positions
 from higgs_worker.engine.sampling import (
     MAX_WINDOW,
     NARROW_WINDOW,
@@ -38,7 +38,7 @@ from higgs_worker.engine.sequence import (
     Sampling,
     Submission,
 )
-from higgs_worker.engine.slots import NEVER, SlotState
+from higgs_worker.engine.slot_state import NEVER, SlotState
 
 MAX_EAGER_SHAPES = 32
 """Kept views; each is some 30 KB of bookkeeping at the real depth."""

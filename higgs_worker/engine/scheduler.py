@@ -17,7 +17,7 @@ import heapq
 from collections import deque
 from dataclasses import dataclass
 
-from higgs_worker.engine.feed import FrameFeed
+from higgs_worker.engine.frame_feed import FrameFeed
 from higgs_worker.engine.sequence import Submission
 
 IDLE_RATION = 4

@@ -13,7 +13,7 @@ from higgs_worker.engine.handle import Handle
 from higgs_worker.engine.scheduler import IDLE_RATION
 from higgs_worker.engine.sequence import Generation
 from higgs_worker.errors import Cancelled, DeadlineExceeded, EngineBroken, PromptTooLong, QueueFull
-from tests.engine.fakes import (
+from tests.fakes.engine import (
     TIMEOUT_S,
     Clock,
     ScriptedRunner,

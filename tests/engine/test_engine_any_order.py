@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from higgs_worker.engine.handle import Handle
 from higgs_worker.engine.sequence import Generation
 from higgs_worker.errors import Cancelled, DeadlineExceeded, EngineFailed, QueueFull
-from tests.engine.fakes import Clock, ScriptedRunner, ask, outcome, serve
+from tests.fakes.engine import Clock, ScriptedRunner, ask, outcome, serve
 
 DRIVER = 99
 """The name of a sequence that keeps the polls coming."""

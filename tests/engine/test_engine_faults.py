@@ -8,7 +8,7 @@ import pytest
 from higgs_worker.engine.handle import Handle
 from higgs_worker.engine.sequence import Generation
 from higgs_worker.errors import EngineBroken, EngineFailed
-from tests.engine.fakes import (
+from tests.fakes.engine import (
     TIMEOUT_S,
     OutOfMemoryError,
     ScriptedRunner,

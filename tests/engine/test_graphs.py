@@ -11,14 +11,14 @@ import torch
 from higgs_worker.engine.graphs import StepGraphs, cuda_capture
 from higgs_worker.engine.loader import load
 from higgs_worker.engine.model import LanguageModel
+from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.runner import Runner
 from higgs_worker.engine.sequence import Piece, Sampling, Submission
-from higgs_worker.engine.slots import SlotState
-from higgs_worker.engine.weights import Weights
+from higgs_worker.engine.slot_state import SlotState
 from tests.engine.pairs import GREEDY, NUM_CODEBOOKS, Pairs
-from tests.engine.test_budget import PUBLISHED
+from tests.engine.test_memory import PUBLISHED
+from tests.fakes.twin_capture import TwinCapture, TwinReplay
 from tests.oracles.language_model import random_model, random_prompt, save
-from tests.twin_capture import TwinCapture, TwinReplay
 
 SAMPLINGS = (
     GREEDY,

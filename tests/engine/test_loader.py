@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from higgs_worker.engine import reader
+from higgs_worker.engine import tensor_reader as reader
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.loader import load
 from higgs_worker.errors import InvalidCheckpoint, WeightsNotFound

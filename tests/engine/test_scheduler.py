@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from higgs_worker.engine.scheduler import IDLE_RATION, Scheduler, Sequence
-from tests.engine.fakes import ask
+from tests.fakes.engine import ask
 
 
 def make(num_slots: int = 2, *, max_prefill: int = 10) -> Scheduler:

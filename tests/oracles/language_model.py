@@ -12,8 +12,8 @@ import torch
 from transformers import GenerationConfig, HiggsAudioV2Config, HiggsAudioV2ForConditionalGeneration
 
 from higgs_worker.engine.delay import delay
+from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.sequence import AudioSegment, Prompt, TextSegment
-from higgs_worker.engine.weights import Weights
 
 AUDIO_TOKEN, DELAY_TOKEN, AUDIO_BOS, AUDIO_EOS, EOT, PAD = 90, 91, 92, 93, 94, 95
 SIZES = {

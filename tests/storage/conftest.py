@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from higgs_worker.errors import WorkerError
-from higgs_worker.storage import Storage
-from higgs_worker.upload import Stored
-from tests.fault_proxy import Fault, FaultProxy
-from tests.leaks import leaks
-from tests.s3 import SECRETS, config, opened, server
+from higgs_worker.storage.storage import Storage
+from higgs_worker.storage.upload import Stored
+from tests.fakes.fault_proxy import Fault, FaultProxy
+from tests.fakes.leaks import leaks
+from tests.fakes.s3 import SECRETS, config, opened, server
 
 
 @pytest.fixture(scope="session")

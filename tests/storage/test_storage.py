@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from higgs_worker.errors import InvalidRequest, KeyTaken, StorageFailed
-from higgs_worker.s3_config import S3Config
-from higgs_worker.storage import MAX_KEY_BYTES, Storage
-from higgs_worker.upload import PART_BYTES
-from tests.leaks import leaks
-from tests.s3 import READER, SECRETS, WRITER, config, get, objects, opened, unfinished
+from higgs_worker.storage.config import S3Config
+from higgs_worker.storage.storage import MAX_KEY_BYTES, Storage
+from higgs_worker.storage.upload import PART_BYTES
+from tests.fakes.leaks import leaks
+from tests.fakes.s3 import READER, SECRETS, WRITER, config, get, objects, opened, unfinished
 
 SOUND = b"RIFF" + bytes(range(256)) * 400
 WAV = "audio/wav"

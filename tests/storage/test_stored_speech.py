@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from higgs_worker.jobs import JobRunner
-from higgs_worker.outlet import Outlet
-from higgs_worker.schema import SpeechRequest
-from higgs_worker.storage import Storage
-from higgs_worker.upload import PART_BYTES
-from tests.s3 import get
-from tests.scripted_worker import RATE, ScriptedService, ScriptedSpeech
+from higgs_worker.api.request import SpeechRequest
+from higgs_worker.delivery.destination import Outlet
+from higgs_worker.serverless.runner import JobRunner
+from higgs_worker.storage.storage import Storage
+from higgs_worker.storage.upload import PART_BYTES
+from tests.fakes.s3 import get
+from tests.fakes.scripted_worker import RATE, ScriptedService, ScriptedSpeech
 
 
 class Speaking(ScriptedService):

@@ -7,10 +7,10 @@ import pytest
 
 from higgs_worker.errors import KeyTaken, StorageFailed
 from higgs_worker.logs import job_context
-from higgs_worker.storage import Storage
-from higgs_worker.upload import PART_BYTES
-from tests.fault_proxy import FaultProxy, Reset, Slow, Stall
-from tests.s3 import config, get, objects, opened, unfinished
+from higgs_worker.storage.storage import Storage
+from higgs_worker.storage.upload import PART_BYTES
+from tests.fakes.fault_proxy import FaultProxy, Reset, Slow, Stall
+from tests.fakes.s3 import config, get, objects, opened, unfinished
 
 WAV = "audio/wav"
 SOUND = bytes(range(251)) * (PART_BYTES // 100)  # two parts and a half; no two parts are equal

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
+from higgs_worker.api.request import SpeechRequest
 from higgs_worker.build import load_speaker
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.kv_cache import KVCache
 from higgs_worker.engine.model import LanguageModel, PackedRows
-from higgs_worker.engine.weights import Weights
-from higgs_worker.schema import SpeechRequest
-from higgs_worker.service import SpeechService
+from higgs_worker.engine.parameters import Weights
 from higgs_worker.settings import Settings
+from higgs_worker.speech.service import SpeechService
 from training.demo_voice import ears, frames, language, sizes, speech, spelling, text, tokenizer
 from training.demo_voice.__main__ import Recipe
 from training.demo_voice.network import Network

@@ -27,7 +27,7 @@ from higgs_worker.codec.decoder import AcousticDecoder
 from higgs_worker.codec.encoder import AcousticEncoder
 from higgs_worker.codec.encoder_config import EncoderConfig
 from higgs_worker.engine.config import ModelConfig
-from higgs_worker.weights import DEMO_DIRECTORY
+from higgs_worker.weights.locate import DEMO_DIRECTORY
 from training.demo_voice import (
     decoder,
     dictionary,

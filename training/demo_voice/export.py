@@ -14,7 +14,7 @@ from higgs_worker.codec.config import CodecConfig
 from higgs_worker.codec.encoder_config import EncoderConfig
 from higgs_worker.codec.loader import tensor_shapes
 from higgs_worker.engine.config import ModelConfig
-from higgs_worker.engine.weights import Weights
+from higgs_worker.engine.parameters import Weights
 from training.demo_voice.frames import LATENT_DIM, Quantiser
 
 

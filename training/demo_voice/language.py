@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from higgs_worker.api.request import DEFAULT_SCENE
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.delay import delay
-from higgs_worker.engine.layout import Layout
-from higgs_worker.prompt import Control, Exchange, Profile, PromptBuilder, Setting
-from higgs_worker.schema import DEFAULT_SCENE
+from higgs_worker.engine.rows import Layout
+from higgs_worker.speech.prompt import Control, Exchange, Profile, PromptBuilder, Setting
 from training.demo_voice.clock import Run, set_rate
 from training.demo_voice.frames import NUM_LABELLED
 from training.demo_voice.network import NUM_HEARD, Network

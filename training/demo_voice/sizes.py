@@ -4,7 +4,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from higgs_worker.prompt import Control
+from higgs_worker.speech.prompt import Control
 from training.demo_voice.frames import CODEBOOK_SIZE, LATENT_DIM, NUM_CODEBOOKS
 
 RATIOS = [8, 5, 4, 2, 3]

@@ -10,7 +10,7 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 
-from higgs_worker.text.rule import listed
+from higgs_worker.text.normalise.rule import listed
 
 
 def _parted(text: str) -> list[str]:

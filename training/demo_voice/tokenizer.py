@@ -12,9 +12,9 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers
 
-from higgs_worker.prompt import INSTRUCTION, Control
-from higgs_worker.schema import DEFAULT_SCENE
-from higgs_worker.weights import DEMO_DIRECTORY
+from higgs_worker.api.request import DEFAULT_SCENE
+from higgs_worker.speech.prompt import INSTRUCTION, Control
+from higgs_worker.weights.locate import DEMO_DIRECTORY
 from training.demo_voice.sounds import ALPHABET, STRESS
 from training.demo_voice.spelling import EDGE, Rule
 

@@ -1,0 +1,39 @@
+"""`higgs-worker fetch`: pull the weights onto the volume, or check those that are there."""
+
+import argparse
+from typing import Any
+
+from higgs_worker.cli.bar import Bar
+from higgs_worker.settings import Settings
+from higgs_worker.weights.progress import Transfer
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to a parser."""
+    fetch = commands.add_parser("fetch", help="pull the weights, or check those that are there")
+    fetch.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
+    """Find both checkpoints, pulling what is missing.
+
+    Raises:
+        WorkerError: they cannot be had.
+    """
+    from higgs_worker.build import locate_codec, locate_model
+
+    with Bar("weights") as bar:
+
+        def show(transfer: Transfer) -> None:
+            left = "" if transfer.left_s is None else f", {transfer.left_s:.0f} s left"
+            note = (
+                f"{transfer.stage} {transfer.repo}: {transfer.num_bytes / 1e9:.2f} of "
+                f"{transfer.total_bytes / 1e9:.2f} GB, {transfer.bytes_per_s / 1e6:.0f} MB/s{left}"
+            )
+            bar.show(transfer.num_bytes / max(1, transfer.total_bytes), note)
+
+        found = {"model": locate_model(settings, show), "codec": locate_codec(settings, show)}
+    return {
+        kind: f"{each.directory}" + (f" at {each.revision}" if each.revision else "")
+        for kind, each in found.items()
+    }

@@ -1,1 +1,0 @@
-"""The commands of `higgs-worker`, one per file."""

@@ -1,0 +1,1 @@
+"""Where audio goes: into the result, a bucket, a file, streamed pieces."""

@@ -1,0 +1,1 @@
+"""An endpoint on RunPod, made and tried from its description."""

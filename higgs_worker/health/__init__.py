@@ -1,0 +1,1 @@
+"""Checks of what a worker needs: at start, and on demand."""

@@ -1,0 +1,1 @@
+"""RunPod serverless: a job in, its output or its pieces out."""

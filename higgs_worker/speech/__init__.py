@@ -1,0 +1,1 @@
+"""Text to PCM: chunks, prompts, attempts, quality."""

@@ -1,0 +1,1 @@
+"""Audio in an S3 bucket."""

@@ -1,0 +1,112 @@
+"""Results in an S3 bucket: bytes in, an address out.
+
+An object appears whole or not at all, and takes no other's place unless asked to. It knows neither
+audio nor jobs, and of the network only that requests to a bucket may fail.
+"""
+
+import logging
+import re
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
+
+from higgs_worker.errors import InvalidRequest, StorageFailed
+from higgs_worker.storage.bucket import Bucket
+from higgs_worker.storage.config import PATH, S3Config
+from higgs_worker.storage.upload import Stored, Upload, refuse_taken
+
+MAX_KEY_BYTES = 1024
+
+_MAX_NAME_CHARS = 100
+_MAX_THREADS = 16  # of which each may hold a part
+
+log = logging.getLogger(__name__)
+
+
+class Storage:
+    """One bucket; its calls may come from any thread."""
+
+    def __init__(self, config: S3Config) -> None:
+        """Open no connection yet."""
+        self._config = config
+        self._bucket = Bucket(config)
+        self.threads = ThreadPoolExecutor(_MAX_THREADS, "storage")
+        """Where calls can block without taking a thread from anybody else; `put` is not for here,
+        it waits for another of them."""
+
+    def key_for(self, job_id: str, suffix: str) -> str:
+        """Return a new key that nobody can guess."""
+        name = re.sub(r"[^A-Za-z0-9_-]", "_", job_id)[:_MAX_NAME_CHARS]
+        return f"{self._config.prefix}{name}-{uuid.uuid4().hex}.{suffix}"
+
+    def check_key(self, key: str) -> str:
+        """Return a caller's key if objects may have it.
+
+        Raises:
+            InvalidRequest: it is no path, too long, or not under the prefix.
+        """
+        prefix = self._config.prefix
+        if not (key.isprintable() and re.fullmatch(PATH, key)):
+            raise InvalidRequest(
+                "the key must be names between single slashes, without '.', '..', backslashes and "
+                f"control characters; send one such as '{prefix}hello.wav'"
+            )
+        if len(key.encode("utf-8")) > MAX_KEY_BYTES:
+            raise InvalidRequest(
+                f"the key is longer than {MAX_KEY_BYTES} bytes; send a shorter one"
+            )
+        if not key.startswith(prefix):
+            raise InvalidRequest(f"the key must begin with '{prefix}'; send '{prefix}' before it")
+        return key
+
+    def refuse_taken(self, key: str) -> None:
+        """Pass if nothing is known to have this key: before work is spent on what cannot be stored.
+
+        Blocks.
+
+        Raises:
+            KeyTaken: an object has it.
+            StorageFailed: the storage does not say.
+        """
+        refuse_taken(self._bucket, key)
+
+    def open(self, key: str, mime_type: str, *, overwrite: bool = False) -> Upload:
+        """Begin an object whose bytes come piece by piece; nothing is sent yet."""
+        return Upload(
+            self._bucket, self.threads, key, mime_type, address=self._stored, overwrite=overwrite
+        )
+
+    def put(self, data: bytes, *, key: str, mime_type: str, overwrite: bool = False) -> Stored:
+        """Store one object; blocks.
+
+        Raises:
+            KeyTaken: an object has this key, and `overwrite` is false; it was not touched.
+            StorageFailed: the storage could not be reached or refused; nothing was stored.
+        """
+        return self.open(key, mime_type, overwrite=overwrite).finish(data).result()
+
+    def check(self) -> None:
+        """Write a tiny object and remove it: the bucket is there and the keys open it. Blocks.
+
+        Raises:
+            StorageFailed: results could not be stored.
+        """
+        key = f"{self._config.prefix}.check"
+        self.put(b"higgs-worker\n", key=key, mime_type="text/plain", overwrite=True)
+        try:
+            self._bucket.call("delete_object", Key=key)
+        except StorageFailed as error:
+            log.warning("the check of the storage left '%s' behind: %s", key, error.message)
+
+    def _stored(self, key: str) -> Stored:
+        config = self._config
+        url, expires_at = None, None
+        if config.public_url is not None:
+            url = f"{config.public_url}/{quote(key)}"
+        elif config.url_ttl_s:
+            expires_at = datetime.now(UTC).replace(microsecond=0) + timedelta(
+                seconds=config.url_ttl_s
+            )
+            url = self._bucket.signed_url(key)
+        return Stored(config.bucket, key, url, expires_at)

@@ -1,0 +1,77 @@
+"""A text as it is to be spoken: numbers, symbols and abbreviations in words, few plain characters.
+
+Rules are applied in a fixed order, first to what surrounds the words, then to what stands for
+words, last to abbreviations. Applied to its own result it changes nothing; letters and digits are
+said or kept, except in markup, in addresses behind a label, and in what is unseen. Events such as
+`<SE>[Laughter]</SE>` and the borders of lines and paragraphs stay. Knows no chunks and no model.
+"""
+
+import re
+import unicodedata
+
+from higgs_worker.text.normalise.characters import fold
+from higgs_worker.text.normalise.languages import chinese, english, french, german, korean, spanish
+from higgs_worker.text.normalise.markdown import plain, unescape
+from higgs_worker.text.normalise.punctuation import finish, tidy, without_ellipses
+from higgs_worker.text.normalise.rule import Reading, apply
+
+_EVENT = re.compile(r"<SE(_[se]|)>\[[A-Z][A-Za-z]{0,30}(?: [A-Za-z]{1,30}){0,3}\]</SE\1>")
+_PLACE = "\ue000"  # stands for an event; folding leaves no other private character
+_MAX_ROUNDS = 8
+"""A text is finished when another round changes nothing, nearly always after the first; what one
+rule says may be what another one looks for."""
+_READINGS = {
+    "de": german.reading,
+    "en": english.reading,
+    "es": spanish.reading,
+    "fr": french.reading,
+    "ko": korean.reading,
+    "zh": chinese.reading,
+}
+_UNREAD = Reading(amounts=())
+
+
+def normalise(text: str, language: str) -> str:
+    """Return what is to be said of a text; an empty string if there is nothing.
+
+    Args:
+        text: anything.
+        language: BCP-47 tag; one that is not known gets the rules for punctuation and symbols.
+    """
+    reading = _reading(language)
+    text = text.strip()
+    for _ in range(_MAX_ROUNDS):
+        said = _round(text, reading)
+        if said == text:
+            break
+        text = said
+    return text
+
+
+def _round(text: str, reading: Reading) -> str:
+    text = fold(unescape(text))
+    events = [found[0] for found in _EVENT.finditer(text)]
+    text = plain(_EVENT.sub(_PLACE, text))
+    if reading.amounts:
+        text = _DIGIT.sub(lambda found: str(unicodedata.decimal(found[0])), text)
+    if _AMOUNT.search(text):
+        text = apply(reading.amounts, text)
+    text = tidy(without_ellipses(text))
+    if not any(character.isalnum() or character == _PLACE for character in text):
+        return ""
+    said = apply(reading.words, finish(text))
+    text = said if said == text else tidy(said)
+    remaining = iter(events)
+    return re.sub(_PLACE, lambda _: next(remaining), unicodedata.normalize("NFC", text))
+
+
+# Most sentences have nothing that the rules for digits and symbols could find.
+_AMOUNT = re.compile(r"[0-9_]|\.\w|[^\w\s.,:;!?'\"()¿¡\ue000-]")
+_DIGIT = re.compile(r"(?![0-9])\d")
+
+
+def _reading(language: str) -> Reading:
+    primary, *rest = language.replace("_", "-").split("-")
+    region = next((part.upper() for part in rest if len(part) == 2), "")
+    make = _READINGS.get(primary.lower())
+    return make(region) if make else _UNREAD

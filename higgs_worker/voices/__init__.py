@@ -1,0 +1,1 @@
+"""Named voices and reference recordings, and their codes."""

@@ -1,0 +1,151 @@
+"""The codes of every recording that was encoded, in memory and on the volume.
+
+They are found by the content they were made from, so that a recording that changes can never meet
+the codes of what it was before. Each file proves what it belongs to and that it is whole. Knows
+neither torch nor how codes are made.
+"""
+
+import hashlib
+import logging
+import re
+import struct
+import threading
+from collections import OrderedDict
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from higgs_worker.atomic_file import sweep, write_whole
+
+_STORES_PER_PRUNING = 256  # listing a network volume is slow
+_KEY = re.compile(r"[0-9a-f]{64}")
+
+log = logging.getLogger(__name__)
+
+
+def content_key(data: bytes) -> str:
+    """Return what the codes of a recording are found under: sha256 of its bytes, in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+class CodeCache:
+    """Codes by the recording and the codec they came from, in memory and on the volume.
+
+    A cache: what cannot be read is computed again, what cannot be written is only logged. Safe for
+    several threads and several processes.
+    """
+
+    def __init__(
+        self, directory: Path, max_memory_items: int = 256, max_files: int = 10_000
+    ) -> None:
+        """Keep codes in `directory`, which need not exist; one file has about 4 KB."""
+        self._directory = directory
+        self._max_files = max_files
+        self._max_memory_items = max_memory_items
+        self._memory: OrderedDict[Path, NDArray[np.int16]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._num_stores = 0
+
+    def load(self, key: str, codec_id: str) -> NDArray[np.int16] | None:
+        """Return `[F, K] int16`, not writable, or None where there is nothing to trust.
+
+        Args:
+            key: see `content_key`.
+            codec_id: the codec and its revision; any text.
+        """
+        path = self._path(key, codec_id)
+        with self._lock:
+            if path in self._memory:
+                self._memory.move_to_end(path)
+                return self._memory[path]
+        try:
+            data = path.read_bytes()
+        except OSError:
+            return None
+        codes = _unpack(data, key, codec_id)
+        if codes is None:
+            log.warning("damaged codes were dropped and will be computed again: %s", path.name)
+            with suppress(OSError):
+                path.unlink()
+            return None
+        self._remember(path, codes)
+        return codes
+
+    def store(self, key: str, codec_id: str, codes: NDArray[np.int16]) -> None:
+        """Keep codes, and forget the oldest where there are too many.
+
+        Args:
+            key: see `content_key`.
+            codec_id: the codec and its revision; any text.
+            codes: `[F, K] int16`; copied.
+
+        Raises:
+            ValueError: `codes` have another shape or type.
+        """
+        if codes.ndim != 2 or codes.dtype != np.int16:
+            raise ValueError(f"codes must be [F, K] int16, not {codes.shape} {codes.dtype}")
+        path = self._path(key, codec_id)
+        codes = codes.copy()
+        codes.setflags(write=False)
+        self._remember(path, codes)
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            if self._num_stores % _STORES_PER_PRUNING == 0:
+                with suppress(OSError):  # another worker prunes as well
+                    self._prune()
+            self._num_stores += 1
+            write_whole(path, _pack(codes, key, codec_id), replace=True)
+        except OSError as error:
+            log.warning("codes are kept in memory only: %s", error.strerror or error)
+
+    def remove(self, key: str) -> None:
+        """Forget the codes of a recording, whichever codec they are of."""
+        prefix = self._path(key, "").name[: len(key)]
+        with self._lock:
+            for path in [each for each in self._memory if each.name.startswith(prefix)]:
+                del self._memory[path]
+        with suppress(OSError):
+            for path in self._directory.glob(f"{prefix}-*"):
+                path.unlink(missing_ok=True)
+
+    def _path(self, key: str, codec_id: str) -> Path:
+        if not _KEY.fullmatch(key):
+            raise ValueError(f"{key!r} is not a sha256 in hex")
+        return self._directory / f"{key}-{content_key(codec_id.encode())[:16]}.codes"
+
+    def _remember(self, path: Path, codes: NDArray[np.int16]) -> None:
+        with self._lock:
+            self._memory[path] = codes
+            while len(self._memory) > self._max_memory_items:
+                self._memory.popitem(last=False)
+
+    def _prune(self) -> None:
+        sweep(self._directory)
+        aged = sorted((each.stat().st_mtime, each) for each in self._directory.glob("*.codes"))
+        for _, path in aged[: max(0, len(aged) - self._max_files + _STORES_PER_PRUNING)]:
+            path.unlink(missing_ok=True)
+
+
+def _pack(codes: NDArray[np.int16], key: str, codec_id: str) -> bytes:
+    """Checksum, frames, codebooks, codes; little-endian."""
+    payload = struct.pack("<II", *codes.shape) + codes.astype("<i2").tobytes()
+    return _checksum(payload, key, codec_id) + payload
+
+
+def _unpack(data: bytes, key: str, codec_id: str) -> NDArray[np.int16] | None:
+    digest, payload = data[:32], data[32:]
+    if digest != _checksum(payload, key, codec_id) or len(payload) < 8:
+        return None
+    shape = struct.unpack_from("<II", payload)
+    if len(payload) != 8 + 2 * shape[0] * shape[1]:
+        return None
+    codes = np.frombuffer(payload, "<i2", offset=8).reshape(shape).astype(np.int16)
+    codes.setflags(write=False)
+    return codes
+
+
+def _checksum(payload: bytes, key: str, codec_id: str) -> bytes:
+    """Over what the codes belong to as well: those of another recording or codec do not fit."""
+    return hashlib.sha256(f"{key}\n{codec_id}\n".encode() + payload).digest()

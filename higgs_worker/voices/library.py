@@ -1,0 +1,327 @@
+"""Named voices, kept on the volume for every worker that mounts it.
+
+A voice is one zip of `voice.json` and `voice.wav`, written whole or not at all. Its file's name is
+its own in lower case, so that the file system keeps names apart that are too near, whoever writes.
+Codes lie beside the voices, in a cache of their own. Knows neither torch nor the network.
+"""
+
+import difflib
+import io
+import json
+import re
+import wave
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from higgs_worker.atomic_file import sweep, write_whole
+from higgs_worker.errors import DamagedVoice, InvalidRequest, UnknownVoice, VolumeUnusable
+from higgs_worker.voices.code_cache import CodeCache, content_key
+
+SAMPLE_RATE = 24_000
+PRESETS = Path(__file__).parent / "presets"
+"""The built-in voices; training/presets.py makes them."""
+MAX_VOICES = 1000
+MAX_TEXT_CHARS = 2000
+MAX_NOTE_CHARS = 500
+MAX_WAV_BYTES = 10_000_000  # 3.5 minutes, far more than a voice needs
+
+_MAX_NAMED = 5
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_RESERVED = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")  # no file of Windows may have these names
+_UNREADABLE = re.compile(r"[\ud800-\udfff\x00-\x08\x0b\x0c\x0e-\x1f]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceSummary:
+    """What there is to know of a voice without hearing it."""
+
+    name: str
+    text: str
+    """Transcript of the recording."""
+    description: str | None
+    licence: str | None
+    duration_s: float
+    created_at: str
+    """UTC, ISO 8601."""
+    preset: bool
+    """Built in: it can be neither replaced nor removed."""
+    problem: str | None = None
+    """Why the voice cannot be used; everything but its name is unknown then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voice(VoiceSummary):
+    """A named reference."""
+
+    wav: bytes
+    """16-bit mono WAV at SAMPLE_RATE."""
+    key: str
+    """What its codes are found under."""
+
+
+class VoiceLibrary:
+    """Voices by name; the case of a name is shown, but does not tell two voices apart."""
+
+    def __init__(self, directory: Path, *, presets: Path | None = None) -> None:
+        """Keep voices in `directory`, which need not exist; those in `presets` are only read."""
+        self.codes = CodeCache(directory / "codes")
+        self._directory = directory
+        self._presets = presets
+
+    def add(
+        self,
+        name: str,
+        wav: bytes,
+        text: str,
+        *,
+        description: str | None = None,
+        licence: str | None = None,
+        replace: bool = False,
+    ) -> VoiceSummary:
+        """Save a voice; it is there whole, or not at all.
+
+        Args:
+            name: 1 to 64 letters, digits, "-" and "_", beginning with a letter or digit.
+            wav: 16-bit mono WAV at SAMPLE_RATE.
+            text: its transcript, up to MAX_TEXT_CHARS.
+            description: up to MAX_NOTE_CHARS.
+            licence: whose voice it is and what it may be used for, up to MAX_NOTE_CHARS.
+            replace: take the place of a voice of this very name.
+
+        Raises:
+            InvalidRequest: something is out of bounds, or the name is taken.
+            VolumeUnusable: the volume cannot be written.
+        """
+        stem = _stem(name)
+        about = VoiceSummary(
+            name=name,
+            text=_checked("transcript", text, MAX_TEXT_CHARS) or "",
+            description=_checked("description", description, MAX_NOTE_CHARS),
+            licence=_checked("licence note", licence, MAX_NOTE_CHARS),
+            duration_s=_duration_s(wav),
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            preset=False,
+        )
+        if not about.text:
+            raise InvalidRequest("a voice needs the transcript of its recording; send it as text")
+        if stem in _files(self._presets):
+            raise InvalidRequest(f"{name!r} is the name of a built-in voice; choose another")
+        path = self._directory / f"{stem}.zip"
+        with _writing():
+            self._directory.mkdir(parents=True, exist_ok=True)
+            sweep(self._directory)
+            present = _files(self._directory)
+            if stem not in present and len(present) >= MAX_VOICES:
+                raise InvalidRequest(f"there are {MAX_VOICES} voices already; remove one first")
+            if stem in present:
+                self._refuse_taken(name, path, replace)
+            try:
+                write_whole(path, _zip(about, wav), replace=replace)
+            except FileExistsError:  # another worker was quicker
+                self._refuse_taken(name, path, replace)
+        return about
+
+    def get(self, name: str) -> Voice:
+        """Read a voice.
+
+        Raises:
+            InvalidRequest: this can be no voice's name.
+            UnknownVoice: there is none of this name; the nearest are named.
+            DamagedVoice: its file is not what was written.
+        """
+        stem = _stem(name)
+        with suppress(UnknownVoice):
+            return _read(self._directory / f"{stem}.zip", False)
+        if stem in (presets := _files(self._presets)):
+            return _read(presets[stem], True)
+        raise self._unknown(name, stem)
+
+    def list(self) -> tuple[VoiceSummary, ...]:
+        """Return all voices by name; one that is damaged says so in `problem`."""
+        found = {stem: (path, True) for stem, path in _files(self._presets).items()}
+        found |= {stem: (path, False) for stem, path in _files(self._directory).items()}
+        return tuple(_summary(*found[stem]) for stem in sorted(found))
+
+    def remove(self, name: str) -> None:
+        """Delete a voice and the codes of its recording.
+
+        Raises:
+            InvalidRequest: the voice is built in, or this can be no voice's name.
+            UnknownVoice: there is none of this name.
+            VolumeUnusable: the volume cannot be written.
+        """
+        stem = _stem(name)
+        path = self._directory / f"{stem}.zip"
+        key = None
+        try:
+            key = _read(path, False).key
+        except DamagedVoice:
+            pass
+        except UnknownVoice:
+            if stem in _files(self._presets):
+                raise InvalidRequest(
+                    f"{name!r} is a built-in voice and cannot be removed"
+                ) from None
+            raise self._unknown(name, stem) from None
+        with _writing():
+            path.unlink(missing_ok=True)
+        if key is not None:
+            self.codes.remove(key)
+
+    def _refuse_taken(self, name: str, path: Path, replace: bool) -> None:
+        found = _summary(path, False)
+        if found.problem is None and found.name != name:
+            raise InvalidRequest(
+                f"{name!r} is too near to the voice {found.name!r}; choose another name"
+            )
+        if not replace:
+            raise InvalidRequest(
+                f"a voice named {name!r} exists; choose another name, or ask for it to be replaced"
+            )
+
+    def _unknown(self, name: str, stem: str) -> UnknownVoice:
+        files = _files(self._presets) | _files(self._directory)
+        near = difflib.get_close_matches(stem, files, n=_MAX_NAMED)
+        shown = [_summary(files[each], False).name for each in near or sorted(files)[:_MAX_NAMED]]
+        quoted = ", ".join(repr(each) for each in shown)
+        hint = f"did you mean {quoted}?" if near else f"there are {quoted} and others"
+        if not shown:
+            hint = "none was saved yet"
+        elif len(files) <= _MAX_NAMED:
+            hint = f"known are {quoted}"
+        return UnknownVoice(f"no voice is named {name!r}; {hint}", details={"known": shown})
+
+
+def _stem(name: str) -> str:
+    """Return the name of a voice's file, which is the same for names that are too near."""
+    if not _NAME.fullmatch(name):
+        shown = name if len(name) <= 40 else f"{name[:40]}…"
+        raise InvalidRequest(
+            "the name of a voice is 1 to 64 letters (A-Z), digits, '-' and '_', and begins with a "
+            f"letter or digit; {shown!r} is not"
+        )
+    if _RESERVED.fullmatch(name.lower()):
+        raise InvalidRequest(f"{name!r} cannot be the name of a file everywhere; choose another")
+    return name.lower()
+
+
+def _checked(what: str, value: str | None, max_chars: int) -> str | None:
+    value = (value or "").strip()
+    if len(value) > max_chars:
+        raise InvalidRequest(
+            f"the {what} of a voice has {len(value)} characters, and {max_chars} are allowed"
+        )
+    if _UNREADABLE.search(value):
+        raise InvalidRequest(f"the {what} of a voice holds a control character; send plain text")
+    return value or None
+
+
+def _duration_s(wav: bytes) -> float:
+    wanted = f"the recording of a voice must be a 16-bit mono WAV at {SAMPLE_RATE} Hz"
+    if len(wav) > MAX_WAV_BYTES:
+        raise InvalidRequest(
+            f"{wanted} of at most {MAX_WAV_BYTES / 1e6:.0f} MB; send a shorter one"
+        )
+    try:
+        with wave.open(io.BytesIO(wav), "rb") as file:
+            kind = (file.getnchannels(), file.getsampwidth(), file.getframerate())
+            num_samples = file.getnframes()
+            whole = num_samples > 0 and len(file.readframes(num_samples)) == 2 * num_samples
+    except (wave.Error, EOFError, ValueError) as error:
+        raise InvalidRequest(f"{wanted}, and this is none") from error
+    if kind != (1, 2, SAMPLE_RATE) or not whole:
+        raise InvalidRequest(f"{wanted}, whole and not empty")
+    return num_samples / SAMPLE_RATE
+
+
+def _files(directory: Path | None) -> dict[str, Path]:
+    """Return the voices' files by stem; whatever else lies there is not ours."""
+    try:
+        paths = () if directory is None else tuple(directory.glob("*.zip"))
+    except OSError:
+        return {}
+    return {each.stem: each for each in paths if _NAME.fullmatch(each.stem)}
+
+
+def _zip(about: VoiceSummary, wav: bytes) -> bytes:
+    raw = asdict(about) | {"sha256": content_key(wav)}
+    del raw["preset"], raw["problem"]  # where it lies and how it is, not what it is
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("voice.json", json.dumps(raw, indent=1))
+        archive.writestr("voice.wav", wav)
+    return file.getvalue()
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise VolumeUnusable(
+            f"the voice library cannot be written ({error.strerror or error}); make its volume "
+            "writable and see that it is not full"
+        ) from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, Any]]]:
+    """Open a voice's file and check what it says of itself."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            raw = json.loads(_member(archive, "voice.json", 100_000))
+            names = ("name", "text", "created_at", "sha256")
+            is_whole = all(isinstance(raw[each], str) for each in names)
+            is_whole &= all(
+                isinstance(raw[each], str | None) for each in ("description", "licence")
+            )
+            if not is_whole or raw["name"].lower() != path.stem or not 0 < raw["duration_s"] < 1e6:
+                raise ValueError
+            yield archive, raw
+    except FileNotFoundError as error:
+        raise UnknownVoice(f"there is no voice named {path.stem!r}") from error
+    except Exception as error:  # zipfile has a dozen ways to say that a file is damaged
+        raise DamagedVoice(
+            f"the file of the voice {path.stem!r} is damaged or was renamed; replace or remove it"
+        ) from error
+
+
+def _member(archive: zipfile.ZipFile, name: str, max_bytes: int) -> bytes:
+    if archive.getinfo(name).file_size > max_bytes:
+        raise ValueError
+    return archive.read(name)
+
+
+def _about(raw: dict[str, Any], preset: bool) -> dict[str, Any]:
+    names = ("name", "text", "description", "licence", "duration_s", "created_at")
+    return {each: raw[each] for each in names} | {"preset": preset}
+
+
+def _summary(path: Path, preset: bool) -> VoiceSummary:
+    try:
+        with _opened(path) as (_, raw):
+            return VoiceSummary(**_about(raw, preset))
+    except (DamagedVoice, UnknownVoice) as error:
+        return VoiceSummary(
+            name=path.stem,
+            text="",
+            description=None,
+            licence=None,
+            duration_s=0.0,
+            created_at="",
+            preset=preset,
+            problem=error.message,
+        )
+
+
+def _read(path: Path, preset: bool) -> Voice:
+    with _opened(path) as (archive, raw):
+        wav = _member(archive, "voice.wav", MAX_WAV_BYTES)
+        if content_key(wav) != raw["sha256"]:
+            raise ValueError
+        return Voice(**_about(raw, preset), wav=wav, key=raw["sha256"])

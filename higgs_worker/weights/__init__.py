@@ -1,0 +1,1 @@
+"""Checkpoints: found on the volume, or pulled from the hub."""

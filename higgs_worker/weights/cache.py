@@ -1,0 +1,103 @@
+"""A repository of Hugging Face on disk, laid out as every tool of theirs expects it.
+
+    models--org--name/refs/main                            the commit that a revision stands for
+    models--org--name/blobs/<checksum>                     the files, and their journals
+    models--org--name/snapshots/<commit>/model.safetensors -> ../../blobs/<checksum>
+
+The record in `refs` pins a revision for all workers of a volume. Knows neither the hub nor locks.
+"""
+
+import os
+import re
+import uuid
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from higgs_worker.atomic_file import sweep, write_whole
+from higgs_worker.weights.blob import ETAG, Blob
+
+REPO = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+"""`organisation/name`, which is also a path and a part of addresses."""
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True)
+class CachedRepo:
+    """What a cache directory has of one repository."""
+
+    cache: Path
+    repo: str
+    """`organisation/name`."""
+    block_bytes: int
+    journals: Path | None = None
+    """Where the journals are when they are not beside the files."""
+
+    @property
+    def directory(self) -> Path:
+        """Where everything of it is."""
+        return self.cache / "--".join(["models", *self.repo.split("/")])
+
+    @property
+    def leases(self) -> Path:
+        """Where the workers' leases are."""
+        return self.directory / "leases"
+
+    def snapshot(self, commit: str) -> Path:
+        """Return where the files of a commit have their names."""
+        return self.directory / "snapshots" / commit
+
+    def commit_of(self, revision: str) -> str | None:
+        """Return the commit that a revision was recorded as; a commit stands for itself."""
+        if COMMIT.fullmatch(revision):
+            return revision
+        try:
+            recorded = (self.directory / "refs" / revision).read_text().strip()
+        except (OSError, UnicodeDecodeError):
+            return None
+        return recorded if COMMIT.fullmatch(recorded) else None
+
+    def record(self, revision: str, commit: str) -> None:
+        """Pin a revision to a commit, for this worker and all later ones."""
+        if revision == commit:
+            return
+        path = self.directory / "refs" / revision
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, commit.encode(), replace=True)
+
+    def blob(self, etag: str) -> Blob:
+        """Return the place of a file."""
+        blobs = self.directory / "blobs"
+        return Blob(blobs / etag, (self.journals or blobs) / f"{etag}.blocks", self.block_bytes)
+
+    def blobs_of(self, commit: str, names: Sequence[str]) -> dict[str, Blob] | None:
+        """Return the files of a commit by name; None unless all are there under a checksum."""
+        found = {}
+        for name in names:
+            try:
+                etag = os.path.basename(os.readlink(self.snapshot(commit) / name))
+            except OSError:
+                return None
+            if not ETAG.fullmatch(etag) or not self.blob(etag).path.is_file():
+                return None
+            found[name] = self.blob(etag)
+        return found
+
+    def link(self, commit: str, name: str, etag: str) -> None:
+        """Give a file its name in a commit."""
+        path = self.snapshot(commit) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{name}.{uuid.uuid4().hex}.tmp")
+        os.symlink(Path("..", "..", "blobs", etag), temporary)
+        os.replace(temporary, path)
+
+    def sweep(self, keep: Collection[str]) -> None:
+        """Remove what was left half done, by whichever tool; only under the lease.
+
+        Args:
+            keep: checksums of files that still grow.
+        """
+        for path in (self.directory / "blobs").glob("*.incomplete"):
+            if path.name.removesuffix(".incomplete") not in keep:
+                path.unlink(missing_ok=True)
+        sweep(self.directory / "blobs")

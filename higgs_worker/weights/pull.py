@@ -1,0 +1,299 @@
+"""Pulls what is missing of a repository from the hub into its cache, and lets nothing wrong in.
+
+Every file is fetched in blocks by several connections at once. It gets its name only after all of
+its bytes, read back while they arrive, have the checksum that the hub lists; otherwise it is
+fetched anew. Blocks that an earlier attempt left are checked and kept. Runs under the lease.
+"""
+
+import asyncio
+import logging
+import shutil
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from higgs_worker.errors import VolumeUnusable, WeightsNotFound, WeightsUnavailable
+from higgs_worker.weights.blob import FULL, Blob, Checksum
+from higgs_worker.weights.cache import CachedRepo
+from higgs_worker.weights.hub import Hub, HubFile, Listing
+from higgs_worker.weights.progress import Limits, OnProgress, Reporter
+from higgs_worker.weights.retry import Patience, TryAgain
+
+_MAX_ROUNDS = 3  # for a file whose checksum is wrong; the third time it is no accident
+_SPARE_BYTES = 64 << 20  # stays free on the volume, for journals, voices and the like
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Download:
+    """One file, and the blocks of it that are there."""
+
+    file: HubFile
+    blob: Blob
+    blocks: set[int] = field(default_factory=set)
+    grown: asyncio.Event = field(default_factory=asyncio.Event)
+    is_right: bool = False
+
+    @property
+    def num_blocks(self) -> int:
+        return self.blob.num_blocks(self.file.size)
+
+    @property
+    def num_bytes(self) -> int:
+        missing_in_last = self.num_blocks * self.blob.block_bytes - self.file.size
+        has_last = self.num_blocks - 1 in self.blocks
+        return len(self.blocks) * self.blob.block_bytes - has_last * missing_in_last
+
+    def runs(self, max_blocks: int) -> list[range]:
+        """Return what is missing, as ranges of at most so many blocks."""
+        found: list[range] = []
+        for index in range(self.num_blocks):
+            if index in self.blocks:
+                continue
+            if found and found[-1].stop == index and len(found[-1]) < max_blocks:
+                found[-1] = range(found[-1].start, index + 1)
+            else:
+                found.append(range(index, index + 1))
+        return found
+
+    def forget(self) -> None:
+        self.blob.discard()
+        self.blocks.clear()
+
+
+class Pull:
+    """One repository being pulled."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        cached: CachedRepo,
+        *,
+        limits: Limits,
+        deadline: float,
+        check_lease: Callable[[], None],
+        on_progress: OnProgress | None = None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            hub: where from.
+            cached: where to.
+            limits: how much at once and for how long.
+            deadline: for everything, in the event loop's time.
+            check_lease: raises when another worker has taken over; asked before every change.
+            on_progress: is told how far it is.
+        """
+        self._hub, self._cached, self._limits = hub, cached, limits
+        self._check_lease = check_lease
+        self._on_progress = on_progress
+        self._patience = Patience(cached.repo, limits, deadline)
+        self._downloads: list[_Download] = []
+        self._num_loose_bytes = 0  # received, but not yet a block
+        self._reporter: Reporter | None = None
+
+    async def run(self, revision: str, names: Sequence[str]) -> str:
+        """Bring files of a revision into the cache; gives the commit.
+
+        The commit is recorded before anything is pulled, so that whoever goes on after a kill goes
+        on with the same one.
+
+        Raises:
+            WeightsNotFound, WeightsRefused: the hub does not have or give it.
+            WeightsUnavailable: too slow, out of reach, or wrong again and again.
+            VolumeUnusable: there is not enough space.
+            OSError: the volume refuses; where it is full, nothing half done stays behind.
+        """
+        async with self._patience.bound():
+            listing = await self._insist(lambda: self._hub.listing(self._cached.repo, revision))
+        missing = [name for name in names if name not in listing.files]
+        if missing:
+            raise WeightsNotFound(
+                f"{self._cached.repo} has no {' and no '.join(missing)} at {listing.commit}; it is "
+                "not the repository or not the revision that is needed"
+            )
+        files = [listing.files[name] for name in names]
+        self._check_lease()
+        self._cached.record(revision, listing.commit)
+        self._cached.sweep({file.etag for file in files})
+        for file in {file.etag: file for file in files}.values():  # equal files are one blob
+            await asyncio.to_thread(self._prepare, file)
+        self._check_space()
+        try:
+            await self._fill(listing)
+        except OSError as error:
+            if error.errno in FULL:  # it must not stay full because of us
+                for download in self._downloads:
+                    download.forget()
+            raise
+        self._check_lease()
+        for file in files:
+            self._cached.link(listing.commit, file.name, file.etag)
+        return listing.commit
+
+    def _prepare(self, file: HubFile) -> None:
+        """Find out how much of a file is there."""
+        blob = self._cached.blob(file.etag)
+        blob.path.parent.mkdir(parents=True, exist_ok=True)
+        if blob.path.exists():
+            if blob.is_right():
+                return
+            log.warning("%s is damaged on the volume and is fetched again", file.name)
+            blob.reopen()
+        download = _Download(file, blob, blob.held(file.size))
+        blob.partial.touch()  # an empty file has no block that would create it
+        self._downloads.append(download)
+
+    def _check_space(self) -> None:
+        needed = sum(each.file.size - each.num_bytes for each in self._downloads)
+        free = shutil.disk_usage(self._cached.directory).free
+        if needed and needed + _SPARE_BYTES > free:
+            raise VolumeUnusable(
+                f"{self._cached.repo} needs {(needed + _SPARE_BYTES) / 1e9:.2f} GB more and "
+                f"{self._cached.cache} has {free / 1e9:.2f} GB free; enlarge the volume or remove "
+                "what is not needed"
+            )
+
+    async def _fill(self, listing: Listing) -> None:
+        for _ in range(_MAX_ROUNDS):
+            # Leaving waits for writes under way: none may come after what is done on a failure.
+            with ThreadPoolExecutor(2 * self._limits.num_connections, "pull") as threads:
+                await self._fetch(listing, threads)
+            self._check_lease()
+            for download in [each for each in self._downloads if each.is_right]:
+                download.blob.close()
+                self._downloads.remove(download)
+            if not self._downloads:
+                return
+            for download in self._downloads:
+                log.warning("%s came with wrong bytes", download.file.name)
+                download.forget()
+        raise WeightsUnavailable(
+            f"what came as {self._downloads[0].file.name} of {listing.repo} does not have the "
+            f"checksum that the hub lists, {_MAX_ROUNDS} times in a row; try again later"
+        )
+
+    async def _fetch(self, listing: Listing, threads: ThreadPoolExecutor) -> None:
+        """Bring in all missing blocks, and hash every file on the way."""
+        self._num_loose_bytes = 0
+        self._reporter = Reporter(
+            listing.repo,
+            "pulling",
+            on_progress=self._on_progress,
+            total_bytes=sum(each.file.size for each in self._downloads),
+            num_bytes=sum(each.num_bytes for each in self._downloads),
+        )
+        async with self._patience.bound():
+            runs: deque[tuple[_Download, range]] = deque()
+            for download in self._downloads:
+                runs += [(download, each) for each in await self._plan(listing, download)]
+            await _together(
+                *(self._work(listing, runs, threads) for _ in range(self._limits.num_connections)),
+                *(self._hash(each, threads) for each in self._downloads),
+            )
+
+    async def _plan(self, listing: Listing, download: _Download) -> list[range]:
+        """Divide a file into requests; one to the end where the server ignores ranges."""
+        runs = download.runs(self._limits.request_blocks)
+        if len(runs) < 2:
+            return runs
+        if await self._insist(lambda: self._hub.honours_ranges(listing, download.file)):
+            return runs
+        return [range(runs[0].start, runs[-1].stop)]
+
+    async def _work(
+        self,
+        listing: Listing,
+        runs: deque[tuple[_Download, range]],
+        threads: ThreadPoolExecutor,
+    ) -> None:
+        """Be one of the connections."""
+        while runs:
+            download, run = runs.popleft()
+            await self._get(listing, download, run, threads)
+
+    async def _get(
+        self, listing: Listing, download: _Download, run: range, threads: ThreadPoolExecutor
+    ) -> None:
+        """Bring in a range of blocks; a request that breaks off goes on where it broke."""
+        block_bytes, index, held = download.blob.block_bytes, run.start, bytearray()
+        position = run.start * block_bytes
+        end = min(run.stop * block_bytes, download.file.size)
+        num_failures = 0
+        while position < end:
+            try:
+                await self._patience.pause()
+                pieces = self._hub.read(listing, download.file, position, end)
+                async with aclosing(pieces):
+                    async for piece in pieces:
+                        num_failures = 0
+                        held += piece
+                        position += len(piece)
+                        self._take_note(len(piece))
+                        while len(held) >= block_bytes or (held and position == end):
+                            block = held[:block_bytes]
+                            del held[:block_bytes]
+                            await self._in_thread(threads, self._write, download, index, block)
+                            self._num_loose_bytes -= len(block)
+                            download.blocks.add(index)
+                            download.grown.set()
+                            index += 1
+            except TryAgain as failure:
+                num_failures += 1
+                await self._patience.after(failure, num_failures)
+
+    def _take_note(self, num_bytes: int) -> None:
+        self._num_loose_bytes += num_bytes
+        self._patience.progress(num_bytes)
+        if self._reporter:
+            held = sum(each.num_bytes for each in self._downloads)
+            self._reporter.update(held + self._num_loose_bytes)
+
+    def _write(self, download: _Download, index: int, data: bytearray) -> None:
+        self._check_lease()
+        download.blob.write_block(index, data)
+
+    async def _hash(self, download: _Download, threads: ThreadPoolExecutor) -> None:
+        """Follow a growing file with its checksum, reading back what was written."""
+        checksum = Checksum(download.file.etag, download.file.size)
+        for index in range(download.num_blocks):
+            while index not in download.blocks:
+                download.grown.clear()
+                await download.grown.wait()
+            start = index * download.blob.block_bytes
+            end = start + download.blob.block_bytes
+            update = checksum.update_from
+            num_bytes = await self._in_thread(threads, update, download.blob.partial, start, end)
+            self._patience.progress(num_bytes)
+        download.is_right = checksum.is_right
+
+    async def _insist(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        num_failures = 0
+        while True:
+            try:
+                await self._patience.pause()
+                return await ask()
+            except TryAgain as failure:
+                num_failures += 1
+                await self._patience.after(failure, num_failures)
+
+    async def _in_thread(
+        self, threads: ThreadPoolExecutor, call: Callable[..., T], *args: object
+    ) -> T:
+        return await asyncio.get_running_loop().run_in_executor(threads, call, *args)
+
+
+async def _together(*coroutines: Coroutine[Any, Any, None]) -> None:
+    """Run all until they are done or the first fails; none goes on afterwards."""
+    tasks = [asyncio.ensure_future(each) for each in coroutines]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,60 @@
+"""Products: the same however a matrix is stored."""
+
+import pytest
+import torch
+
+from higgs_worker.engine.linear import (
+    MAX_PACKED_BYTES,
+    MAX_TRANSPOSED_BYTES,
+    Matrix,
+    Storage,
+    best_storage,
+)
+
+CPU, F32 = torch.device("cpu"), torch.float32
+
+
+def test_the_size_of_a_model_decides() -> None:
+    """Small models are transposed, middling ones packed, large ones and a GPU's left alone."""
+    assert best_storage(MAX_TRANSPOSED_BYTES, CPU, F32) == "transposed"
+    assert best_storage(MAX_TRANSPOSED_BYTES + 1, CPU, F32) == "packed"
+    assert best_storage(MAX_PACKED_BYTES + 1, CPU, F32) == "shared"
+    assert best_storage(1, CPU, torch.bfloat16) == "shared"
+    assert best_storage(1, torch.device("cuda"), F32) == "shared"
+
+
+@pytest.mark.parametrize(
+    ("storage", "dtype", "tolerance"),
+    [
+        ("shared", torch.float64, 1e-12),
+        ("shared", torch.float32, 1e-3),
+        ("shared", torch.bfloat16, 1.0),
+        ("transposed", torch.float32, 1e-3),
+        ("packed", torch.float32, 1e-3),
+    ],
+)
+@pytest.mark.parametrize("shape", [(48, 64), (1024, 512)], ids=str)
+@pytest.mark.parametrize("num_rows", [1, 2, 8, 65])
+def test_products_are_right(
+    storage: Storage, dtype: torch.dtype, tolerance: float, shape: tuple[int, int], num_rows: int
+) -> None:
+    """Rows times the matrix, alone and added to sums, as float64 gives them."""
+    torch.manual_seed(num_rows)
+    weight, sums = torch.randn(shape, dtype=dtype), torch.randn(num_rows, shape[0], dtype=dtype)
+    # Every other half, as a slice of a wider tensor: rows that do not follow one another.
+    x = torch.randn(num_rows, 2 * shape[1], dtype=dtype)[:, : shape[1]]
+    right = x.double() @ weight.double().t()
+    matrix = Matrix(weight, storage)
+    torch.testing.assert_close(matrix.of(x).double(), right, atol=tolerance, rtol=0)
+    added, wide = sums.double() + right, torch.zeros(num_rows, 2 * shape[0], dtype=dtype)
+    for place in (sums.clone(), wide[:, : shape[0]].copy_(sums)):
+        matrix.add_to(place, x)
+        torch.testing.assert_close(place.double(), added, atol=tolerance, rtol=0)
+
+
+def test_what_is_shared_is_a_view() -> None:
+    """No copy takes memory."""
+    weight = torch.randn(48, 64)
+    matrix = Matrix(weight)
+    weight.fill_(1.0)
+    assert torch.equal(matrix.of(torch.ones(2, 64)), torch.full((2, 48), 64.0))

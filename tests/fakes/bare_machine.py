@@ -1,0 +1,177 @@
+"""A bare machine for bootstrap.sh: an application of one file, one wheel, programs on the path.
+
+The script and uv are the real ones; what is installed is made here, so that nothing is downloaded.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[2] / "bootstrap.sh"
+UV = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+PATIENCE_S = 30
+
+PROJECT = """
+[project]
+name = "application"
+version = "1.0"
+dependencies = ["tiny"]
+"""
+HANDLER = """
+import os, sys
+import tiny
+started_at = os.environ["HIGGS_STARTED_AT"]
+print("handler", tiny.__file__, os.getpid(), started_at, *sys.argv[1:], flush=True)
+"""
+COMMAND = """
+import sys
+print("command", *sys.argv[1:], flush=True)
+"""
+
+
+def make_wheel(directory: Path, version: str = "1.0", padding: bytes = b"") -> None:
+    """Write a wheel of one module, with a record of its files as installers need it."""
+    info = f"tiny-{version}.dist-info"
+    files = {
+        "tiny.py": b"NAME = 'tiny'\n",
+        "tiny_padding.bin": padding,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: tiny\nVersion: {version}\n".encode(),
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{name},,{len(data)}\n" for name, data in files.items())
+    directory.mkdir(exist_ok=True)
+    with zipfile.ZipFile(directory / f"tiny-{version}-py3-none-any.whl", "w") as wheel:
+        for name, data in files.items():
+            wheel.writestr(name, data)
+        wheel.writestr(f"{info}/RECORD", f"{record}{info}/RECORD,,\n")
+
+
+@dataclass
+class Machine:
+    """A place to start workers in: the application, a volume, programs on the path."""
+
+    base: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    started: list["subprocess.Popen[str]"] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.app.mkdir()
+        self.programs.mkdir()
+        shutil.copy(SCRIPT, self.app)
+        self.lock_versions("tiny==1.0\ncuda-toolkit==13.0.3.0 ; sys_platform == 'never'\n")
+        (self.app / "pyproject.toml").write_text(PROJECT)
+        (self.app / "handler.py").write_text(HANDLER)
+        (self.app / "higgs_worker").mkdir()
+        (self.app / "higgs_worker" / "__main__.py").write_text(COMMAND)
+        make_wheel(self.base / "wheels")
+        assert UV is not None
+        os.symlink(UV, self.programs / "uv")
+        os.symlink(sys.executable, self.programs / "python3")
+        self.environment |= {
+            "PATH": f"{self.programs}:/usr/bin:/bin",
+            "HOME": str(self.base / "home"),
+            "HIGGS_VOLUME": str(self.volume),
+            "HIGGS_DEVICE": "cpu",
+            "PIP_FIND_LINKS": str(self.base / "wheels"),
+            "UV_OFFLINE": "1",
+        }
+
+    @property
+    def app(self) -> Path:
+        """Where the script is."""
+        return self.base / "app"
+
+    @property
+    def programs(self) -> Path:
+        """The first directory of the path."""
+        return self.base / "programs"
+
+    @property
+    def volume(self) -> Path:
+        """What HIGGS_VOLUME says."""
+        return self.base / "volume"
+
+    @property
+    def environments(self) -> Path:
+        """Where environments are on the volume."""
+        return self.volume / "environments"
+
+    def lock_versions(self, text: str) -> None:
+        """Write the lock file."""
+        (self.app / "requirements.lock").write_text(text)
+
+    def program(self, name: str, script: str) -> None:
+        """Put a program onto the path, in place of the one of that name."""
+        path = self.programs / name
+        path.unlink(missing_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    def slow_uv(self) -> None:
+        """Let an install last until its directory is taken away, or a signal ends it."""
+        self.program(
+            "uv",
+            f'echo here >>"{self.base}/at-work"\n'
+            'while [ -d "${UV_CACHE_DIR%/cache}" ]; do sleep 0.1; done; exit 1',
+        )
+
+    def no_uv(self) -> None:
+        """Let any use of uv fail the start."""
+        self.program("uv", "echo uv was called; exit 9")
+
+    def real_uv(self) -> None:
+        """Put uv back."""
+        self.program("uv", f'exec "{UV}" "$@"')
+
+    def has_installed(self, environments: Path) -> None:
+        """Put environments that another machine has installed onto the volume."""
+        shutil.copytree(environments, self.environments, symlinks=True)
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start a worker, in a process group of its own."""
+        process = subprocess.Popen(
+            [str(self.app / "bootstrap.sh"), *arguments],
+            env=self.environment,
+            cwd="/",
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+        )
+        self.started.append(process)
+        return process
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """Start a worker; return its exit code and all that it printed."""
+        return finish(self.start(*arguments))
+
+    def wait_for_install(self) -> None:
+        """Return once uv has been called."""
+        until = time.monotonic() + PATIENCE_S
+        while not (self.base / "at-work").exists():
+            assert time.monotonic() < until, "uv was never called"
+            time.sleep(0.02)
+
+    def names(self) -> list[str]:
+        """Return what is in the directory of environments."""
+        return sorted(path.name for path in self.environments.iterdir())
+
+    def close(self) -> None:
+        """End every process that is left."""
+        for process in self.started:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def finish(process: "subprocess.Popen[str]") -> tuple[int, str]:
+    """Wait for a worker; return its exit code and all that it printed."""
+    output, _ = process.communicate(timeout=PATIENCE_S)
+    return process.returncode, output

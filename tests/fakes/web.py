@@ -1,0 +1,127 @@
+"""Stand-ins for the web: a server on loopback, a resolver, and a way to connect."""
+
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from higgs_worker.errors import UnusableReference
+from higgs_worker.voices.download import fetch
+
+SOUND = b"RIFF" + bytes(range(256)) * 40
+PUBLIC = "93.184.215.14"
+Answer = Callable[[str], Iterable[bytes]]
+
+
+class Server:
+    """Answers every connection on loopback with what `answer` gives for the path."""
+
+    def __init__(self, answer: Answer, tls: ssl.SSLContext | None = None) -> None:
+        self.answer, self.tls = answer, tls
+        self.requests: list[str] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.host = f"127.0.0.1:{self.port}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+    def url(self, path: str = "/voice.wav") -> str:
+        """Return an address here."""
+        return f"http://{self.host}{path}"
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock = self._listener.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, sock: socket.socket) -> None:
+        try:
+            sock = self.tls.wrap_socket(sock, server_side=True) if self.tls else sock
+            request = b""
+            while not request.endswith(b"\r\n\r\n"):
+                request += sock.recv(65536)
+            self.requests.append(request.decode("ascii"))
+            for piece in self.answer(request.split()[1].decode("ascii")):
+                sock.sendall(piece)
+        except ConnectionRefusedError:  # the answer asks for a reset
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        except OSError:
+            pass
+        finally:
+            sock.close()
+
+
+def ok(body: bytes, *headers: str) -> list[bytes]:
+    """Return a plain answer."""
+    head = ["HTTP/1.1 200 OK", f"Content-Length: {len(body)}", *headers, "", ""]
+    return ["\r\n".join(head).encode(), body]
+
+
+def redirect(location: str, status: int = 302) -> list[bytes]:
+    """Return a redirect."""
+    return [f"HTTP/1.1 {status} Moved\r\nLocation: {location}\r\n\r\n".encode()]
+
+
+def get(server: Server, path: str = "/voice.wav", **options: Any) -> bytes:
+    """Fetch from a server that the operator allows."""
+    defaults = {"max_bytes": 100_000, "timeout_s": 5.0, "allowed_hosts": frozenset({server.host})}
+    return fetch(server.url(path), **(defaults | options))
+
+
+def refusal(source: str, **options: Any) -> str:
+    """Return the sentence with which a source is refused."""
+    defaults = {"max_bytes": 100_000, "timeout_s": 5.0}
+    with pytest.raises(UnusableReference) as caught:
+        fetch(source, **(defaults | options))
+    return caught.value.message
+
+
+def refused_by(answer: Answer, **options: Any) -> str:
+    """Return the sentence for a server that answers so."""
+    with Server(answer) as server:
+        allowed = {"allowed_hosts": frozenset({server.host})}
+        return refusal(server.url(), **(allowed | options))
+
+
+def unreached(*args: Any, **_: Any) -> Any:
+    """Stand for a network that must not be used."""
+    raise AssertionError(f"{args} must not be reached")
+
+
+class Names:
+    """A resolver that gives a name's answers one after the other, then repeats the last."""
+
+    def __init__(self, *answers: list[str]) -> None:
+        self.answers = list(answers)
+        self.asked: list[str] = []
+
+    def __call__(self, host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
+        """Do as `socket.getaddrinfo` does."""
+        self.asked.append(host)
+        found = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in found]
+
+
+class Route:
+    """Carries connections for public addresses to one server on loopback, and remembers them."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.targets: list[tuple[str, int]] = []
+
+    def __call__(self, address: tuple[str, int], timeout_s: float) -> socket.socket:
+        """Do as `socket.create_connection` does."""
+        self.targets.append(address)
+        return socket.create_connection(("127.0.0.1", self.server.port), timeout_s)

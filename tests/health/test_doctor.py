@@ -1,0 +1,107 @@
+"""What an operator is told before the first job."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from higgs_worker.__main__ import main
+from higgs_worker.build import source_of
+from higgs_worker.health.doctor import Finding, examine
+from higgs_worker.settings import Settings
+
+
+def findings(volume: Path, **variables: str) -> dict[str, Finding]:
+    """Examine an environment; the last finding of each name."""
+    settings = Settings.from_env({"HIGGS_VOLUME": str(volume), **variables})
+    return {each.name: each for each in examine(settings, source_of(settings))}
+
+
+def test_all_is_well_with_the_demo(tmp_path: Path) -> None:
+    """Nothing fails, versions are named, and the volume is as it was before."""
+    found = findings(tmp_path, HIGGS_MODEL="demo", HIGGS_DEVICE="cpu")
+    assert {each.state for each in found.values()} <= {"ok", "warning"}
+    assert "torch 2." in found["versions"].sentence
+    assert "MB/s" in found["volume"].sentence
+    assert not list(tmp_path.glob("*/*"))
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    """A hub that cannot be reached and weights that are not there: one failure, what to do."""
+    found = findings(tmp_path, HF_ENDPOINT="http://127.0.0.1:9", HIGGS_DEVICE="cpu")
+    assert found["model"].state == "warning"
+    assert found["hub"].state == "failed"
+    assert "check the network" in found["hub"].sentence
+    offline = findings(tmp_path, HF_HUB_OFFLINE="1", HIGGS_DEVICE="cpu")
+    assert offline["model"].state == "failed"
+    assert "HF_HUB_OFFLINE" in offline["model"].sentence
+
+
+def test_a_volume_that_cannot_be_used(tmp_path: Path) -> None:
+    """A file where a directory should be is named with the way out."""
+    (tmp_path / "file").write_text("")
+    found = findings(tmp_path / "file", HIGGS_MODEL="demo", HIGGS_DEVICE="cpu")
+    assert found["volume"].state == "failed"
+    assert "set HIGGS_VOLUME" in found["volume"].sentence
+
+
+def test_a_gpu_that_is_asked_for_and_not_there(tmp_path: Path) -> None:
+    """The settings say cuda, and this machine has none."""
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    found = findings(tmp_path, HIGGS_MODEL="demo", HIGGS_DEVICE="cuda")
+    assert found["gpu"].state == "failed"
+
+
+def test_misspelled_names_are_pointed_out(tmp_path: Path) -> None:
+    """A variable that nothing reads is probably another one."""
+    found = findings(tmp_path, HIGGS_MODEL="demo", HIGGS_MAX_SLOT="4", HIGGS_DEVICE="cpu")
+    assert found["settings"].state == "warning"
+    assert "did you mean HIGGS_MAX_SLOTS?" in found["settings"].sentence
+
+
+def test_no_secret_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys and tokens are in force, and in no finding, however it is printed."""
+    secrets = {
+        "HF_TOKEN": "hf_verysecretvalue",
+        "AWS_ACCESS_KEY_ID": "AKIAVERYSECRET",
+        "AWS_SECRET_ACCESS_KEY": "averysecretkey",
+    }
+    variables = {
+        **secrets,
+        "HIGGS_S3_BUCKET": "bucket",
+        "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9",
+        "HIGGS_MODEL": "demo",
+        "HIGGS_DEVICE": "cpu",
+    }
+    found = findings(tmp_path, **variables)
+    shown = repr(found)
+    assert found["s3"].state == "failed"
+    for shown_as in ("HF_TOKEN=***", "AWS_SECRET_ACCESS_KEY=***", "HIGGS_S3_BUCKET=bucket"):
+        assert shown_as in found["settings"].sentence
+    assert not [secret for secret in secrets.values() if secret in shown]
+
+
+def test_the_command_tells_by_its_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """0 when all works, 1 when something does not; words or JSON."""
+    monkeypatch.setenv("HIGGS_MODEL", "demo")
+    monkeypatch.setenv("HIGGS_DEVICE", "cpu")
+    monkeypatch.setenv("HIGGS_VOLUME", str(tmp_path))
+    assert main(["doctor"]) == 0
+    assert "ok       model     demo is here" in capsys.readouterr().out
+    monkeypatch.setenv("HIGGS_DEVICE", "cuda:99")
+    assert main(["--json", "doctor"]) == 1
+    assert json.loads(capsys.readouterr().out)["failed"] is True
+
+
+def test_fetch_says_where_the_weights_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is there already is checked and named."""
+    monkeypatch.setenv("HIGGS_MODEL", "demo")
+    assert main(["--json", "fetch"]) == 0
+    assert json.loads(capsys.readouterr().out)["model"].endswith("demo/model")

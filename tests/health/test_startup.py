@@ -1,0 +1,212 @@
+"""Fitness: what a worker needs before it may take jobs."""
+
+import json
+import shutil
+import socket
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from higgs_worker.build import source_of
+from higgs_worker.errors import EngineBroken, VolumeUnusable
+from higgs_worker.health import checks
+from higgs_worker.health import startup as fitness
+from higgs_worker.health.startup import Unfit, fitness_checks
+from higgs_worker.settings import Settings
+from higgs_worker.weights import locate as weights
+from tests.fakes.hub import REPO, TOKEN, StandIn
+
+DEMO = {"HIGGS_MODEL": "demo", "HIGGS_DEVICE": "cpu"}
+
+
+def settings(volume: Path, **variables: str) -> Settings:
+    """Return what an environment says."""
+    return Settings.from_env({"HIGGS_VOLUME": str(volume)} | DEMO | variables)
+
+
+def refusals(volume: Path, **variables: str) -> dict[str, str]:
+    """Run the checks as the SDK does, but go on after a failure; what failed, and why."""
+    found = settings(volume, **variables)
+    refused = {}
+    for check in fitness_checks(found, source_of(found)):
+        try:
+            check()
+        except Unfit as error:
+            refused[check.__name__] = str(error)
+    return refused
+
+
+def test_a_worker_that_is_fit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is refused, nothing is warned of, and no file is left on the volume."""
+    assert refusals(tmp_path / "new") == {}
+    assert not caplog.text
+    assert not list(tmp_path.glob("new/*/*"))
+
+
+def test_a_volume_that_cannot_be_written(tmp_path: Path) -> None:
+    """The sentence names the place, the reason and the setting; it stands before any other."""
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(VolumeUnusable, match=r"file cannot be written .*HIGGS_VOLUME"):
+        checks.check_volume(tmp_path / "file")
+    refused = refusals(tmp_path / "file")
+    assert list(refused) == ["volume_is_writable"]
+    first = fitness_checks(settings(tmp_path), source_of(settings(tmp_path)))[0]
+    assert first.__name__ == "volume_is_writable"
+
+
+def test_a_volume_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights that cannot be pulled are refused now; what another worker has pulled counts."""
+    usage = SimpleNamespace(free=12_999_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    hub = {"HIGGS_MODEL": "", "HF_ENDPOINT": "http://127.0.0.1:9"}
+    refused = refusals(tmp_path, **hub)
+    assert "the weights need 13 GB; enlarge it" in refused["volume_is_writable"]
+    blob = tmp_path / "bosonai" / "models--a--b" / "blobs" / "half"
+    blob.parent.mkdir(parents=True)
+    blob.write_bytes(bytes(1_100_000))
+    assert refusals(tmp_path, **hub) == {}
+    blob.unlink()
+    assert refusals(tmp_path, **hub | {"HIGGS_MODEL": REPO, "HIGGS_CODEC": "demo"}) == {}
+
+
+def test_a_gpu_that_is_not_there(tmp_path: Path) -> None:
+    """The sentence gives torch's reason and the ways out, on one line."""
+    import torch
+
+    if torch.cuda.device_count() > 63:
+        pytest.skip("needs a machine with fewer GPUs")
+    with pytest.raises(EngineBroken, match=r"HIGGS_DEVICE is cuda:63 .*HIGGS_DEVICE=cpu"):
+        checks.check_gpu("cuda:63")
+    refused = refusals(tmp_path, HIGGS_DEVICE="cuda:63")
+    assert list(refused) == ["gpu_is_usable"]
+    assert "\n" not in refused["gpu_is_usable"]
+
+
+def card(monkeypatch: pytest.MonkeyPatch, total_bytes: float) -> None:
+    """Let there be a GPU that computes."""
+    import torch
+
+    monkeypatch.setattr(checks, "check_gpu", lambda _: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (total_bytes / 2, total_bytes))
+    properties = SimpleNamespace(name="A card")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
+
+
+@pytest.mark.parametrize(("total_bytes", "is_fit"), [(12e9, False), (15.5e9, True), (24e9, True)])
+def test_a_gpu_that_is_too_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, total_bytes: float, is_fit: bool
+) -> None:
+    """The published model needs a card of 16 GB, which is said before it is pulled."""
+    card(monkeypatch, total_bytes)
+    published = {"HIGGS_MODEL": "", "HF_ENDPOINT": "http://127.0.0.1:9", "HIGGS_DEVICE": "cuda"}
+    refused = refusals(tmp_path, **published).get("gpu_is_usable", "")
+    assert ("the model needs 12.9 GB; take a GPU with more" in refused) is not is_fit
+
+
+def test_slots_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the operator asks for counts, and the sentence names the settings to lower."""
+    card(monkeypatch, 2e9)
+    assert refusals(tmp_path, HIGGS_DEVICE="cuda") == {}
+    many = {"HIGGS_MAX_SLOTS": "256", "HIGGS_MAX_LENGTH": "32768", "HIGGS_DEVICE": "cuda"}
+    assert "lower HIGGS_MAX_SLOTS" in refusals(tmp_path, **many)["gpu_is_usable"]
+
+
+def test_a_machine_with_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a GPU, the model has to fit into this container's memory."""
+    assert checks._memory_bytes() > 1e9
+    monkeypatch.setattr(checks, "container_free_memory", lambda: 100_000_000)
+    refused = refusals(tmp_path, HIGGS_MODEL="", HF_ENDPOINT="http://127.0.0.1:9")
+    assert "the model needs 23.2 GB of memory" in refused["gpu_is_usable"]
+    assert "take a machine with a GPU" in refused["gpu_is_usable"]
+
+
+def test_a_model_that_is_not_one(tmp_path: Path) -> None:
+    """A name of nothing, a directory that is incomplete, and another model's are refused."""
+    names = {
+        "model_is_usable": {"HIGGS_MODEL": "no such thing"},
+        "codec_is_usable": {"HIGGS_CODEC": str(tmp_path)},
+    }
+    for name, variables in names.items():
+        assert name in refusals(tmp_path, **variables)
+    refused = refusals(tmp_path, HIGGS_CODEC=str(tmp_path))
+    assert "has no config.json and no model.safetensors" in refused["codec_is_usable"]
+    other = tmp_path / "other"
+    shutil.copytree(weights.DEMO_DIRECTORY / "model", other)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | {"model_type": "gpt2"}))
+    refused = refusals(tmp_path, HIGGS_MODEL=str(other))
+    assert "model_type is 'gpt2'" in refused["model_is_usable"]
+
+
+def test_weights_that_nobody_may_have(tmp_path: Path) -> None:
+    """Not here and not to be pulled, an unknown repository, a token that does not open it."""
+    offline = refusals(tmp_path, HIGGS_MODEL=REPO, HF_HUB_OFFLINE="1")
+    assert "HF_HUB_OFFLINE forbids" in offline["model_is_usable"]
+    with StandIn({"config.json": b"{}"}) as hub:
+        known = {"HF_ENDPOINT": hub.endpoint, "HIGGS_MODEL": REPO, "HIGGS_CODEC": "demo"}
+        assert refusals(tmp_path, **known) == {}
+        unknown = refusals(tmp_path, **known | {"HIGGS_MODEL": "nobody/nothing"})
+        assert "the hub knows no nobody/nothing" in unknown["hub_gives_weights"]
+        hub.needs_token = True
+        wrong = refusals(tmp_path, **known, HF_TOKEN="hf_another")
+        assert "HF_TOKEN" in wrong["hub_gives_weights"]
+        assert "hf_another" not in wrong["hub_gives_weights"]
+        assert refusals(tmp_path, **known, HF_TOKEN=TOKEN) == {}
+
+
+def test_damaged_weights_are_left_to_the_pull(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the next pull repairs makes no worker unfit."""
+    repo = tmp_path / "bosonai" / "models--bosonai--toy"
+    snapshot = repo / "snapshots" / ("1" * 40)
+    snapshot.mkdir(parents=True)
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text("1" * 40)
+    for name in weights.FILES["model"]:
+        blob = repo / "blobs" / (f"{len(name):x}" * 64)[:64]
+        blob.parent.mkdir(exist_ok=True)
+        blob.write_text("{not json")
+        (snapshot / name).symlink_to(Path("../../blobs") / blob.name)
+    caplog.set_level("INFO")
+    refused = refusals(tmp_path, HIGGS_MODEL=REPO)
+    assert "model_is_usable" not in refused
+    assert "is not JSON" in caplog.text
+
+
+def test_a_hub_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is warned of, and a start does not wait for it; the pull asks again."""
+    monkeypatch.setattr(fitness, "NETWORK_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        started = time.monotonic()
+        silence = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        assert refusals(tmp_path, HIGGS_MODEL=REPO, HF_ENDPOINT=silence) == {}
+        assert time.monotonic() - started < 2
+    assert "hub_gives_weights: no answer within 0.3 s" in caplog.text
+    assert refusals(tmp_path, HIGGS_MODEL=REPO, HF_ENDPOINT="http://127.0.0.1:9") == {}
+    assert "check the network" in caplog.text
+
+
+def test_a_volume_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What must answer and does not makes a worker unfit, by its name."""
+    monkeypatch.setattr(fitness, "LOCAL_S", 0.05)
+    monkeypatch.setattr(checks, "check_volume", lambda _: time.sleep(0.5))
+    assert "no answer within 0.05 s" in refusals(tmp_path)["volume_is_writable"]
+
+
+def test_all_are_made_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start waits for the slowest one, not for all of them."""
+
+    def slow(*_: object) -> checks.Finding:
+        time.sleep(0.3)
+        return checks.Finding("slow", "ok", "")
+
+    for name in ("volume", "checkpoint", "gpu", "hub", "bucket"):
+        monkeypatch.setattr(checks, name, slow)
+    started = time.monotonic()
+    assert refusals(tmp_path) == {}
+    assert time.monotonic() - started < 0.9

@@ -1,0 +1,104 @@
+"""The start's line in the log, and whether the model is loaded before the first job."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from higgs_worker.build import is_to_preload
+from higgs_worker.serverless.cold_start import ColdStart, process_age_s
+from higgs_worker.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_process_knows_its_age() -> None:
+    """As the kernel counts it, interpreter and imports included."""
+    begun = time.time()
+    code = "from higgs_worker.serverless.cold_start import process_age_s; print(process_age_s())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 0.01 < float(done.stdout) <= time.time() - begun + 0.05
+    assert process_age_s() > float(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("preload", "model", "expected"),
+    [
+        ("auto", "demo", True),
+        ("auto", "bosonai/none-such", False),
+        ("auto", "no model at all", False),
+        ("always", "bosonai/none-such", True),
+        ("never", "demo", False),
+    ],
+)
+def test_when_the_model_is_loaded(tmp_path: Path, preload: str, model: str, expected: bool) -> None:
+    """`auto` looks whether the weights are there, and asks nobody."""
+    settings = {"HIGGS_PRELOAD": preload, "HIGGS_MODEL": model, "HIGGS_VOLUME": str(tmp_path)}
+    assert is_to_preload(Settings.from_env(settings)) is expected
+
+
+def test_waiting_for_the_first_job_is_no_part_of_the_start(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that was there before anybody asked; and one line is enough."""
+    monkeypatch.setattr(logging.getLogger("higgs_worker"), "propagate", True)
+    cold_start = ColdStart()
+    with caplog.at_level(logging.INFO):
+        cold_start.loaded()
+        cold_start.spoke(time.perf_counter() + 1000, 0.5)
+        cold_start.spoke(time.perf_counter() + 2000, 0.5)
+    (told,) = (vars(each) for each in caplog.records)
+    assert told["idle_s"] == pytest.approx(1000, abs=1)
+    assert told["total_s"] == pytest.approx(told["ready_s"] + 0.5, abs=0.01)
+    assert told["ready_s"] >= process_age_s() - 1
+
+
+def test_a_job_that_waits_for_the_model_is_a_part_of_the_start(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own time overlaps the load's."""
+    monkeypatch.setattr(logging.getLogger("higgs_worker"), "propagate", True)
+    cold_start = ColdStart()
+    began = time.perf_counter() - 3
+    with caplog.at_level(logging.INFO):
+        cold_start.loaded()
+        cold_start.spoke(began, 3.5)
+    (told,) = (vars(each) for each in caplog.records)
+    assert told["idle_s"] == 0
+    assert told["total_s"] == pytest.approx(told["ready_s"] + 0.5, abs=0.01)
+
+
+@pytest.mark.slow
+def test_the_first_job_ends_the_start(tmp_path: Path) -> None:
+    """One line tells where the time went, from the container's start on."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HIGGS_MODEL": "demo",
+        "HIGGS_VOLUME": str(tmp_path),
+        "HIGGS_STARTED_AT": str(int(time.time()) - 100),
+        "OMP_NUM_THREADS": "1",
+    }
+    job = json.dumps({"id": "1", "input": {"text": "Hi.", "max_duration_s": 0.4}})
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "handler.py"), "--test_input", job, "--rp_log_level", "ERROR"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (line,) = [
+        each
+        for each in done.stderr.splitlines() + done.stdout.splitlines()
+        if '"cold start"' in each
+    ]
+    told = json.loads(line)
+    laps = ("python_s", "weights_s", "imports_s", "device_s", "read_s", "slots_s", "graphs_s")
+    laps += ("ready_s", "idle_s", "first_job_s")
+    assert all(told[name] >= 0 for name in laps)
+    assert 99 < told["bootstrap_s"] < told["total_s"] < 160

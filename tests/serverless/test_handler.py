@@ -1,0 +1,161 @@
+"""The whole way: `handler.py` through the real RunPod SDK in its own process, on the demo model."""
+
+import base64
+import hashlib
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, str(ROOT / "handler.py")]
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """Give a worker's environment: nothing of ours but what is asked for."""
+    keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return keep | {"HIGGS_MODEL": "demo", "OMP_NUM_THREADS": "1"} | settings
+
+
+class Api:
+    """The SDK's local API server, running our handler."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+
+    def runsync(self, job_input: dict[str, Any]) -> dict[str, Any]:
+        """Run one job to its end."""
+        request = urllib.request.Request(
+            f"{self.url}/runsync",
+            data=json.dumps({"input": job_input}).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """A worker behind the SDK's local API."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with subprocess.Popen(
+        [*COMMAND, "--rp_serve_api", "--rp_api_host", "127.0.0.1", "--rp_api_port", str(port)],
+        env=environment(),
+        cwd=tmp_path_factory.mktemp("api"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        server = Api(port)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                urllib.request.urlopen(f"{server.url}/docs", timeout=5).close()
+                break
+            except urllib.error.HTTPError:
+                break  # it answers
+            except OSError:
+                assert process.poll() is None, "the worker has ended"
+                assert time.monotonic() < deadline, "the worker does not answer"
+                time.sleep(0.1)
+        yield server
+        process.terminate()
+
+
+@pytest.mark.slow
+def test_a_job_becomes_speech(api: Api) -> None:
+    """A job through the SDK gives a valid 24 kHz mono WAV in a result of the contract's shape."""
+    reply = api.runsync({"text": "The sun rises.", "seed": 7})
+    assert reply["status"] == "COMPLETED"
+    result = reply["output"]
+    audio = result["audio"]
+    data = base64.b64decode(audio["base64"])
+    assert hashlib.sha256(data).hexdigest() == audio["sha256"]
+    assert len(data) == audio["num_bytes"]
+    pcm, rate = soundfile.read(io.BytesIO(data), dtype="float32")
+    assert (rate, pcm.ndim, audio["sample_rate"], audio["channels"]) == (24000, 1, 24000, 1)
+    assert (audio["format"], audio["mime_type"]) == ("wav", "audio/wav")
+    assert len(pcm) == 960 * result["usage"]["audio_frames"]
+    assert audio["duration_s"] == pytest.approx(len(pcm) / rate, abs=1e-3)
+    assert 0.01 < float(np.abs(pcm).max()) < 1.0
+    assert result["segments"] == [
+        {"text": "The sun rises.", "speaker": None, "start_s": 0.0, "end_s": audio["duration_s"]}
+    ]
+    assert result["seed"] == 7
+    assert result["finish_reason"] in ("stop", "length")
+    assert "demo model" in result["warnings"][0]
+    assert result["usage"]["characters"] == len("The sun rises.")
+    assert result["usage"]["text_tokens"] > len("The sun rises.")
+    assert result["model"] == {"id": "demo", "revision": None}
+    assert set(result["timing"]) == {"queue_s", "load_s", "first_audio_s", "total_s", "rtf"}
+
+
+@pytest.mark.slow
+def test_the_seed_in_the_result_repeats_the_audio(api: Api) -> None:
+    """Same seed, same audio; a different seed, different audio."""
+    first = api.runsync({"text": "Hello.", "max_duration_s": 0.4})["output"]
+    again = api.runsync({"text": "Hello.", "max_duration_s": 0.4, "seed": first["seed"]})["output"]
+    other = api.runsync({"text": "Hello.", "max_duration_s": 0.4})["output"]
+    assert first["audio"]["sha256"] == again["audio"]["sha256"] != other["audio"]["sha256"]
+    assert other["seed"] != first["seed"]
+
+
+@pytest.mark.slow
+def test_a_wrong_job_fails_and_the_worker_lives(api: Api) -> None:
+    """The SDK reports FAILED with our sentence, and the next job is served."""
+    reply = api.runsync({"txt": "Hello."})
+    assert reply["status"] == "FAILED"
+    assert (
+        reply["error"] == "invalid_request: unknown field 'txt'; did you mean 'text'? (and 1 more)"
+    )
+    assert api.runsync({"text": "Hello.", "max_duration_s": 0.2})["status"] == "COMPLETED"
+
+
+def run_once(tmp_path: Path, job: object, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run one job as `make demo` does."""
+    return subprocess.run(
+        [*COMMAND, "--test_input", json.dumps(job)],
+        env=environment(HIGGS_SAVE_DIR=str(tmp_path / "out"), **settings),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.slow
+def test_a_local_run_saves_the_audio_and_says_where(tmp_path: Path) -> None:
+    """`python handler.py` leaves a WAV that a player opens, and prints its path and times."""
+    done = run_once(tmp_path, {"input": {"text": "Hello.", "max_duration_s": 0.4}})
+    assert done.returncode == 0, done.stderr
+    path = tmp_path / "out" / "local_test.wav"
+    assert soundfile.info(path).duration == pytest.approx(0.4)
+    assert f"saved {path}: 0.40 s of audio in " in done.stderr
+
+
+@pytest.mark.slow
+def test_a_wrong_setting_stops_the_start(tmp_path: Path) -> None:
+    """A worker with an impossible setting says so and does not take jobs."""
+    done = run_once(tmp_path, {"input": {"text": "Hello."}}, HIGGS_MAX_SLOTS="many")
+    assert done.returncode != 0
+    assert "HIGGS_MAX_SLOTS is 'many'; it must be a whole number from 1 to 256" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_misspelled_setting_is_reported(tmp_path: Path) -> None:
+    """A variable of ours that nothing reads is named at start, with the nearest that exists."""
+    done = run_once(tmp_path, {"input": {}}, HIGGS_MAX_SLOT="4")
+    assert "nothing reads HIGGS_MAX_SLOT; did you mean HIGGS_MAX_SLOTS?" in done.stderr

@@ -1,0 +1,289 @@
+"""Where a job's audio goes: into the bucket, into the result, or nowhere before it is spoken."""
+
+import asyncio
+import base64
+import hashlib
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from higgs_worker.api.request import SpeechRequest
+from higgs_worker.api.result import ModelInfo, SpeechResult, Timing, Usage
+from higgs_worker.audio.encode import encode
+from higgs_worker.delivery.destination import Outlet
+from higgs_worker.errors import KeyTaken, StorageFailed
+from higgs_worker.serverless.runner import JobRunner
+from higgs_worker.speech.service import finish
+from higgs_worker.storage.storage import Stored
+
+RATE = 24000
+PCM = np.sin(np.arange(RATE) / 20).astype(np.float32) / 2
+AUDIO = encode(PCM, RATE, "wav")
+
+
+class Speaking:
+    """A service that says everything at once, or in pieces of a tenth of a second; it counts."""
+
+    def __init__(self, pcm: np.ndarray = PCM) -> None:
+        self.pcm = pcm
+        self.num_spoken = 0
+
+    async def speak(self, request: SpeechRequest, on_progress: object = None) -> SpeechResult:
+        """Speak."""
+        self.num_spoken += 1
+        return self._result(request, finish(self.pcm, RATE, request))
+
+    async def start(self, request: SpeechRequest, on_progress: object = None, **how: Any) -> Any:
+        """Begin to speak."""
+        self.num_spoken += 1
+        service = self
+
+        class Recital:
+            speaker = SimpleNamespace(sample_rate=RATE)
+            fraction_spoken = 0.5
+
+            def __init__(self) -> None:
+                self.request = request
+
+            async def __aiter__(self) -> AsyncGenerator[np.ndarray, None]:
+                for start in range(0, len(service.pcm), RATE // 10):
+                    yield service.pcm[start : start + RATE // 10]
+
+            def result(self, audio: bytes) -> SpeechResult:
+                return service._result(request, audio)
+
+        return Recital()
+
+    def _result(self, request: SpeechRequest, audio: bytes) -> SpeechResult:
+        return SpeechResult(
+            audio=audio,
+            format=request.format,
+            sample_rate=RATE,
+            channels=1,
+            duration_s=len(self.pcm) / RATE,
+            segments=(),
+            seed=1,
+            finish_reason="stop",
+            warnings=(),
+            usage=Usage(1, 1, 1),
+            timing=Timing(0, 0, 0, 1, 1),
+            model=ModelInfo("scripted", None),
+        )
+
+
+class Parcel:
+    """An object on its way to a shelf."""
+
+    def __init__(self, arrive: Callable[[bytes], Stored]) -> None:
+        self._arrive = arrive
+        self._data = bytearray()
+        self.num_fed = 0
+        self.is_left = False
+
+    def __enter__(self) -> "Parcel":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.is_left = True
+
+    @property
+    def data(self) -> bytes:
+        """All of it."""
+        return bytes(self._data)
+
+    def feed(self, data: bytes) -> None:
+        """Take more."""
+        self.num_fed += 1
+        self._data += data
+
+    def finish(self, rest: bytes = b"", *, head: bytes = b"") -> "Future[Stored]":
+        """Arrive."""
+        self._data += rest
+        self._data[: len(head)] = head
+        done: Future[Stored] = Future()
+        try:
+            done.set_result(self._arrive(self.data))
+        except StorageFailed as error:
+            done.set_exception(error)
+        return done
+
+
+class Shelf:
+    """A bucket in memory; what it refuses, it refuses with the storage's own errors."""
+
+    threads = ThreadPoolExecutor(1)
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.objects: dict[str, bytes] = {"higgs/taken.wav": b""}
+        self.fails = fails
+        self.parcels: list[Parcel] = []
+
+    def key_for(self, job_id: str, suffix: str) -> str:
+        """Give a new key."""
+        return f"higgs/{job_id}.{suffix}"
+
+    def check_key(self, key: str) -> str:
+        """Take any key."""
+        return key
+
+    def refuse_taken(self, key: str) -> None:
+        """Look it up."""
+        if key in self.objects:
+            raise KeyTaken("there is an object with this key")
+
+    def open(self, key: str, mime_type: str) -> Parcel:
+        """Begin an object."""
+
+        def arrive(data: bytes) -> Stored:
+            if self.fails:
+                raise StorageFailed("the bucket does not answer; look at the endpoint")
+            self.objects[key] = data
+            return Stored("bucket", key, f"https://x/{key}", datetime(2026, 1, 1, tzinfo=UTC))
+
+        self.parcels.append(Parcel(arrive))
+        return self.parcels[-1]
+
+
+def runner(service: Any, shelf: Shelf | None, save_dir: Path | None = None) -> JobRunner:
+    """Put a worker together."""
+    outlet = Outlet(shelf, save_dir)  # type: ignore[arg-type]
+    return JobRunner(service, max_text_chars=10**6, outlet=outlet)
+
+
+def run(service: Any, shelf: Shelf | None, job_id: str = "7", **fields: Any) -> dict[str, Any]:
+    """Run one job."""
+    job = {"id": job_id, "input": {"text": "Hello."} | fields}
+    return asyncio.run(runner(service, shelf).run(job))
+
+
+def stream(
+    service: Any, shelf: Shelf | None, save_dir: Path | None = None, **fields: Any
+) -> tuple[bytes, dict[str, Any]]:
+    """Run one job on a streaming endpoint; return the audio of the pieces, and the last piece."""
+
+    async def pieces() -> list[dict[str, Any]]:
+        job = {"id": "7", "input": {"text": "Hello."} | fields}
+        return [each async for each in runner(service, shelf, save_dir).stream(job)]
+
+    *heard, last = asyncio.run(pieces())
+    return b"".join(base64.b64decode(e["audio"]["base64"]) for e in heard if "audio" in e), last
+
+
+def test_a_bucket_takes_the_audio() -> None:
+    """Where there is one it is used, and the result says where the audio is."""
+    shelf = Shelf()
+    audio = run(Speaking(), shelf)["audio"]
+    assert shelf.objects["higgs/7.wav"] == AUDIO
+    assert audio["url"] == "https://x/higgs/7.wav"
+    assert audio["expires_at"] == "2026-01-01T00:00:00+00:00"
+    assert (audio["num_bytes"], audio["sha256"]) == (len(AUDIO), hashlib.sha256(AUDIO).hexdigest())
+    assert "base64" not in audio
+
+
+def test_audio_is_sent_while_it_is_spoken() -> None:
+    """Unless what is asked for needs the whole sound."""
+    shelf = Shelf()
+    run(Speaking(), shelf)
+    run(Speaking(), shelf, speed=1.5)
+    assert [each.num_fed for each in shelf.parcels] == [10, 0]
+    assert all(each.is_left for each in shelf.parcels)
+
+
+@pytest.mark.parametrize("format", ["wav", "mp3", "flac", "opus", "aac", "pcm"])
+@pytest.mark.parametrize("sample_rate", [24000, 16000])
+@pytest.mark.parametrize("speed", [1, 1.5])
+def test_the_file_is_the_same_whichever_way_it_goes(
+    format: str, sample_rate: int, speed: float
+) -> None:
+    """With a true header, although it was begun before its length was known."""
+    fields = {"format": format, "sample_rate": sample_rate, "speed": speed}
+    shelf = Shelf()
+    run(Speaking(), shelf, **fields)
+    inside = run(Speaking(), None, **fields)
+    assert shelf.objects[f"higgs/7.{format}"] == base64.b64decode(inside["audio"]["base64"])
+
+
+def test_base64_on_request_and_without_a_bucket() -> None:
+    """The audio is in the result when that was asked for or there is no other place."""
+    for output in (run(Speaking(), Shelf(), output="base64"), run(Speaking(), None)):
+        assert base64.b64decode(output["audio"]["base64"]) == AUDIO
+
+
+@pytest.mark.parametrize("speed", [1, 1.5])
+def test_audio_that_cannot_be_stored_is_not_thrown_away(speed: float) -> None:
+    """It comes inside the result with a warning, if it fits; else the job fails."""
+    output = run(Speaking(), Shelf(fails=True), output="s3", speed=speed)
+    inside = run(Speaking(), None, speed=speed)
+    assert output["audio"]["base64"] == inside["audio"]["base64"]
+    assert "does not answer" in output["warnings"][0]
+    large = run(Speaking(np.zeros(6_000_000, np.float32)), Shelf(fails=True), speed=speed)
+    assert large["code"] == "storage_failed"
+
+
+def test_what_cannot_be_delivered_is_not_spoken() -> None:
+    """A taken key, no bucket, or a text far too long for the route: refused before any work."""
+    service = Speaking()
+    assert run(service, Shelf(), key="higgs/taken.wav")["code"] == "key_taken"
+    assert run(service, None, output="s3")["code"] == "invalid_request"
+    assert run(service, None, key="higgs/a.wav")["code"] == "invalid_request"
+    assert run(service, Shelf(), output="base64", key="higgs/a.wav")["code"] == "invalid_request"
+    assert stream(service, Shelf(), key="higgs/taken.wav")[1]["code"] == "key_taken"
+    assert stream(service, None, output="s3")[1]["code"] == "invalid_request"
+    long = "A long text. " * 5000
+    assert run(service, None, text=long)["code"] == "result_too_large"
+    assert service.num_spoken == 0
+    assert "audio" in run(service, Shelf(), text=long)
+    assert "audio" in run(service, None, text=long, format="opus", job_id="sync-1")
+
+
+def test_streamed_audio_is_stored_when_asked() -> None:
+    """The object holds what was streamed; otherwise it is only streamed."""
+    shelf = Shelf()
+    heard, last = stream(Speaking(), shelf, output="s3")
+    assert heard == shelf.objects["higgs/7.wav"]
+    assert last["audio"]["key"] == "higgs/7.wav"
+    assert last["audio"]["sha256"] == hashlib.sha256(heard).hexdigest()
+    stream(Speaking(), shelf, key="higgs/mine.wav")
+    assert shelf.objects["higgs/mine.wav"] == heard
+    heard, last = stream(Speaking(), Shelf())
+    assert heard
+    assert "key" not in last["audio"]
+
+
+def test_streamed_audio_is_saved(tmp_path: Path) -> None:
+    """Where that was asked for, as any other."""
+    heard, _ = stream(Speaking(), None, tmp_path)
+    assert (tmp_path / "7.wav").read_bytes() == heard
+
+
+def test_streamed_audio_that_cannot_be_stored() -> None:
+    """A warning, as long as the job's output holds the pieces; else the job fails."""
+    heard, last = stream(Speaking(), Shelf(fails=True), output="s3")
+    assert heard
+    assert "does not answer" in last["warnings"][0]
+    _, last = stream(Speaking(np.zeros(5_000_000, np.float32)), Shelf(fails=True), output="s3")
+    assert last["code"] == "storage_failed"
+    _, last = stream(Speaking(np.zeros(5_000_000, np.float32)), Shelf(), output="s3")
+    assert last["audio"]["url"]
+    assert not last["warnings"]
+
+
+def test_segments_without_room_are_left_out() -> None:
+    """A result is never larger than the platform takes, though its audio is elsewhere."""
+
+    class Wordy(Speaking):
+        def _result(self, request: SpeechRequest, audio: bytes) -> SpeechResult:
+            segment = SimpleNamespace(text="é" * 10**6, speaker=None, start_s=0, end_s=1, spoken="")
+            return replace(super()._result(request, audio), segments=(segment,) * 6)  # type: ignore[arg-type]
+
+    output = run(Wordy(), Shelf())
+    assert output["segments"] == []
+    assert "left out" in output["warnings"][0]
+    assert len(run(Wordy(), Shelf(), job_id="sync-1")["segments"]) == 6

@@ -1,0 +1,308 @@
+"""One request in, one result out, on a model that never ends by itself."""
+
+import asyncio
+import io
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import get_args
+
+import av
+import numpy as np
+import pytest
+
+from higgs_worker.api.request import Format, SpeechRequest
+from higgs_worker.api.result import SpeechResult
+from higgs_worker.build import load_speaker
+from higgs_worker.errors import EngineBroken, PromptTooLong, WeightsNotFound
+from higgs_worker.settings import Settings
+from higgs_worker.speech import quality
+from higgs_worker.speech import service as service_module
+from higgs_worker.speech.prompt import Setting
+from higgs_worker.speech.service import SpeechService
+from higgs_worker.speech.session import Speaker
+from tests.fakes import toy_model
+
+
+@pytest.fixture(scope="module")
+def speaker(tmp_path_factory: pytest.TempPathFactory) -> Speaker:
+    """A model of random weights."""
+    bounds = {"HIGGS_MAX_LENGTH": "1024", "HIGGS_MAX_SLOTS": "2"}
+    return load_speaker(
+        Settings.from_env(toy_model.write_to(tmp_path_factory.mktemp("toy")) | bounds)
+    )
+
+
+def request(**fields: object) -> SpeechRequest:
+    """Make a request; short, unless it says otherwise."""
+    usual = {"text": "Hello.", "max_duration_s": 0.4, "temperature": 1.0, "retries": 0}
+    return SpeechRequest.parse(usual | fields, max_text_chars=5000)
+
+
+def speak(service: SpeechService, **fields: object) -> SpeechResult:
+    """Speak one request to its end."""
+    return asyncio.run(service.speak(request(**fields)))
+
+
+def test_same_seed_same_audio(speaker: Speaker) -> None:
+    """The seed decides the audio, and no seed means a new one, named in the result."""
+    service = SpeechService(lambda: speaker)
+    first, again = speak(service, seed=5), speak(service, seed=5)
+    other = speak(service, seed=6)
+    assert first.audio == again.audio != other.audio
+    drawn, redrawn = speak(service), speak(service)
+    assert drawn.seed != redrawn.seed
+    assert speak(service, seed=drawn.seed).audio == drawn.audio
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("text", "Good night."),
+        ("scene", "A cathedral."),
+        ("scene", None),
+        ("temperature", 1.5),
+        ("top_p", 0.2),
+        ("top_k", 50),
+        ("ras_window", 0),
+        ("ras_max_repeats", 1),
+        ("max_duration_s", 0.8),
+        ("format", "flac"),
+        ("sample_rate", 16000),
+        ("speed", 1.3),
+        ("loudness_lufs", -30.0),
+    ],
+)
+def test_every_field_has_an_effect(speaker: Speaker, field: str, value: object) -> None:
+    """Changing one field, at the same seed, changes the audio."""
+    service = SpeechService(lambda: speaker)
+    base = {"seed": 1, "temperature": 0.9, "top_k": 2, "max_duration_s": 1.2}
+    if field.startswith("ras_"):  # nothing repeats itself at once
+        base |= {"temperature": 0.3, "max_duration_s": 12.0, "ras_window": 64}
+    assert speak(service, **base).audio != speak(service, **base | {field: value}).audio
+
+
+@pytest.mark.parametrize("format", get_args(Format))
+def test_every_format_plays(speaker: Speaker, format: str) -> None:
+    """Each format, at another rate and speed, holds the audio that its result describes."""
+    result = speak(
+        SpeechService(lambda: speaker), seed=1, format=format, sample_rate=22050, speed=0.8
+    )
+    assert result.format == format
+    assert result.duration_s == pytest.approx(0.5)
+    if format == "pcm":
+        assert len(result.audio) == 2 * round(0.5 * 22050)
+        return
+    with av.open(io.BytesIO(result.audio)) as container:
+        samples = sum(frame.samples for frame in container.decode(audio=0))
+        rate = container.streams.audio[0].rate
+    assert rate == (48000 if format == "opus" else result.sample_rate)
+    assert samples / rate == pytest.approx(0.5, abs=0.1)
+
+
+def test_the_edges_are_silent(speaker: Speaker) -> None:
+    """Audio begins and ends at zero: no click."""
+    result = speak(SpeechService(lambda: speaker), seed=1)
+    samples = np.frombuffer(result.audio[44:], dtype="<i2")
+    assert abs(int(samples[0])) <= 1
+    assert abs(int(samples[-1])) <= 1
+
+
+def test_speech_comes_piece_by_piece(speaker: Speaker) -> None:
+    """The first samples are there long before the last, and joined they are the whole."""
+
+    async def listen() -> tuple[list[np.ndarray], float]:
+        speech = await SpeechService(lambda: speaker).start(request(seed=1, max_duration_s=8.0))
+        pieces, early = [], 1.0
+        async for pcm in speech:
+            early = min(early, speech.fraction_spoken)
+            pieces.append(pcm)
+        return pieces, early
+
+    pieces, early = asyncio.run(listen())
+    assert early == 0.0
+    assert len(pieces) > 4
+    assert len(pieces[0]) < 24000
+    assert sum(map(len, pieces)) == 8 * 24000
+
+
+def test_who_stops_listening_frees_the_slot(speaker: Speaker) -> None:
+    """Leaving early cancels the sequence; the next request is served at once."""
+
+    async def leave() -> None:
+        service = SpeechService(lambda: speaker)
+        speech = await service.start(request(seed=1, max_duration_s=30.0))
+        async for _ in speech:
+            break
+        speaking = asyncio.create_task(service.speak(request(max_duration_s=30.0)))
+        await asyncio.sleep(0.1)
+        speaking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await speaking
+        for _ in range(100):
+            if speaker.engine._scheduler.is_idle:
+                break
+            await asyncio.sleep(0.05)
+        assert speaker.engine._scheduler.is_idle
+        assert (await service.speak(request())).audio
+
+    asyncio.run(leave())
+
+
+def test_the_model_is_loaded_once_and_late(speaker: Speaker) -> None:
+    """Two requests at once load one model, and the wait is in their timing."""
+    loads = []
+
+    def load() -> Speaker:
+        loads.append(1)
+        time.sleep(0.2)
+        return speaker
+
+    async def both() -> list[SpeechResult]:
+        service = SpeechService(load)
+        assert not loads
+        return await asyncio.gather(*(service.speak(request(seed=i)) for i in range(2)))
+
+    first, second = asyncio.run(both())
+    assert len(loads) == 1
+    assert max(first.timing.queue_s, second.timing.queue_s) > 0.1
+    assert first.timing.total_s >= first.timing.first_audio_s > 0
+
+
+def test_a_failed_load_is_tried_again(speaker: Speaker) -> None:
+    """A worker whose weights were not there yet is not broken for good."""
+    attempts = iter([WeightsNotFound("not there"), speaker])
+
+    def load() -> Speaker:
+        attempt = next(attempts)
+        if isinstance(attempt, Exception):
+            raise attempt
+        return attempt
+
+    service = SpeechService(load)
+    with pytest.raises(WeightsNotFound):
+        speak(service)
+    assert speak(service).audio
+
+
+def test_the_length_follows_the_text(speaker: Speaker) -> None:
+    """Without a limit of the caller's, a random model is stopped by that of the text."""
+    result = speak(SpeechService(lambda: speaker), text="Hello there.", max_duration_s=None)
+    assert result.finish_reason == "length"
+    assert result.duration_s == pytest.approx(quality.max_duration_s("Hello there."), abs=0.04)
+
+
+def test_a_model_may_say_less_at_once_than_is_asked_for(speaker: Speaker) -> None:
+    """Chunks are as short as the model needs them; shorter ones are granted."""
+    text = "word " * 23 + "word."
+    of_small_model = SpeechService(lambda: speaker, max_chunk_words=8)
+    for service, chunk_words, expected in (
+        (SpeechService(lambda: speaker), 50, 1),
+        (of_small_model, 50, 3),
+        (of_small_model, 6, 4),
+    ):
+        result = speak(service, text=text, chunk_words=chunk_words)
+        assert result.duration_s == pytest.approx(expected * 0.4, abs=0.1)  # each to its limit
+
+
+def test_our_own_limit_is_cut_to_what_fits(speaker: Speaker) -> None:
+    """A text that fits with a shorter limit than we would grant is spoken all the same."""
+    text = "word " * 59 + "word."
+    wished = round(quality.max_duration_s(text) * 25)
+    prompt = speaker.prompts.build(text, Setting(request().scene))
+    room = speaker.engine.max_frames(prompt)
+    assert quality.expected_duration_s(text) * 25 < room < wished
+    result = speak(SpeechService(lambda: speaker), text=text, max_duration_s=None)
+    assert result.usage.audio_frames == room
+
+
+def test_a_callers_limit_that_does_not_fit_is_refused(speaker: Speaker) -> None:
+    """Nobody gets less than was asked for without an error."""
+    with pytest.raises(PromptTooLong, match="shorter text"):
+        speak(SpeechService(lambda: speaker), max_duration_s=60.0)
+
+
+def test_a_model_that_is_not_there(tmp_path: Path) -> None:
+    """The error names the variable and the way out."""
+    settings = Settings.from_env({"HIGGS_MODEL": str(tmp_path / "none")})
+    with pytest.raises(WeightsNotFound, match=r"HIGGS_MODEL=.*set it to one of them"):
+        load_speaker(settings)
+
+
+def test_the_device_is_not_touched_before_it_may_be() -> None:
+    """Somebody else may be checking it; a GPU that is not there is only missed afterwards."""
+
+    def say_no() -> None:
+        raise EngineBroken("not yet")
+
+    settings = Settings.from_env({"HIGGS_MODEL": "demo", "HIGGS_DEVICE": "cuda:99"})
+    with pytest.raises(EngineBroken, match="not yet"):
+        load_speaker(settings, wait_for_device=say_no)
+
+
+def test_a_preloaded_model_waits_for_nobody(speaker: Speaker) -> None:
+    """It is loaded in a thread of its own, and the first request takes it up."""
+    loads = []
+
+    def load() -> Speaker:
+        loads.append(threading.current_thread())
+        return speaker
+
+    service = SpeechService(load)
+    service.preload()
+    assert speak(service).audio
+    assert speak(service).audio
+    assert len(loads) == 1
+    assert loads[0].daemon
+
+
+def test_a_failed_preload_is_logged_and_tried_again(
+    speaker: Speaker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker starts all the same; the first job gets the model or the error."""
+    monkeypatch.setattr(logging.getLogger("higgs_worker"), "propagate", True)
+    attempts = iter([WeightsNotFound("not there"), WeightsNotFound("nor there"), speaker])
+
+    def load() -> Speaker:
+        attempt = next(attempts)
+        if isinstance(attempt, Exception):
+            raise attempt
+        return attempt
+
+    service = SpeechService(load)
+    service.preload()
+    while "tries again: not there" not in caplog.text:
+        time.sleep(0.001)
+    with pytest.raises(WeightsNotFound, match="nor there"):
+        speak(service)
+    assert speak(service).audio
+
+
+def test_who_waits_for_the_model_is_told_how_far_it_is(
+    speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a request that gives up leaves the load alone."""
+    monkeypatch.setattr(service_module, "TOLD_EVERY_S", 0.01)
+    may_end = threading.Event()
+    told: list[str] = []
+
+    def load() -> Speaker:
+        may_end.wait(10)
+        return speaker
+
+    service = SpeechService(load, lambda: "pulling: 17 %")
+
+    def on_progress(fraction: float, doing: str = "") -> None:
+        told.append(doing)
+
+    async def listen() -> SpeechResult:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await service.speak(request(), on_progress)
+        may_end.set()
+        return await service.speak(request(), on_progress)
+
+    assert asyncio.run(listen()).audio
+    assert set(told) == {"pulling: 17 %", ""}
+    assert told[-1] == ""

@@ -1,0 +1,189 @@
+"""Reference voices: read once, kept by content, heard in the speech."""
+
+import asyncio
+import base64
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from higgs_worker.api.request import SpeechRequest
+from higgs_worker.api.voice_spec import VoiceChoice
+from higgs_worker.audio import encode
+from higgs_worker.build import load_speaker
+from higgs_worker.errors import InvalidAudio, InvalidCheckpoint, UnknownVoice, UnusableReference
+from higgs_worker.settings import Settings
+from higgs_worker.speech.service import SpeechService
+from higgs_worker.speech.session import Speaker
+from higgs_worker.voices.library import VoiceLibrary
+from higgs_worker.voices.references import References
+
+
+def babble(seed: int, duration_s: float = 2.0, silence_s: float = 0.3) -> bytes:
+    """Make a WAV of modulated noise, with silence around it."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(int(24000 * duration_s)) / 24000
+    pcm = rng.normal(size=len(time)) * 0.1 * (1 + np.sin(2 * np.pi * 4 * time))
+    quiet = np.zeros(int(24000 * silence_s))
+    return encode.encode(np.concatenate([quiet, pcm, quiet]).astype(np.float32), 24000, "wav")
+
+
+def choice(wav: bytes, text: str = "What I said.") -> VoiceChoice:
+    """Choose a recording, sent as base64."""
+    return VoiceChoice(audio=base64.b64encode(wav).decode(), text=text)
+
+
+class CountingEncoder:
+    """Gives codes of the loudness of each frame, and counts its calls."""
+
+    def __init__(self) -> None:
+        self.num_calls = 0
+
+    def __call__(self, pcm: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Encode at 25 frames a second."""
+        self.num_calls += 1
+        frames = pcm[: len(pcm) // 960 * 960].reshape(-1, 960)
+        levels = (np.abs(frames).mean(1) * 1000).astype(np.int64) % 1024
+        return np.repeat(levels[:, None], 8, axis=1)
+
+
+def references(volume: Path, encoder: CountingEncoder, codec_id: str = "codec") -> References:
+    """Keep voices on a volume."""
+    library = VoiceLibrary(volume / "voices")
+    return References(library, encoder, codec_id, max_s=60, max_bytes=10_000_000)
+
+
+def test_the_second_use_encodes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Codes are found again in memory, and after a restart on the volume."""
+    caplog.set_level(logging.INFO)
+    encoder = CountingEncoder()
+    first = references(tmp_path, encoder)
+    codes = first.resolve(choice(babble(1))).codes
+    assert np.array_equal(first.resolve(choice(babble(1))).codes, codes)
+    restarted = references(tmp_path, encoder)
+    assert np.array_equal(restarted.resolve(choice(babble(1))).codes, codes)
+    assert encoder.num_calls == 1
+    assert [record.message for record in caplog.records].count("encoded a reference") == 1
+    restarted.resolve(choice(babble(2)))
+    assert encoder.num_calls == 2
+
+
+def test_codes_of_another_codec_do_not_count(tmp_path: Path) -> None:
+    """A codec that changed encodes anew."""
+    encoder = CountingEncoder()
+    references(tmp_path, encoder, "one").resolve(choice(babble(1)))
+    references(tmp_path, encoder, "two").resolve(choice(babble(1)))
+    assert encoder.num_calls == 2
+
+
+def test_a_damaged_entry_is_made_again(tmp_path: Path) -> None:
+    """What the volume garbled is not trusted."""
+    encoder = CountingEncoder()
+    codes = references(tmp_path, encoder).resolve(choice(babble(1))).codes
+    for path in (tmp_path / "voices" / "codes").rglob("*"):
+        if path.is_file():
+            data = bytearray(path.read_bytes())
+            data[len(data) // 2] ^= 1
+            path.write_bytes(bytes(data))
+    assert np.array_equal(references(tmp_path, encoder).resolve(choice(babble(1))).codes, codes)
+    assert encoder.num_calls == 2
+
+
+def test_a_recording_is_brought_into_shape(tmp_path: Path) -> None:
+    """Silence at the ends and the level of a recording do not reach the codes."""
+    kept = references(tmp_path, CountingEncoder())
+    codes = kept.resolve(choice(babble(1, silence_s=1.0))).codes
+    assert 2.0 * 25 <= len(codes) <= 2.3 * 25
+
+
+def test_a_saved_voice_is_used_by_name(tmp_path: Path) -> None:
+    """Saving makes the codes at once; a name then needs no encoder."""
+    encoder = CountingEncoder()
+    kept = references(tmp_path, encoder)
+    summary = kept.save("Anna", choice(babble(1)), licence="our own")
+    assert summary.name == "Anna"
+    reference = references(tmp_path, encoder).resolve(VoiceChoice(name="anna"))
+    assert reference.text == "What I said."
+    assert len(reference.codes) > 40
+    assert encoder.num_calls == 1
+
+
+@pytest.mark.parametrize(
+    ("voice", "error", "message"),
+    [
+        (VoiceChoice(name="nobody"), UnknownVoice, "nobody"),
+        (VoiceChoice(audio="/etc/passwd", text="a"), UnusableReference, "http"),
+        (VoiceChoice(audio="file:///etc/passwd", text="a"), UnusableReference, "http"),
+        (VoiceChoice(audio="http://127.0.0.1/a.wav", text="a"), UnusableReference, "127.0.0.1"),
+        (choice(b"not audio at all"), InvalidAudio, "audio"),
+        (choice(babble(1, 0.4, 0.0)), InvalidAudio, "0.4"),
+        (choice(babble(1, 0.2, 1.0)), InvalidAudio, "0.5 s"),
+        (choice(babble(1, 61.0, 0.0)), InvalidAudio, "60"),
+        (choice(babble(1, 0.0, 1.0)), InvalidAudio, "silen"),
+    ],
+    ids=["unknown", "path", "file", "loopback", "text", "short", "mostly quiet", "long", "silent"],
+)
+def test_what_cannot_serve_is_refused(
+    tmp_path: Path, voice: VoiceChoice, error: type[Exception], message: str
+) -> None:
+    """Each fault is one clear error, and nothing is encoded."""
+    encoder = CountingEncoder()
+    with pytest.raises(error) as caught:
+        references(tmp_path, encoder).resolve(voice)
+    assert message in str(caught.value)
+    assert encoder.num_calls == 0
+
+
+@pytest.fixture(scope="module")
+def speaker(tmp_path_factory: pytest.TempPathFactory) -> Speaker:
+    """The embedded model with an empty volume."""
+    volume = tmp_path_factory.mktemp("volume")
+    settings = {"HIGGS_MODEL": "demo", "HIGGS_MAX_LENGTH": "1024", "HIGGS_MAX_SLOTS": "2"}
+    return load_speaker(Settings.from_env(settings | {"HIGGS_VOLUME": str(volume)}))
+
+
+def test_the_voice_is_heard(speaker: Speaker) -> None:
+    """Another recording or transcript gives other audio; the same gives the same."""
+
+    def speak(**voice: object) -> bytes:
+        raw = {"text": "Hello.", "seed": 1, "max_duration_s": 0.4}
+        request = SpeechRequest.parse(raw | voice, max_text_chars=100)
+        return asyncio.run(SpeechService(lambda: speaker).speak(request)).audio
+
+    one, two = (base64.b64encode(babble(seed)).decode() for seed in (1, 2))
+    heard = [
+        speak(),
+        speak(voice={"audio": one, "text": "a"}),
+        speak(voice={"audio": two, "text": "a"}),
+        speak(voice={"audio": one, "text": "b"}),
+    ]
+    assert len(set(heard)) == 4
+    assert speak(ref_audio=one, ref_text="a") == heard[1]
+
+
+def test_the_encoder_is_loaded_late(speaker: Speaker) -> None:
+    """Speaking without a new voice loads no encoder."""
+    fresh = load_speaker(Settings.from_env({"HIGGS_MODEL": "demo", "HIGGS_MAX_SLOTS": "1"}))
+    assert not fresh.references.encode.is_loaded
+    speaker.references.resolve(choice(babble(9)))
+    assert speaker.references.encode.is_loaded
+
+
+def test_a_codec_without_encoder_says_so(tmp_path: Path) -> None:
+    """A decoder-only codec speaks, and a new voice is refused in words."""
+    from safetensors.torch import load_file, save_file
+
+    from higgs_worker.codec.loader import NOT_NEEDED_PREFIXES
+    from higgs_worker.weights import locate as weights
+
+    codec = weights.DEMO_DIRECTORY / "codec"
+    tensors = load_file(codec / "model.safetensors")
+    kept = {name: t for name, t in tensors.items() if not name.startswith(NOT_NEEDED_PREFIXES)}
+    save_file(kept, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text((codec / "config.json").read_text())
+    settings = {"HIGGS_MODEL": "demo", "HIGGS_CODEC": str(tmp_path), "HIGGS_MAX_SLOTS": "1"}
+    speaker = load_speaker(Settings.from_env(settings | {"HIGGS_VOLUME": str(tmp_path)}))
+    with pytest.raises(InvalidCheckpoint, match="not take in a new voice"):
+        speaker.references.resolve(choice(babble(3)))

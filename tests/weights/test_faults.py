@@ -1,0 +1,325 @@
+"""Pulling weights from a hub that misbehaves: complete and right, or one clear sentence."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from higgs_worker.errors import WeightsNotFound, WeightsRefused, WeightsUnavailable, WorkerError
+from higgs_worker.weights.locate import FILES, Found, Source, locate
+from higgs_worker.weights.progress import Transfer
+from tests.fakes import hub
+from tests.fakes.hub import BLOCK, CALM, QUICK, REPO, TOKEN, StandIn
+
+FILES_THERE = {
+    "README.md": b"not needed",
+    "config.json": b'{"toy": true}',
+    "tokenizer.json": hub.noise(5000, 1),
+    "model.safetensors": hub.noise(10 * BLOCK + 777, 2),
+}
+
+
+@pytest.fixture
+def standin() -> Iterator[StandIn]:
+    """Serve the toy model."""
+    with StandIn(FILES_THERE) as each:
+        yield each
+
+
+def source_of(standin: StandIn, volume: Path, **changes: Any) -> Source:
+    """Return where the tests pull from."""
+    limits = replace(QUICK, **changes.pop("limits", {}))
+    return Source(volume=volume, endpoint=standin.endpoint, caches=(), limits=limits, **changes)
+
+
+def pull(standin: StandIn, volume: Path, **changes: Any) -> Found:
+    """Pull the model."""
+    return locate(REPO, "model", source_of(standin, volume, **changes))
+
+
+def assert_right(found: Found, files: dict[str, bytes] = FILES_THERE) -> None:
+    """Check that every needed file is there with its bytes, and none half done."""
+    for name in FILES["model"]:
+        assert (found.directory / name).read_bytes() == files[name]
+    assert sorted(each.name for each in found.directory.iterdir()) == sorted(FILES["model"])
+    assert not list((found.directory.parent.parent / "blobs").glob("*.incomplete"))
+
+
+def refusal(standin: StandIn, volume: Path, kind: type[WorkerError], **changes: Any) -> str:
+    """Return the sentence with which pulling fails; no file may have its name afterwards."""
+    with pytest.raises(kind) as caught:
+        pull(standin, volume, **changes)
+    assert not list(volume.glob("bosonai/*/snapshots/*/model.safetensors"))
+    assert "signature" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_repository_is_pulled_once(standin: StandIn, tmp_path: Path) -> None:
+    """The needed files come, each byte once; afterwards there is nothing to ask."""
+    source = replace(source_of(standin, tmp_path), limits=CALM)
+    found = locate(REPO, "model", source)
+    assert_right(found)
+    assert found.revision == standin.commit
+    sent = {name.split("/")[1]: num for name, num in standin.num_body_bytes.items() if num > 0}
+    weights = sum(len(FILES_THERE[name]) for name in FILES["model"])
+    assert sum(sent.get(name, 0) for name in FILES["model"]) <= weights + 1  # one byte: a probe
+    assert "README.md" not in str(standin.requests)
+    standin.requests.clear()
+    assert pull(standin, tmp_path) == found
+    assert standin.requests == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault", "times"),
+    [
+        ("store", hub.cut(30_000), 5),
+        ("store", hub.cut(0), 3),
+        ("store", hub.status(500), 3),
+        ("store", hub.status(403), 2),
+        ("store", hub.reset, 5),
+        ("store", hub.hang, 1),
+        ("store", hub.hang_inside, 2),
+        ("store", hub.trickle, 1),
+        ("store", hub.trickling_head, 1),
+        ("store", hub.wrong_bytes, 3),
+        ("resolve", hub.status(503), 3),
+        ("resolve", hub.status(429, Retry_After="0"), 2),
+        ("resolve", hub.reset, 3),
+        ("resolve", hub.hang, 1),
+        ("resolve", hub.cut(3), 2),
+        ("api", hub.status(500), 3),
+        ("api", hub.status(429, RateLimit='"api";r=0;t=0'), 1),
+        ("api", hub.reset, 3),
+        ("api", hub.hang, 1),
+        ("api", hub.hang_inside, 1),
+        ("api", hub.cut(20), 1),
+        ("api", hub.trickle, 1),
+    ],
+    ids=lambda each: getattr(each, "__qualname__", str(each)).partition(".")[0],
+)
+def test_what_passes_is_got_over(
+    standin: StandIn, tmp_path: Path, kind: str, fault: hub.Fault, times: int
+) -> None:
+    """After any fault that does not last, everything is there and right."""
+    standin.spoil(kind, fault, times=times)
+    assert_right(pull(standin, tmp_path))
+
+
+def test_another_part_is_noticed_at_once(
+    standin: StandIn, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Bytes that say that they are from elsewhere are not kept until the checksum tells."""
+    standin.spoil("store", hub.other_part, times=2)
+    assert_right(pull(standin, tmp_path))
+    assert "wrong bytes" not in caplog.text
+
+
+def test_another_commit_is_not_taken(standin: StandIn, tmp_path: Path) -> None:
+    """An answer about a commit that was not asked for is no answer."""
+    first = standin.commit
+    standin.files["model.safetensors"] = hub.noise(9 * BLOCK, 3)
+    other = standin.commit
+
+    def confused(_: hub.Request, answer: hub.Answer) -> Iterator[bytes]:
+        return hub.Answer(answer.body.replace(first.encode(), other.encode())).pieces()
+
+    standin.spoil("api", confused)
+    found = locate(REPO, "model", source_of(standin, tmp_path), revision=first)
+    assert found.revision == first
+    assert_right(found)
+
+
+def test_wrong_bytes_of_a_small_file(standin: StandIn, tmp_path: Path) -> None:
+    """Git's checksum guards small files as sha256 guards large ones."""
+    standin.spoil("resolve", hub.wrong_bytes, name="config.json")
+    assert_right(pull(standin, tmp_path))
+
+
+def test_ranges_may_be_ignored(standin: StandIn, tmp_path: Path) -> None:
+    """A store that always sends whole files is read in one go, even when it is cut midway."""
+    standin.honours_ranges = False
+    standin.spoil("store", hub.cut(300_000), times=2)  # one of them is the probe
+    assert_right(pull(standin, tmp_path))
+    assert len(standin.asked("store")) == 3
+
+
+def test_a_cut_body_goes_on_where_it_ended(standin: StandIn, tmp_path: Path) -> None:
+    """No byte that arrived is asked for again."""
+    standin.spoil("store", hub.cut(BLOCK + 5), times=3)
+    assert_right(pull(standin, tmp_path, limits={"num_connections": 1}))
+    starts = [each.span[0] for each in standin.asked("store") if each.span]
+    assert starts[:4] == [0, 0, BLOCK + 5, 2 * (BLOCK + 5)]  # the first is the probe
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault", "said"),
+    [
+        ("store", hub.reset, "could not be pulled"),
+        ("store", hub.cut(0), "peer closed connection"),
+        ("store", hub.status(500), "127.0.0.2 answered 500, and next to nothing came for 0.8 s"),
+        ("store", hub.hang, "could not be pulled"),
+        ("store", hub.trickle, "almost nothing"),
+        ("api", hub.hang, "did not answer"),
+        ("api", hub.status(503), "127.0.0.1 answered 503"),
+        ("api", hub.cut(20), "could not be pulled"),
+    ],
+    ids=lambda each: getattr(each, "__qualname__", str(each)).partition(".")[0],
+)
+def test_what_lasts_is_said(
+    standin: StandIn, tmp_path: Path, kind: str, fault: hub.Fault, said: str
+) -> None:
+    """A fault that does not pass ends in one sentence, after a bounded time."""
+    standin.spoil(kind, fault, times=10_000)
+    quick = {"patience_s": 0.8, "answer_s": 0.3, "silence_s": 0.3}
+    assert said in refusal(standin, tmp_path, WeightsUnavailable, limits=quick)
+
+
+def test_what_arrived_before_giving_up_is_kept(standin: StandIn, tmp_path: Path) -> None:
+    """The next attempt fetches only what the failed one had not."""
+    standin.spoil("store", hub.cut(BLOCK), times=4)
+    standin.spoil("store", hub.reset, times=10_000)
+    limits = {"num_connections": 2, "patience_s": 0.8}
+    refusal(standin, tmp_path, WeightsUnavailable, limits=limits)
+    standin._faults.clear()
+    standin.num_body_bytes.clear()
+    assert_right(pull(standin, tmp_path))
+    sent = standin.num_body_bytes[f"{standin.commit}/model.safetensors"]
+    assert sent < len(FILES_THERE["model.safetensors"]) - 2 * BLOCK
+
+
+def test_wrong_bytes_are_never_taken(standin: StandIn, tmp_path: Path) -> None:
+    """A file of the right size with one wrong bit gets no name, however often it comes."""
+    standin.spoil("store", hub.wrong_bytes, times=10_000)
+    assert "does not have the checksum" in refusal(standin, tmp_path, WeightsUnavailable)
+
+
+def test_the_deadline_stands(standin: StandIn, tmp_path: Path) -> None:
+    """Slow progress is progress, but not for ever."""
+
+    def slowly(_: hub.Request, answer: hub.Answer) -> Iterator[bytes]:
+        for piece in answer.pieces():
+            hub.time.sleep(0.25)
+            yield piece
+
+    standin.spoil("store", slowly, times=10_000)
+    said = refusal(standin, tmp_path, WeightsUnavailable, limits={"deadline_s": 0.7, "slow_s": 60})
+    assert "did not end within 0.7 s" in said
+
+
+@pytest.mark.slow
+def test_retry_after_is_waited_out(standin: StandIn, tmp_path: Path) -> None:
+    """The hub is left alone for as long as it asks, beyond the usual patience."""
+    standin.spoil("resolve", hub.status(429, Retry_After="1"))
+    began = hub.time.monotonic()
+    assert_right(pull(standin, tmp_path, limits={"patience_s": 0.8}))
+    assert hub.time.monotonic() - began > 1
+
+
+def test_more_time_than_there_is(standin: StandIn, tmp_path: Path) -> None:
+    """A hub that asks for more than the deadline leaves ends the attempt at once."""
+    standin.spoil("api", hub.status(429, Retry_After="900"))
+    assert "asks to wait 900 s" in refusal(standin, tmp_path, WeightsUnavailable)
+
+
+def test_a_branch_that_moves_is_pinned(standin: StandIn, tmp_path: Path) -> None:
+    """All workers of a volume use the commit that the first one found, even a half pulled one."""
+    first = standin.commit
+    standin.spoil("store", hub.reset, times=10_000)
+    refusal(standin, tmp_path, WeightsUnavailable, limits={"patience_s": 0.6})
+    standin._faults.clear()
+    standin.files["model.safetensors"] = hub.noise(9 * BLOCK, 3)
+    assert standin.commit != first
+    found = pull(standin, tmp_path)
+    assert found.revision == first
+    assert_right(found)
+
+
+def test_a_configured_commit_is_used(standin: StandIn, tmp_path: Path) -> None:
+    """A commit in the settings needs no record, and none is changed by it."""
+    first = standin.commit
+    standin.files["model.safetensors"] = hub.noise(9 * BLOCK, 3)
+    later = pull(standin, tmp_path)
+    found = locate(REPO, "model", source_of(standin, tmp_path), revision=first)
+    assert (found.revision, later.revision) == (first, standin.commit)
+    assert_right(found)
+    assert_right(later, standin.files)
+
+
+def test_the_token_does_not_follow(
+    standin: StandIn, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The hub gets the token, the store that it redirects to does not, and no log line has it."""
+    standin.needs_token = True
+    with caplog.at_level(logging.DEBUG):
+        found = pull(standin, tmp_path, token=TOKEN)
+    assert_right(found)
+    assert all("authorization" in each.headers for each in standin.asked("resolve"))
+    assert standin.asked("store")
+    assert not any("authorization" in each.headers for each in standin.asked("store"))
+    assert TOKEN not in caplog.text + repr(source_of(standin, tmp_path, token=TOKEN))
+
+
+def test_equal_files_are_pulled_once(standin: StandIn, tmp_path: Path) -> None:
+    """Two names for the same bytes are one file."""
+    standin.files["tokenizer.json"] = standin.files["config.json"]
+    assert_right(pull(standin, tmp_path), standin.files)
+
+
+def test_a_renamed_repository(standin: StandIn, tmp_path: Path) -> None:
+    """The old name leads to the files, and stays the name under which they are kept."""
+    standin.old_name = "bosonai/old"
+    standin.needs_token = True
+    source = source_of(standin, tmp_path, token=TOKEN)
+    found = locate("bosonai/old", "model", source)
+    assert_right(found)
+    standin.requests.clear()
+    assert locate("bosonai/old", "model", source) == found
+    assert standin.requests == []
+
+
+def test_refusals_are_clear(standin: StandIn, tmp_path: Path) -> None:
+    """Gated, unknown and wrongly asked: one sentence each, and no second attempt."""
+    said = refusal(standin, tmp_path, WeightsRefused, token="hf_wrong")
+    assert "does not know this HF_TOKEN" in said
+    standin.needs_token = True
+    assert "is gated and HF_TOKEN, which is not set," in refusal(standin, tmp_path, WeightsRefused)
+    standin.needs_token = False
+    source = source_of(standin, tmp_path)
+    with pytest.raises(WeightsNotFound, match="the hub knows no bosonai/other"):
+        locate("bosonai/other", "model", source)
+    with pytest.raises(WeightsNotFound, match="no such revision; set HIGGS_MODEL_REVISION"):
+        locate(REPO, "model", source, revision="v9")
+    assert len(standin.requests) == 4
+
+
+def test_a_repository_without_the_files(standin: StandIn, tmp_path: Path) -> None:
+    """A repository in another format is refused before anything is pulled, and not recorded."""
+    del standin.files["model.safetensors"]
+    assert "has no model.safetensors" in refusal(standin, tmp_path, WeightsNotFound)
+    assert not list(tmp_path.glob("bosonai/*/refs/*"))
+
+
+def test_no_network(standin: StandIn, tmp_path: Path) -> None:
+    """A hub that cannot be reached is said so, after as long as patience lasts."""
+    standin.endpoint = "http://127.0.0.1:9"
+    said = refusal(standin, tmp_path, WeightsUnavailable, limits={"patience_s": 0.3})
+    assert "could not be pulled" in said
+    assert "see that the hub can be reached" in said
+
+
+def test_progress_is_told(standin: StandIn, tmp_path: Path) -> None:
+    """Bytes grow to the total, with a rate, first while pulling and later while checking."""
+    told: list[Transfer] = []
+    source = source_of(standin, tmp_path)
+    locate(REPO, "model", source, on_progress=told.append)
+    total = sum(len(FILES_THERE[name]) for name in FILES["model"])
+    assert {each.stage for each in told} == {"pulling"}
+    assert (told[-1].num_bytes, told[-1].total_bytes, told[-1].left_s) == (total, total, 0)
+    assert told[-1].bytes_per_s > 0
+    told.clear()
+    locate(REPO, "model", source, on_progress=told.append)
+    assert {each.stage for each in told} == {"checking"}
+    assert told[-1].num_bytes == total
