@@ -20,7 +20,13 @@ from higgs_worker import logs
 from higgs_worker.build import build, is_to_preload, source_of
 from higgs_worker.errors import InvalidSettings
 from higgs_worker.health.startup import fitness_checks
-from higgs_worker.serverless.intake import Deadlines, Intake, concurrency, once_begun, whole_number
+from higgs_worker.serverless.intake import (
+    Deadlines,
+    Intake,
+    concurrency,
+    delay_stops,
+    parse_big_int,
+)
 from higgs_worker.serverless.runner import JobRunner
 from higgs_worker.settings import Settings, nearest_name
 
@@ -105,7 +111,7 @@ def mend_sdk(intake: Intake) -> None:
     from runpod.serverless.modules import rp_http, rp_scale
 
     rp_scale.get_job = intake.until_stopped(rp_scale.get_job)
-    rp_scale.get_stop_signals = intake.until_stopped(once_begun(rp_scale.get_stop_signals))
+    rp_scale.get_stop_signals = intake.until_stopped(delay_stops(rp_scale.get_stop_signals))
     # As it is, the SDK sends a result again after a 500, but not after a connection that was lost.
     rp_http.FibonacciRetry = partial(
         rp_http.FibonacciRetry,
@@ -113,7 +119,7 @@ def mend_sdk(intake: Intake) -> None:
         statuses={429},
     )
     read = ClientResponse.json
-    loads = partial(json.loads, parse_int=whole_number)
+    loads = partial(json.loads, parse_int=parse_big_int)
     read.__kwdefaults__ = {**(read.__kwdefaults__ or {}), "loads": loads}
 
 

@@ -30,7 +30,7 @@ from higgs_worker.codec.config import CodecConfig
 from higgs_worker.codec.decoder import CodecDecoder
 from higgs_worker.codec.loader import load_decoder
 from higgs_worker.codec.pace import MAX_PIECE_FRAMES
-from higgs_worker.codec.streaming import Piece, StreamingDecoder
+from higgs_worker.codec.streaming import CodecPiece, StreamingDecoder
 from higgs_worker.codec.thread import CodecStream, CodecThread
 from higgs_worker.engine.engine import Engine
 from higgs_worker.engine.loader import load
@@ -146,7 +146,7 @@ def _streamed(streaming: StreamingDecoder, codes: NDArray[np.int64], size: int) 
         is_last = first + size >= codes.shape[1]
         streaming.advance(
             [
-                Piece(stream, each[first : first + size], is_last=is_last)
+                CodecPiece(stream, each[first : first + size], is_last=is_last)
                 for stream, each in enumerate(codes)
             ]
         )

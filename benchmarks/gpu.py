@@ -21,7 +21,7 @@ from higgs_worker.engine.graphs import StepGraphs
 from higgs_worker.engine.model import LanguageModel
 from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.runner import Runner
-from higgs_worker.engine.sequence import Piece, Prompt, Sampling, Submission, TextSegment
+from higgs_worker.engine.sequence import PrefillChunk, Prompt, Sampling, Submission, TextSegment
 
 FRAME_RATE = 25
 ROPE = Rope(500000.0, 32.0, 0.125, 0.5, 1024)
@@ -93,7 +93,7 @@ def start(runner: Runner, num_slots: int, prompt_length: int, max_frames: int) -
     prompt = Prompt((TextSegment(tuple(range(2, 1 + prompt_length))),))
     for slot in range(num_slots):
         runner.begin(slot, Submission(prompt, Sampling(seed=slot, temperature=1.0), max_frames))
-    runner.prefill([Piece(slot, prompt_length) for slot in range(num_slots)])
+    runner.prefill([PrefillChunk(slot, prompt_length) for slot in range(num_slots)])
 
 
 def measure_steps(

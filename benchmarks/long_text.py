@@ -15,10 +15,10 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from higgs_worker.api.request import SpeechRequest
-from higgs_worker.build import DEMO_CHUNK_WORDS, load_speaker
+from higgs_worker.build import DEMO_CHUNK_WORDS, load_model
 from higgs_worker.settings import Settings
 from higgs_worker.speech.service import SpeechService
-from higgs_worker.speech.session import Speaker
+from higgs_worker.speech.session import LoadedModel
 
 SENTENCE = "The morning train was late again, so we walked along the river to the old mill. "
 
@@ -37,7 +37,7 @@ class Run:
         return self.total_s / self.audio_s
 
 
-def speak(speaker: Speaker, text: str, *, context_chunks: int = 0) -> Run:
+def speak(speaker: LoadedModel, text: str, *, context_chunks: int = 0) -> Run:
     """Speak a text to a live listener who never waits."""
     request = SpeechRequest.parse(
         {"text": text, "seed": 1, "retries": 0, "context_chunks": context_chunks},
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--words", type=int, default=3000)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    speaker = load_speaker(Settings.from_env({"HIGGS_MODEL": "demo", "HIGGS_MAX_SLOTS": "8"}))
+    speaker = load_model(Settings.from_env({"HIGGS_MODEL": "demo", "HIGGS_MAX_SLOTS": "8"}))
     text = SENTENCE * round(options.words / len(SENTENCE.split()))
     speak(speaker, SENTENCE)  # warms up
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -11,7 +11,7 @@ from higgs_worker.engine.engine import STEPS_PER_ROUND, Engine
 from higgs_worker.engine.model import LanguageModel
 from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.runner import Runner
-from higgs_worker.engine.sequence import Piece, Prompt, Sampling, Submission
+from higgs_worker.engine.sequence import PrefillChunk, Prompt, Sampling, Submission
 
 CPU = torch.device("cpu")
 
@@ -61,7 +61,9 @@ def decode(
 ) -> list[float]:
     """Generate one sequence per slot; read a meter after the prefill and after every step."""
     submissions = [Submission(prompt, sampling, num_frames) for prompt in prompts]
-    runner.prefill([Piece(slot, runner.begin(slot, each)) for slot, each in enumerate(submissions)])
+    runner.prefill(
+        [PrefillChunk(slot, runner.begin(slot, each)) for slot, each in enumerate(submissions)]
+    )
     # The prefill draws the first two columns.
     num_steps = num_frames + runner.model.config.num_codebooks - 2
     readings = [read()]

@@ -13,7 +13,7 @@ from pathlib import Path
 _MAX_TEMPORARY_AGE_S = 3600.0  # nobody writes for so long: its writer is gone
 
 
-def write_whole(path: Path, data: bytes, *, replace: bool) -> None:
+def write_atomic(path: Path, data: bytes, *, replace: bool) -> None:
     """Let a file appear whole or not at all.
 
     Raises:
@@ -34,7 +34,7 @@ def write_whole(path: Path, data: bytes, *, replace: bool) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def sweep(directory: Path) -> None:
+def remove_stale_temporaries(directory: Path) -> None:
     """Remove what writers left behind that died in the middle."""
     for path in directory.glob(".*.tmp"):
         with suppress(OSError):

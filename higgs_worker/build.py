@@ -18,14 +18,14 @@ from higgs_worker.serverless.cold_start import ColdStart
 from higgs_worker.serverless.runner import JobRunner
 from higgs_worker.settings import Settings
 from higgs_worker.speech.service import SpeechService
-from higgs_worker.speech.session import Speaker
+from higgs_worker.speech.session import LoadedModel
 from higgs_worker.storage.storage import Storage
 from higgs_worker.voices.actions import Actions
 from higgs_worker.voices.library import PRESETS, VoiceLibrary
 from higgs_worker.voices.references import References
 from higgs_worker.weights import locate as weights
-from higgs_worker.weights.locate import Found
-from higgs_worker.weights.progress import Latest, OnProgress
+from higgs_worker.weights.locate import LocatedCheckpoint
+from higgs_worker.weights.progress import LastProgress, OnTransferProgress
 
 if TYPE_CHECKING:
     import torch
@@ -48,9 +48,9 @@ def build(settings: Settings, wait_for_device: Callable[[], object] = lambda: No
         wait_for_device: blocks while somebody else uses the device; see `load_speaker`.
     """
     cold_start = ColdStart(settings.started_at)
-    latest = Latest()
+    latest = LastProgress()
     service = SpeechService(
-        lambda: load_speaker(
+        lambda: load_model(
             settings, cold_start, on_progress=latest, wait_for_device=wait_for_device
         ),
         latest.sentence,
@@ -76,7 +76,7 @@ def is_to_preload(settings: Settings) -> bool:
     codec = (settings.codec, "codec", settings.codec_revision)
     try:
         return all(
-            weights.is_here(name, kind, source, revision=revision)
+            weights.is_cached(name, kind, source, revision=revision)
             for name, kind, revision in (model, codec)
         )
     except (WorkerError, OSError):
@@ -88,7 +88,9 @@ def max_chunk_words(settings: Settings) -> int | None:
     return DEMO_CHUNK_WORDS if settings.model == weights.DEMO else None
 
 
-def locate_model(settings: Settings, on_progress: OnProgress | None = None) -> Found:
+def locate_model(
+    settings: Settings, on_progress: OnTransferProgress | None = None
+) -> LocatedCheckpoint:
     """Find the language model, pulling it where it is not there; see `weights.locate`."""
     source, revision = source_of(settings), settings.model_revision
     return weights.locate(
@@ -96,7 +98,9 @@ def locate_model(settings: Settings, on_progress: OnProgress | None = None) -> F
     )
 
 
-def locate_codec(settings: Settings, on_progress: OnProgress | None = None) -> Found:
+def locate_codec(
+    settings: Settings, on_progress: OnTransferProgress | None = None
+) -> LocatedCheckpoint:
     """Find the codec, pulling it where it is not there; see `weights.locate`."""
     source, revision = source_of(settings), settings.codec_revision
     return weights.locate(
@@ -104,13 +108,13 @@ def locate_codec(settings: Settings, on_progress: OnProgress | None = None) -> F
     )
 
 
-def load_speaker(
+def load_model(
     settings: Settings,
     cold_start: ColdStart | None = None,
     *,
-    on_progress: OnProgress | None = None,
+    on_progress: OnTransferProgress | None = None,
     wait_for_device: Callable[[], object] = lambda: None,
-) -> Speaker:
+) -> LoadedModel:
     """Load language model, tokenizer and codec, wherever they are.
 
     Args:
@@ -193,7 +197,7 @@ def load_speaker(
             "load_s": round(time.perf_counter() - started, 3),
         },
     )
-    return Speaker(
+    return LoadedModel(
         prompts=prompts,
         engine=Engine(runner, max_waiting=settings.queue_size),
         codec=CodecThread(streams),
@@ -205,7 +209,7 @@ def load_speaker(
     )
 
 
-def load_references(settings: Settings, codec: Found | None = None) -> References:
+def load_references(settings: Settings, codec: LocatedCheckpoint | None = None) -> References:
     """Open the voices of the volume; the encoder is loaded by the first new one.
 
     Args:
@@ -234,10 +238,10 @@ def library(settings: Settings) -> VoiceLibrary:
     return VoiceLibrary(settings.volume / "voices", presets=PRESETS)
 
 
-def source_of(settings: Settings) -> weights.Source:
+def source_of(settings: Settings) -> weights.CheckpointSource:
     """Say where checkpoints may be had from."""
     caches = [weights.RUNPOD_CACHE, *([settings.hf_home / "hub"] if settings.hf_home else [])]
-    return weights.Source(
+    return weights.CheckpointSource(
         volume=settings.volume,
         endpoint=settings.hf_endpoint,
         token=settings.hf_token,

@@ -16,7 +16,7 @@ from higgs_worker.messages import quote
 _MAX_TEXT = 4096  # the longest path Linux takes
 
 
-class Kind(Protocol):
+class VariableType(Protocol):
     """A kind of value: says in words what it allows, and reads it."""
 
     @property
@@ -28,7 +28,7 @@ class Kind(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class Integer:
     """A whole number within bounds."""
 
     low: int
@@ -175,7 +175,7 @@ class Variable:
 
     name: str
     meaning: str
-    kind: Kind
+    kind: VariableType
     default: Any = None
 
     @property
@@ -191,7 +191,7 @@ class Variable:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ParsedVariables:
     """What the environment says for one dataclass."""
 
     values: dict[str, Any]
@@ -202,7 +202,7 @@ class Reading:
     """What is wrong, by variable."""
 
 
-def filled_by(name: str, kind: Kind, meaning: str) -> dict[str, Any]:
+def env_field(name: str, kind: VariableType, meaning: str) -> dict[str, Any]:
     """Return the metadata of a field that an environment variable fills."""
     return {"variable": Variable(name, meaning, kind)}
 
@@ -216,9 +216,9 @@ def variables_of(table: type) -> dict[str, Variable]:
     }
 
 
-def read(table: type, environ: Mapping[str, str]) -> Reading:
+def read(table: type, environ: Mapping[str, str]) -> ParsedVariables:
     """Read the variables that fill a dataclass; an empty one counts as unset."""
-    reading = Reading({}, {}, {})
+    reading = ParsedVariables({}, {}, {})
     for name, variable in variables_of(table).items():
         raw = environ.get(variable.name, "").strip()
         if not raw:

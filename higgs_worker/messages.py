@@ -31,7 +31,7 @@ def check_readable(value: str, max_chars: int | None = None) -> str:
     return value
 
 
-def predicate(error: ErrorDetails, field: FieldInfo) -> str:
+def describe_error(error: ErrorDetails, field: FieldInfo) -> str:
     """Return what follows the field's name in the sentence about one of pydantic's errors."""
     value, context = error["input"], error.get("ctx", {})
     if error["type"] == "missing":
@@ -71,7 +71,7 @@ def quote(value: object) -> str:
     return "a list" if isinstance(value, list | tuple) else f"a {type(value).__name__}"
 
 
-def cut(key: str) -> str:
+def shorten(key: str) -> str:
     """Show a key and never more than a little of it."""
     return key if len(key) <= MAX_QUOTED else key[:MAX_QUOTED] + "…"
 

@@ -15,14 +15,14 @@ from higgs_worker.environment import (
     Address,
     Choice,
     Directory,
-    Kind,
+    Integer,
     Names,
     Secret,
     Switch,
     Text,
     Variable,
-    Whole,
-    filled_by,
+    VariableType,
+    env_field,
     read,
     variables_of,
 )
@@ -35,8 +35,10 @@ PREFIX = "HIGGS_"
 _VOLUME = Path("/runpod-volume")
 
 
-def _filled_by(name: str, kind: Kind, meaning: str, prefix: str = PREFIX) -> dict[str, Variable]:
-    return filled_by(prefix + name, kind, meaning)
+def _env_field(
+    name: str, kind: VariableType, meaning: str, prefix: str = PREFIX
+) -> dict[str, Variable]:
+    return env_field(prefix + name, kind, meaning)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,7 @@ class Settings:
 
     model: str = field(
         default="bosonai/higgs-audio-v2-generation-3B-base",
-        metadata=_filled_by(
+        metadata=_env_field(
             "MODEL",
             Text(),
             "The language model: a hub id, a local directory, or `demo` for the embedded model.",
@@ -53,7 +55,7 @@ class Settings:
     )
     model_revision: str | None = field(
         default=None,
-        metadata=_filled_by(
+        metadata=_env_field(
             "MODEL_REVISION",
             Text(200),
             "Commit, branch or tag of the language model; unset: the commit that the first worker "
@@ -62,7 +64,7 @@ class Settings:
     )
     codec: str = field(
         default="bosonai/higgs-audio-v2-tokenizer",
-        metadata=_filled_by(
+        metadata=_env_field(
             "CODEC",
             Text(),
             "The audio codec: a hub id, a local directory, or `demo`; when unset and the model is "
@@ -71,7 +73,7 @@ class Settings:
     )
     codec_revision: str | None = field(
         default=None,
-        metadata=_filled_by(
+        metadata=_env_field(
             "CODEC_REVISION",
             Text(200),
             "Commit, branch or tag of the audio codec; unset: as for the model.",
@@ -80,7 +82,7 @@ class Settings:
     hf_token: str | None = field(
         default=None,
         repr=False,
-        metadata=_filled_by(
+        metadata=_env_field(
             "TOKEN",
             Secret(),
             "Who asks the hub for weights; unset: nobody, which is enough for public ones.",
@@ -90,17 +92,17 @@ class Settings:
     runpod_api_key: str | None = field(
         default=None,
         repr=False,
-        metadata=_filled_by(
+        metadata=_env_field(
             "API_KEY", Secret(), "Who deploys: `higgs-worker deploy` alone needs it.", "RUNPOD_"
         ),
     )
     hf_endpoint: str = field(
         default="https://huggingface.co",
-        metadata=_filled_by("ENDPOINT", Address(), "The hub, or a mirror of it.", "HF_"),
+        metadata=_env_field("ENDPOINT", Address(), "The hub, or a mirror of it.", "HF_"),
     )
     hf_home: Path | None = field(
         default=None,
-        metadata=_filled_by(
+        metadata=_env_field(
             "HOME",
             Directory(),
             "Where Hugging Face's tools keep what they pull, under `hub`; weights that are there "
@@ -110,7 +112,7 @@ class Settings:
     )
     hf_hub_offline: bool = field(
         default=False,
-        metadata=_filled_by(
+        metadata=_env_field(
             "HUB_OFFLINE",
             Switch(),
             "Whether the hub is never asked, and weights that are not there are an error.",
@@ -119,7 +121,7 @@ class Settings:
     )
     device: str = field(
         default="auto",
-        metadata=_filled_by(
+        metadata=_env_field(
             "DEVICE",
             Choice(("auto", "cpu", "cuda"), r"cuda:[0-9]{1,3}", "cuda:N"),
             "Where to compute; `auto` takes a GPU if there is one.",
@@ -127,7 +129,7 @@ class Settings:
     )
     dtype: str = field(
         default="auto",
-        metadata=_filled_by(
+        metadata=_env_field(
             "DTYPE",
             Choice(("auto", "float32", "bfloat16")),
             "Number format of the weights; `auto` takes what suits the device.",
@@ -135,24 +137,24 @@ class Settings:
     )
     max_slots: int | None = field(
         default=None,
-        metadata=_filled_by(
+        metadata=_env_field(
             "MAX_SLOTS",
-            Whole(1, 256),
+            Integer(1, 256),
             "How many sequences are generated at the same time; unset: as many as the memory "
             "holds, up to 64.",
         ),
     )
     max_length: int = field(
         default=4096,
-        metadata=_filled_by(
+        metadata=_env_field(
             "MAX_LENGTH",
-            Whole(512, 32768),
+            Integer(512, 32768),
             "Positions a slot holds: text ids and audio frames (25 a second) together.",
         ),
     )
     volume: Path = field(
         default=_VOLUME,
-        metadata=_filled_by(
+        metadata=_env_field(
             "VOLUME",
             Directory(),
             "Where weights are kept, under `bosonai`, and voices, under `voices`; when unset and "
@@ -161,21 +163,21 @@ class Settings:
     )
     max_reference_s: int = field(
         default=60,
-        metadata=_filled_by(
-            "MAX_REFERENCE_S", Whole(1, 600), "Longest recording of a voice, in seconds."
+        metadata=_env_field(
+            "MAX_REFERENCE_S", Integer(1, 600), "Longest recording of a voice, in seconds."
         ),
     )
     max_reference_bytes: int = field(
         default=10_000_000,
-        metadata=_filled_by(
+        metadata=_env_field(
             "MAX_REFERENCE_BYTES",
-            Whole(1000, 100_000_000),
+            Integer(1000, 100_000_000),
             "Largest recording of a voice, in bytes.",
         ),
     )
     allowed_hosts: frozenset[str] = field(
         default=frozenset(),
-        metadata=_filled_by(
+        metadata=_env_field(
             "ALLOWED_HOSTS",
             Names(),
             "Hosts (`name` or `name:port`, separated by commas) that recordings may come from "
@@ -184,24 +186,24 @@ class Settings:
     )
     max_text_chars: int = field(
         default=20_000,
-        metadata=_filled_by(
+        metadata=_env_field(
             "MAX_TEXT_CHARS",
-            Whole(1, 1_000_000),
+            Integer(1, 1_000_000),
             "Longest text a job may send, in characters.",
         ),
     )
     concurrency: int | None = field(
         default=None,
-        metadata=_filled_by(
+        metadata=_env_field(
             "CONCURRENCY",
-            Whole(1, 256),
+            Integer(1, 256),
             "How many jobs the worker takes at the same time; unset: one more than HIGGS_MAX_SLOTS "
             "or, where that is unset too, 17.",
         ),
     )
     preload: str = field(
         default="auto",
-        metadata=_filled_by(
+        metadata=_env_field(
             "PRELOAD",
             Choice(("auto", "always", "never")),
             "When the model is loaded: `auto` at start if the weights are there, else with the "
@@ -210,42 +212,42 @@ class Settings:
     )
     started_at: int | None = field(
         default=None,
-        metadata=_filled_by(
+        metadata=_env_field(
             "STARTED_AT",
-            Whole(0, 10**11),
+            Integer(0, 10**11),
             "When the container started, in seconds since 1970; `bootstrap.sh` sets it for the "
             "cold start's line in the log.",
         ),
     )
     queue_size: int = field(
         default=256,
-        metadata=_filled_by(
+        metadata=_env_field(
             "QUEUE_SIZE",
-            Whole(1, 10_000),
+            Integer(1, 10_000),
             "How many sequences may wait for a slot; a request beyond that is refused.",
         ),
     )
     job_timeout_s: int | None = field(
         default=None,
-        metadata=_filled_by(
+        metadata=_env_field(
             "JOB_TIMEOUT_S",
-            Whole(1, 86_400),
+            Integer(1, 86_400),
             "Seconds after which a job fails, counted from when the worker took it; unset: only "
             "the endpoint's own limit counts.",
         ),
     )
     grace_s: int = field(
         default=8,  # Docker kills ten seconds after it told to stop
-        metadata=_filled_by(
+        metadata=_env_field(
             "GRACE_S",
-            Whole(0, 3600),
+            Integer(0, 3600),
             "Seconds that running jobs get to finish when the worker is told to stop; those that "
             "have not finished by then fail.",
         ),
     )
     stream: bool = field(
         default=False,
-        metadata=_filled_by(
+        metadata=_env_field(
             "STREAM",
             Switch(),
             "Whether every job's audio is streamed while it is spoken, in pieces, for `/stream`; "
@@ -254,7 +256,7 @@ class Settings:
     )
     save_dir: Path | None = field(
         default=None,
-        metadata=_filled_by(
+        metadata=_env_field(
             "SAVE_DIR",
             Directory(),
             "Directory into which each result's audio is also written, for local runs; unset: "
@@ -263,7 +265,7 @@ class Settings:
     )
     log_level: str = field(
         default="INFO",
-        metadata=_filled_by(
+        metadata=_env_field(
             "LOG_LEVEL",
             Choice(("DEBUG", "INFO", "WARNING", "ERROR")),
             "The least severe log lines to print.",

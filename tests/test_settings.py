@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from higgs_worker.environment import Choice, Text, Variable, Whole, variables_of
+from higgs_worker.environment import Choice, Integer, Text, Variable, variables_of
 from higgs_worker.errors import InvalidSettings
 from higgs_worker.settings import Settings, nearest_name
 
@@ -190,7 +190,7 @@ def test_every_setting_is_described_and_bounded(name: str, variable: Variable) -
     assert variable.name.startswith(("HIGGS_", "HF_", "RUNPOD_"))
     assert len(variable.meaning) > 10
     assert variable.meaning.endswith(".")
-    assert isinstance(variable.kind, Whole | Choice | Text)
+    assert isinstance(variable.kind, Integer | Choice | Text)
     assert variable.kind.allowed
     if variable.default:
         assert variable.kind.read(str(variable.default)) == variable.default

@@ -20,9 +20,16 @@ from pydantic import (
     field_validator,
 )
 
-from higgs_worker.api.voice_spec import VoiceChoice, parse_speakers
+from higgs_worker.api.voice_spec import VoiceSpec, parse_speakers
 from higgs_worker.errors import CredentialsRefused, InvalidRequest
-from higgs_worker.messages import MAX_QUOTED, check_readable, cut, predicate, quote, too_long
+from higgs_worker.messages import (
+    MAX_QUOTED,
+    check_readable,
+    describe_error,
+    quote,
+    shorten,
+    too_long,
+)
 
 DEFAULT_SCENE = "Audio is recorded from a quiet room."
 
@@ -52,13 +59,13 @@ class SpeechRequest(BaseModel):
         validation_alias=AliasChoices("scene", "scene_prompt", "instructions"),
         description="Setting and style of the recording; null or an empty string: none is given.",
     )
-    voice: VoiceChoice | None = Field(
+    voice: VoiceSpec | None = Field(
         None,
         description="Who says it: the name of a voice, {audio, text}, a recording (address, data "
         "URI or base64) and its transcript, or {description}, a voice in words; null: the model "
         "chooses. voice_url or ref_audio together with ref_text say the same.",
     )
-    speakers: Mapping[str, VoiceChoice | None] = Field(
+    speakers: Mapping[str, VoiceSpec | None] = Field(
         {},
         description="The voices of a dialogue, by the tags in the text: [SPEAKER0] or a name such "
         "as [Anna]; null: the model chooses. Without it, the model chooses all.",
@@ -183,12 +190,12 @@ class SpeechRequest(BaseModel):
 
     @field_validator("voice", mode="plain")
     @classmethod
-    def _parse_voice(cls, value: object) -> VoiceChoice | None:
-        return None if value is None else VoiceChoice.parse(value)
+    def _parse_voice(cls, value: object) -> VoiceSpec | None:
+        return None if value is None else VoiceSpec.parse(value)
 
     @field_validator("speakers", mode="plain")
     @classmethod
-    def _parse_speakers(cls, value: object) -> Mapping[str, VoiceChoice | None]:
+    def _parse_speakers(cls, value: object) -> Mapping[str, VoiceSpec | None]:
         return parse_speakers(value)
 
     @field_validator("language")
@@ -248,7 +255,7 @@ class SpeechRequest(BaseModel):
         except ValidationError as error:
             for each in error.errors(include_url=False):
                 name = str(each["loc"][0])
-                problem = predicate(each, cls.model_fields[name])
+                problem = describe_error(each, cls.model_fields[name])
                 key = spelled.get(name, name)
                 problems.append((key, f"{key} {problem}"))
         if request is None or problems:
@@ -281,7 +288,7 @@ def _resolve_names(raw: Mapping[Any, Any]) -> tuple[dict[str, str], list[tuple[s
     for key in raw:
         name = fields.get(key)
         if name is None:
-            problems.append((cut(str(key)), _unknown(key, list(fields), len(problems))))
+            problems.append((shorten(str(key)), _unknown(key, list(fields), len(problems))))
         elif name in spelled:
             both = f"{spelled[name]!r} and {key!r}"
             problems.append((key, f"{both} are two names of the same field; send one of them"))
@@ -321,7 +328,7 @@ def refuse_credentials(raw: Mapping[Any, Any]) -> None:
             "endpoint's environment and replace any that were sent here",
             details={
                 "errors": [
-                    {"field": cut(key), "message": "looks like a credential"}
+                    {"field": shorten(key), "message": "looks like a credential"}
                     for key in found[:_MAX_LISTED]
                 ]
             },

@@ -20,7 +20,7 @@ _KEYS = {
 
 
 @dataclass(frozen=True, slots=True)
-class VoiceChoice:
+class VoiceSpec:
     """A voice of the library, a recording and what is said in it, or a voice in words."""
 
     name: str | None = None
@@ -30,7 +30,7 @@ class VoiceChoice:
     description: str | None = None
 
     @classmethod
-    def parse(cls, value: object) -> "VoiceChoice":
+    def parse(cls, value: object) -> "VoiceSpec":
         """Check a name, {"audio", "text"} or {"description"}.
 
         Raises:
@@ -63,7 +63,7 @@ class VoiceChoice:
         return cls(**found)
 
 
-def parse_speakers(value: object) -> dict[str, VoiceChoice | None]:
+def parse_speakers(value: object) -> dict[str, VoiceSpec | None]:
     """Check {"SPEAKER0": voice, "Anna": voice, …}; null lets the model choose.
 
     Raises:
@@ -73,7 +73,7 @@ def parse_speakers(value: object) -> dict[str, VoiceChoice | None]:
         raise ValueError(f'must be an object such as {{"SPEAKER0": "Anna"}}, not {quote(value)}')
     if len(value) > MAX_SPEAKERS:
         raise ValueError(f"has {len(value)} entries and at most {MAX_SPEAKERS} are allowed")
-    speakers: dict[str, VoiceChoice | None] = {}
+    speakers: dict[str, VoiceSpec | None] = {}
     for name, voice in value.items():
         shown = quote(name)
         if not isinstance(name, str) or not name.strip() or name != name.strip():
@@ -87,7 +87,7 @@ def parse_speakers(value: object) -> dict[str, VoiceChoice | None]:
             raise ValueError(f"has {shown} twice, as capitals do not count")
         try:
             check_readable(name)
-            speakers[name] = None if voice is None else VoiceChoice.parse(voice)
+            speakers[name] = None if voice is None else VoiceSpec.parse(voice)
         except ValueError as error:
             raise ValueError(f"has {shown}, which {error}") from None
     return speakers

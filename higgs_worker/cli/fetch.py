@@ -5,7 +5,7 @@ from typing import Any
 
 from higgs_worker.cli.bar import Bar
 from higgs_worker.settings import Settings
-from higgs_worker.weights.progress import Transfer
+from higgs_worker.weights.progress import TransferProgress
 
 
 def add_to(commands: Any) -> None:
@@ -24,7 +24,7 @@ def run(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
 
     with Bar("weights") as bar:
 
-        def show(transfer: Transfer) -> None:
+        def show(transfer: TransferProgress) -> None:
             left = "" if transfer.left_s is None else f", {transfer.left_s:.0f} s left"
             note = (
                 f"{transfer.stage} {transfer.repo}: {transfer.num_bytes / 1e9:.2f} of "

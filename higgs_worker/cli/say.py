@@ -74,12 +74,10 @@ async def _speak(
     options: argparse.Namespace, request: SpeechRequest, settings: Settings
 ) -> dict[str, Any]:
     from higgs_worker.audio import encode
-    from higgs_worker.build import load_speaker, max_chunk_words
+    from higgs_worker.build import load_model, max_chunk_words
     from higgs_worker.speech.service import SpeechService, finish
 
-    service = SpeechService(
-        lambda: load_speaker(settings), max_chunk_words=max_chunk_words(settings)
-    )
+    service = SpeechService(lambda: load_model(settings), max_chunk_words=max_chunk_words(settings))
     speech = await service.start(request)
     rate = speech.speaker.sample_rate
     encoder = encode.StreamEncoder(request.format, rate)

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from higgs_worker.api.voice_spec import VoiceChoice
+from higgs_worker.api.voice_spec import VoiceSpec
 from higgs_worker.build import library, load_references
 from higgs_worker.cli.say import base64_of
 from higgs_worker.settings import Settings
@@ -31,7 +31,7 @@ def add_to(commands: Any) -> None:
 
 
 def _add(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
-    voice = VoiceChoice(audio=base64_of(options.recording), text=options.text)
+    voice = VoiceSpec(audio=base64_of(options.recording), text=options.text)
     summary = load_references(settings).save(
         options.name,
         voice,

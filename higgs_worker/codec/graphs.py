@@ -55,7 +55,7 @@ class StepGraph:
         return self._pcm[:count]
 
 
-class StepGraphs:
+class StreamGraphs:
     """The step at every shape that is captured: rows by powers of two, few sizes of pieces."""
 
     @torch.inference_mode()

@@ -15,7 +15,7 @@ MARGIN_S = 0.5
 """How long before a listener runs dry the next piece is begun: decoding and delivery take time."""
 
 
-class Pace:
+class PieceSchedule:
     """The listener's side of one stream; all times are seconds of one clock."""
 
     def __init__(self, *, sample_rate: int, num_first_frames: int, is_live: bool) -> None:

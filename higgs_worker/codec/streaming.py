@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from higgs_worker.codec.decoder import CodecDecoder, ResidualUnit, Snake
-from higgs_worker.codec.graphs import Capture, StepGraphs
+from higgs_worker.codec.graphs import Capture, StreamGraphs
 
 NEVER = 1 << 40
 """A number of frames that no stream reaches: its end is not known yet."""
@@ -112,7 +112,7 @@ class ResidualStage:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Piece:
+class CodecPiece:
     """Frames of one stream to decode now."""
 
     stream: int
@@ -151,9 +151,9 @@ class StreamingDecoder:
         ]
         self._num_fed = [0] * num_streams
         self._num_frames = [NEVER] * num_streams
-        self._graphs: StepGraphs | None = None
+        self._graphs: StreamGraphs | None = None
         if capture is not None:
-            self._graphs = StepGraphs(
+            self._graphs = StreamGraphs(
                 self._step,
                 capture,
                 max_rows=min(MAX_ROWS, num_streams),
@@ -188,14 +188,14 @@ class StreamingDecoder:
         self._num_frames[stream] = NEVER
 
     @torch.inference_mode()
-    def advance(self, pieces: Sequence[Piece]) -> list[NDArray[np.float32]]:
+    def advance(self, pieces: Sequence[CodecPiece]) -> list[NDArray[np.float32]]:
         """Decode more frames; PCM of each piece that is final by now, maybe empty.
 
         Args:
             pieces: at most one per stream.
         """
         pcm = {piece.stream: np.zeros(0, dtype=np.float32) for piece in pieces}
-        calls: dict[tuple[int, bool], list[Piece]] = {}
+        calls: dict[tuple[int, bool], list[CodecPiece]] = {}
         for piece in pieces:
             if piece.is_last:
                 self._num_frames[piece.stream] = self._num_fed[piece.stream] + len(piece.codes)
@@ -206,16 +206,16 @@ class StreamingDecoder:
                 pcm |= self._run(together[first : first + MAX_ROWS], num_frames, is_inside)
         return [pcm[piece.stream] for piece in pieces]
 
-    def _num_pushed(self, piece: Piece) -> int:
+    def _num_pushed(self, piece: CodecPiece) -> int:
         """Count the frames to push: after the last ones come as many as the stream holds back."""
         return len(piece.codes) + (self.num_lag_frames if piece.is_last else 0)
 
-    def _is_inside(self, piece: Piece) -> bool:
+    def _is_inside(self, piece: CodecPiece) -> bool:
         """Whether the piece touches nothing of what the whole decode pads with zeros."""
         return self._num_fed[piece.stream] >= self.num_lag_frames and not piece.is_last
 
     def _run(
-        self, pieces: list[Piece], num_frames: int, is_inside: bool
+        self, pieces: list[CodecPiece], num_frames: int, is_inside: bool
     ) -> dict[int, NDArray[np.float32]]:
         """Push some frames of several streams through all stages; the final PCM of each."""
         streams = [piece.stream for piece in pieces]

@@ -15,8 +15,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from higgs_worker.codec.pace import MAX_PIECE_FRAMES, NEVER, NOW, Pace
-from higgs_worker.codec.streaming import Piece, StreamingDecoder
+from higgs_worker.codec.pace import MAX_PIECE_FRAMES, NEVER, NOW, PieceSchedule
+from higgs_worker.codec.streaming import CodecPiece, StreamingDecoder
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Listener(Protocol):
 class CodecStream:
     """One stream of frames on its way to a listener."""
 
-    def __init__(self, listener: Listener, pace: Pace, num_codebooks: int) -> None:
+    def __init__(self, listener: Listener, pace: PieceSchedule, num_codebooks: int) -> None:
         self.listener = listener
         self.pace = pace
         self.is_complete = False
@@ -58,12 +58,12 @@ class CodecStream:
         """Add frames [F, K]."""
         self._pending = np.concatenate([self._pending, codes])
 
-    def take(self) -> Piece:
+    def take(self) -> CodecPiece:
         """Take the next piece off the front."""
         if self.index is None:
             raise ValueError("the stream has no state")
         taken, self._pending = np.split(self._pending, [MAX_PIECE_FRAMES])
-        return Piece(self.index, taken, is_last=self.is_complete and not len(self._pending))
+        return CodecPiece(self.index, taken, is_last=self.is_complete and not len(self._pending))
 
 
 class CodecThread:
@@ -89,7 +89,7 @@ class CodecThread:
 
     def open(self, listener: Listener, *, is_live: bool = True) -> CodecStream:
         """Begin a stream; one that is not live comes in few pieces, as only its end matters."""
-        pace = Pace(
+        pace = PieceSchedule(
             sample_rate=self._decoder.config.sample_rate,
             num_first_frames=self.num_first_frames,
             is_live=is_live,
@@ -142,7 +142,7 @@ class CodecThread:
                 for stream, _ in work:
                     self._end(stream, error)
 
-    def _wait_for_work(self) -> list[tuple[CodecStream, Piece]] | None:
+    def _wait_for_work(self) -> list[tuple[CodecStream, CodecPiece]] | None:
         """Wait until frames are due and take them; None: the thread is being closed."""
         with self._wake:
             while not self._closing:
@@ -157,7 +157,7 @@ class CodecThread:
         has_place = stream.index is not None or bool(self._free)
         return stream.due if has_place else NEVER
 
-    def _take(self, now: float) -> list[tuple[CodecStream, Piece]]:
+    def _take(self, now: float) -> list[tuple[CodecStream, CodecPiece]]:
         """Take what is due by now; a stream gets its place in the decoder with its first piece."""
         for stream in [stream for stream in self._streams if stream.is_dropped]:
             self._forget(stream)
@@ -170,7 +170,7 @@ class CodecThread:
             work.append((stream, stream.take()))
         return work
 
-    def _decode(self, work: list[tuple[CodecStream, Piece]]) -> None:
+    def _decode(self, work: list[tuple[CodecStream, CodecPiece]]) -> None:
         for stream, piece in work:
             if not stream.has_begun:
                 self._decoder.open(piece.stream)

@@ -20,7 +20,7 @@ from higgs_worker.audio.encode import MIME_TYPES
 from higgs_worker.errors import InvalidRequest, ResultTooLarge, StorageFailed
 from higgs_worker.speech import quality
 from higgs_worker.storage.storage import Storage
-from higgs_worker.storage.upload import Stored, Upload
+from higgs_worker.storage.upload import StoredObject, Upload
 
 # What a second of sound takes at least, in bytes; FLAC's is that of quiet speech.
 _MIN_BYTES_PER_S = {"mp3": 8000, "opus": 3000, "aac": 8000, "flac": 12_000}
@@ -91,7 +91,7 @@ class Outlet:
         self,
         output: dict[str, Any],
         audio: bytes,
-        storing: "Future[Stored] | None",
+        storing: "Future[StoredObject] | None",
         room: reply.Room,
     ) -> None:
         """Say where the audio is stored, or else put it into the output: it is never thrown away.
@@ -132,7 +132,7 @@ class Outlet:
         return []
 
 
-def tell_where(output: dict[str, Any], stored: Stored) -> None:
+def tell_where(output: dict[str, Any], stored: StoredObject) -> None:
     """Say in a job's output where its audio is stored."""
     output["audio"] |= {
         "bucket": stored.bucket,

@@ -70,7 +70,7 @@ class Packer:
         return last + self._encoder.finish(), b""
 
 
-class Heard:
+class PacketDigest:
     """What can be said of packets that were passed on."""
 
     def __init__(self, *, keeps: bool) -> None:

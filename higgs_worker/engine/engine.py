@@ -21,7 +21,7 @@ from higgs_worker.engine.delay import undelay
 from higgs_worker.engine.frame_feed import FrameFeed, OnFrames
 from higgs_worker.engine.handle import Handle
 from higgs_worker.engine.scheduler import Scheduler, Sequence
-from higgs_worker.engine.sequence import Generation, Piece, Progress, Prompt, Submission
+from higgs_worker.engine.sequence import Generation, PrefillChunk, Prompt, SlotProgress, Submission
 from higgs_worker.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -212,7 +212,7 @@ class Engine:
         pieces = self._scheduler.ration()
         if pieces and self._attempt(
             [sequence for sequence, _ in pieces],
-            lambda: self._runner.prefill([Piece(_slot(s), count) for s, count in pieces]),
+            lambda: self._runner.prefill([PrefillChunk(_slot(s), count) for s, count in pieces]),
         ):
             for sequence, count in pieces:
                 self._scheduler.read(sequence, count)
@@ -258,7 +258,7 @@ class Engine:
                 waits.append(sequence.feed.steps_to_first(self._runner.num_codebooks))
         return min(steps for steps in waits if steps > 0)
 
-    def _feed(self, progress: Progress) -> None:
+    def _feed(self, progress: SlotProgress) -> None:
         """Pass on what the last steps completed."""
         new = [
             (sequence, sequence.feed, int(progress.num_columns[slot]) - sequence.feed.num_columns)

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Storage = Literal["shared", "transposed", "packed"]
+WeightLayout = Literal["shared", "transposed", "packed"]
 """Shared with the weight, or a copy."""
 
 MAX_TRANSPOSED_BYTES = 1 << 26
@@ -22,7 +22,7 @@ _PACKED_FOR = 8
 """Rows that the packing is made for; as good for two and for 32."""
 
 
-def best_storage(num_bytes: int, device: torch.device, dtype: torch.dtype) -> Storage:
+def best_storage(num_bytes: int, device: torch.device, dtype: torch.dtype) -> WeightLayout:
     """Choose how the matrices of a model of some size are stored."""
     if device.type != "cpu" or dtype != torch.float32:
         return "shared"
@@ -32,10 +32,10 @@ def best_storage(num_bytes: int, device: torch.device, dtype: torch.dtype) -> St
     return "packed" if has_onednn and num_bytes <= MAX_PACKED_BYTES else "shared"
 
 
-class Matrix:
+class Linear:
     """A weight [out, in] as a factor; what is written into the weight afterwards may not count."""
 
-    def __init__(self, weight: Tensor, storage: Storage = "shared") -> None:
+    def __init__(self, weight: Tensor, storage: WeightLayout = "shared") -> None:
         self._factor = weight.t()
         self._packed: Tensor | None = None
         if storage == "transposed":

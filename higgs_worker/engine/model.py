@@ -16,8 +16,8 @@ from torch import Tensor
 
 from higgs_worker.engine.config import ModelConfig, Rope
 from higgs_worker.engine.kv_cache import CacheWindow, KVCache
-from higgs_worker.engine.linear import Matrix, best_storage
-from higgs_worker.engine.parameters import FeedForward, Layer, Weights
+from higgs_worker.engine.linear import Linear, best_storage
+from higgs_worker.engine.parameters import FeedForwardWeights, LayerWeights, Weights
 
 Attend = Callable[[int, Tensor], Tensor]
 """(layer, rows [N, H + 2 H_kv, head_dim], queries and keys rotated) -> [N, H x head_dim]."""
@@ -40,16 +40,16 @@ class _Half:
 
     input_norm: Tensor
     post_norm: Tensor
-    gate_up: Matrix
-    down: Matrix
+    gate_up: Linear
+    down: Linear
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
     """A layer as it is used."""
 
-    qkv: Matrix
-    out: Matrix
+    qkv: Linear
+    out: Linear
     text: _Half
     audio: _Half
 
@@ -82,7 +82,7 @@ class LanguageModel:
         self._storage = best_storage(num_bytes, self.device, self.dtype)
         self._blocks = [self._block(layer) for layer in weights.layers]
         self._last_norm = self._norm_weight(weights.norm)
-        self._head = Matrix(weights.head, self._storage)
+        self._head = Linear(weights.head, self._storage)
         self._seen = torch.zeros((), device=self.device, dtype=self.dtype)
         self._unseen = torch.full_like(self._seen, -torch.inf)
 
@@ -198,13 +198,13 @@ class LanguageModel:
         """Make logits [len(rows), K, V] float32 of some rows of a prefill."""
         return self._logits(hidden[rows])
 
-    def _block(self, layer: Layer) -> _Block:
-        def half(part: FeedForward) -> _Half:
+    def _block(self, layer: LayerWeights) -> _Block:
+        def half(part: FeedForwardWeights) -> _Half:
             norms = (self._norm_weight(part.input_norm), self._norm_weight(part.post_norm))
             return _Half(*norms, matrix(part.gate_up), matrix(part.down))
 
-        def matrix(weight: Tensor) -> Matrix:
-            return Matrix(weight, self._storage)
+        def matrix(weight: Tensor) -> Linear:
+            return Linear(weight, self._storage)
 
         return _Block(matrix(layer.qkv), matrix(layer.out), half(layer.text), half(layer.audio))
 

@@ -17,7 +17,7 @@ NOT_NEEDED = frozenset({"text_lm_head.weight"})
 
 
 @dataclass(frozen=True, slots=True)
-class FeedForward:
+class FeedForwardWeights:
     """The part of a layer that text and audio positions have each for themselves."""
 
     input_norm: Tensor
@@ -31,15 +31,15 @@ class FeedForward:
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class LayerWeights:
     """One layer: attention for all positions, a feed-forward for text and one for audio."""
 
     qkv: Tensor
     """[(H + 2 H_kv) x head_dim, D]."""
     out: Tensor
     """[D, H x head_dim]."""
-    text: FeedForward
-    audio: FeedForward
+    text: FeedForwardWeights
+    audio: FeedForwardWeights
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Weights:
     """[vocab, D]."""
     embed_audio: Tensor
     """[K x V, D]; codebook k starts at row k x V."""
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerWeights, ...]
     norm: Tensor
     """[D]."""
     head: Tensor
@@ -64,15 +64,15 @@ class Weights:
         def new(*shape: int) -> Tensor:
             return torch.empty(shape, device=device, dtype=dtype)
 
-        def feed_forward() -> FeedForward:
-            return FeedForward(new(width), new(width), new(2 * mlp, width), new(width, mlp))
+        def feed_forward() -> FeedForwardWeights:
+            return FeedForwardWeights(new(width), new(width), new(2 * mlp, width), new(width, mlp))
 
         heads = config.num_heads + 2 * config.num_kv_heads
         return cls(
             embed_text=new(config.vocab_size, width),
             embed_audio=new(config.num_codebooks * config.codebook_size, width),
             layers=tuple(
-                Layer(
+                LayerWeights(
                     qkv=new(heads * config.head_dim, width),
                     out=new(width, config.num_heads * config.head_dim),
                     text=feed_forward(),

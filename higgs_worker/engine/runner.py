@@ -32,10 +32,10 @@ from higgs_worker.engine.sampling import (
 )
 from higgs_worker.engine.sequence import (
     Codes,
-    Piece,
-    Progress,
+    PrefillChunk,
     Prompt,
     Sampling,
+    SlotProgress,
     Submission,
 )
 from higgs_worker.engine.slot_state import NEVER, SlotState
@@ -47,7 +47,7 @@ MIN_SHARED = 16
 
 
 @dataclass(slots=True)
-class _Reading:
+class _Prefill:
     """A prompt on its way into a slot."""
 
     layout: Layout
@@ -114,7 +114,7 @@ class Runner:
         self._ends = torch.stack([torch.zeros_like(overdue), overdue])
         self._age = torch.arange(MAX_WINDOW, device=self.device)
         self._shapes: dict[tuple[int, int], tuple[SlotState, CacheWindow]] = {}
-        self._reading: dict[int, _Reading] = {}
+        self._reading: dict[int, _Prefill] = {}
         self._running: dict[int, _Running] = {}
         self._unkept: dict[int, tuple[bytes, int]] = {}
         """Prefixes to be kept, by slot: key and number of positions."""
@@ -145,7 +145,7 @@ class Runner:
             if saved is not None:
                 self.cache.restore(slot, saved)
                 num_read, key = layout.num_shared, None
-        self._reading[slot] = _Reading(
+        self._reading[slot] = _Prefill(
             layout, num_read, max_columns, mode_of(submission.sampling), key
         )
         self._enter(slot, layout, submission.sampling, max_columns)
@@ -175,7 +175,7 @@ class Runner:
         self._draws[slot, MAX_WINDOW : MAX_WINDOW + max_columns] = self._to_device(uniform)
 
     @torch.inference_mode()
-    def prefill(self, pieces: Sequence[Piece]) -> None:
+    def prefill(self, pieces: Sequence[PrefillChunk]) -> None:
         """Read pieces of prompts, packed; a prompt read to its end draws its first own column."""
         text_ids, columns, positions, slots = [], [], [], []
         for piece in pieces:
@@ -310,7 +310,7 @@ class Runner:
         state.clock += is_done.logical_not_()
 
     @torch.inference_mode()
-    def poll(self) -> Progress:
+    def poll(self) -> SlotProgress:
         """Read how far every slot is. The only host sync.
 
         Prefixes are kept from here on, now that what came of them is known to be finite.
@@ -323,7 +323,7 @@ class Runner:
         for slot in self._healthy & self._unkept.keys():
             key, length = self._unkept.pop(slot)
             self.prefixes.put(key, self.cache.save(slot, length))
-        return Progress(seen[0].astype(bool), failed, seen[2])
+        return SlotProgress(seen[0].astype(bool), failed, seen[2])
 
     def recent(self, num_columns: int) -> Codes:
         """Fetch the newest columns of every slot, [B, num_columns, K], the newest last.

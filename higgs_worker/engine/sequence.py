@@ -104,7 +104,7 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class PrefillChunk:
     """A part of a prompt to read now."""
 
     slot: int
@@ -112,7 +112,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class SlotProgress:
     """What `poll` saw, per slot on the host."""
 
     done: NDArray[np.bool_]

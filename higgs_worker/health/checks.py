@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from higgs_worker.atomic_file import write_whole
+from higgs_worker.atomic_file import write_atomic
 from higgs_worker.checkpoint import read_config
 from higgs_worker.codec.config import CodecConfig
 from higgs_worker.engine.config import ModelConfig
@@ -42,7 +42,7 @@ _TEMPORARY = frozenset({408, 429})  # of 4xx, which otherwise last
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """What one check found."""
 
     name: str
@@ -52,7 +52,7 @@ class Finding:
     """Whether a failure may be over in a minute, without anybody doing anything."""
 
 
-def volume(settings: Settings, source: weights.Source) -> Finding:
+def volume(settings: Settings, source: weights.CheckpointSource) -> CheckResult:
     """Write to the volume, and see that what is to be pulled has room.
 
     Raises:
@@ -68,8 +68,8 @@ def volume(settings: Settings, source: weights.Source) -> Finding:
         and free + _pulled_bytes(settings.volume) < PULLED_BYTES
     ):
         needed = f"the weights need {PULLED_BYTES / 1e9:.0f} GB"
-        return Finding("volume", "failed", f"{sentence}, and {needed}; enlarge it")
-    return Finding("volume", "ok", sentence)
+        return CheckResult("volume", "failed", f"{sentence}, and {needed}; enlarge it")
+    return CheckResult("volume", "ok", sentence)
 
 
 def check_volume(directory: Path) -> None:
@@ -82,7 +82,7 @@ def check_volume(directory: Path) -> None:
     probe = directory / "voices" / f".fitness-{os.getpid()}"
     try:
         probe.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(probe, b"fit", replace=True)
+        write_atomic(probe, b"fit", replace=True)
         probe.unlink(missing_ok=True)
     except OSError as error:
         raise VolumeUnusable(
@@ -96,7 +96,7 @@ def _pulled_bytes(directory: Path) -> int:
     return sum(each.stat().st_blocks * 512 for each in blobs if each.is_file())
 
 
-def checkpoint(kind: str, settings: Settings, source: weights.Source) -> Finding:
+def checkpoint(kind: str, settings: Settings, source: weights.CheckpointSource) -> CheckResult:
     """See whether a checkpoint is here, complete and of the right kind.
 
     Raises:
@@ -104,23 +104,27 @@ def checkpoint(kind: str, settings: Settings, source: weights.Source) -> Finding
         InvalidCheckpoint: it is another model's.
     """
     name: str = getattr(settings, kind)
-    found = weights.unchecked(name, kind, source, revision=getattr(settings, f"{kind}_revision"))
+    found = weights.find_without_verifying(
+        name, kind, source, revision=getattr(settings, f"{kind}_revision")
+    )
     if found is None and settings.hf_hub_offline:
-        return Finding(kind, "failed", f"{name} is not here, and HF_HUB_OFFLINE forbids to pull it")
+        return CheckResult(
+            kind, "failed", f"{name} is not here, and HF_HUB_OFFLINE forbids to pull it"
+        )
     if found is None:
-        return Finding(
+        return CheckResult(
             kind, "warning", f"{name} is not here yet; the first job pulls it, or `fetch`"
         )
     absent = [each for each in weights.FILES[kind] if not (found.directory / each).is_file()]
     if absent:
-        return Finding(kind, "failed", f"{found.directory} has no {' and no '.join(absent)}")
+        return CheckResult(kind, "failed", f"{found.directory} has no {' and no '.join(absent)}")
     try:
         _read_config(kind, found.directory)
     except InvalidCheckpoint as error:
         if found.revision is not None and _is_damaged(found.directory):
-            return Finding(kind, "warning", f"{error.message}; that is what the first job does")
+            return CheckResult(kind, "warning", f"{error.message}; that is what the first job does")
         raise
-    return Finding(kind, "ok", f"{name} is here")
+    return CheckResult(kind, "ok", f"{name} is here")
 
 
 def _read_config(kind: str, directory: Path) -> None:
@@ -138,7 +142,7 @@ def _is_damaged(directory: Path) -> bool:
     return False
 
 
-def hub(settings: Settings, source: weights.Source) -> Finding:
+def hub(settings: Settings, source: weights.CheckpointSource) -> CheckResult:
     """Ask the hub for what is missing, as the pull will.
 
     Raises:
@@ -146,9 +150,9 @@ def hub(settings: Settings, source: weights.Source) -> Finding:
     """
     missing = _missing(settings, source)
     if settings.hf_hub_offline or not missing:
-        return Finding("hub", "ok", "not needed")
+        return CheckResult("hub", "ok", "not needed")
     from higgs_worker.weights.hub import Hub
-    from higgs_worker.weights.retry import TryAgain
+    from higgs_worker.weights.retry import Retryable
 
     async def ask() -> None:
         async with Hub(source.endpoint, source.token, source.limits) as hub:
@@ -157,13 +161,13 @@ def hub(settings: Settings, source: weights.Source) -> Finding:
 
     try:
         asyncio.run(ask())
-    except TryAgain as error:
+    except Retryable as error:
         sentence = f"{source.endpoint} gives no weights: {error}; check the network"
-        return Finding("hub", "failed", sentence, may_pass=True)
-    return Finding("hub", "ok", f"{source.endpoint} gives {', '.join(missing)}")
+        return CheckResult("hub", "failed", sentence, may_pass=True)
+    return CheckResult("hub", "ok", f"{source.endpoint} gives {', '.join(missing)}")
 
 
-def _missing(settings: Settings, source: weights.Source) -> dict[str, str | None]:
+def _missing(settings: Settings, source: weights.CheckpointSource) -> dict[str, str | None]:
     """Return the repositories that are to be pulled, and of which revision."""
     wanted = {
         "model": (settings.model, settings.model_revision),
@@ -172,11 +176,11 @@ def _missing(settings: Settings, source: weights.Source) -> dict[str, str | None
     return {
         name: revision
         for kind, (name, revision) in wanted.items()
-        if weights.unchecked(name, kind, source, revision=revision) is None
+        if weights.find_without_verifying(name, kind, source, revision=revision) is None
     }
 
 
-def gpu(settings: Settings, source: weights.Source) -> Finding:
+def gpu(settings: Settings, source: weights.CheckpointSource) -> CheckResult:
     """Compute on the GPU, and see that the model fits into its memory.
 
     Raises:
@@ -187,7 +191,7 @@ def gpu(settings: Settings, source: weights.Source) -> Finding:
         settings.device == "auto" and not _NVIDIA_DRIVER.exists()
     )
     if is_optional and settings.model == weights.DEMO:
-        return Finding("gpu", "ok", "the demo model needs none")
+        return CheckResult("gpu", "ok", "the demo model needs none")
     import torch
 
     if is_optional and (settings.device == "cpu" or not torch.cuda.is_available()):
@@ -201,13 +205,13 @@ def gpu(settings: Settings, source: weights.Source) -> Finding:
     sentence = f"{properties.name}, {memory}, CUDA {torch.version.cuda}"
     needed = needed_bytes(settings, source, torch.bfloat16) + CONTEXT_BYTES
     if needed > total:
-        return Finding(
+        return CheckResult(
             "gpu",
             "failed",
             f"{sentence}: the model needs {needed / 1e9:.1f} GB; take a GPU with more memory, or "
             "lower HIGGS_MAX_SLOTS or HIGGS_MAX_LENGTH where they are set",
         )
-    return Finding("gpu", "ok", f"{sentence}; the model needs {needed / 1e9:.1f} GB")
+    return CheckResult("gpu", "ok", f"{sentence}; the model needs {needed / 1e9:.1f} GB")
 
 
 def check_gpu(device: str) -> None:
@@ -229,25 +233,27 @@ def check_gpu(device: str) -> None:
         ) from error
 
 
-def _processor(settings: Settings, source: weights.Source) -> Finding:
+def _processor(settings: Settings, source: weights.CheckpointSource) -> CheckResult:
     import torch
 
     needed = needed_bytes(settings, source, torch.float32)
     memory = _memory_bytes()
     sentence = f"none is used, torch {torch.__version__}"
     if needed > memory:
-        return Finding(
+        return CheckResult(
             "gpu",
             "failed",
             f"{sentence}: the model needs {needed / 1e9:.1f} GB of memory and "
             f"{memory / 1e9:.1f} GB are there; take a machine with a GPU",
         )
     if settings.device == "cpu":
-        return Finding("gpu", "ok", sentence)
-    return Finding("gpu", "warning", f"{sentence}; the real model needs a GPU to be of use")
+        return CheckResult("gpu", "ok", sentence)
+    return CheckResult("gpu", "warning", f"{sentence}; the real model needs a GPU to be of use")
 
 
-def needed_bytes(settings: Settings, source: weights.Source, dtype: "torch.dtype") -> float:
+def needed_bytes(
+    settings: Settings, source: weights.CheckpointSource, dtype: "torch.dtype"
+) -> float:
     """Return what the model and its slots take of a device's memory, at least.
 
     Of a checkpoint that is not here yet, only the published one's size is known.
@@ -260,7 +266,9 @@ def needed_bytes(settings: Settings, source: weights.Source, dtype: "torch.dtype
     if settings.dtype != "auto":
         dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[settings.dtype]
     codec = 0 if settings.codec == weights.DEMO else CODEC_BYTES
-    found = weights.unchecked(settings.model, "model", source, revision=settings.model_revision)
+    found = weights.find_without_verifying(
+        settings.model, "model", source, revision=settings.model_revision
+    )
     if found is None:
         model = PUBLISHED_BYTES * dtype.itemsize / 2 if settings.model == _PUBLISHED else 0
         return model + codec + RESERVE_BYTES
@@ -281,10 +289,12 @@ def _memory_bytes() -> int:
     return min(machine, free + (int(own[1]) * 1024 if own else 0))
 
 
-def bucket(settings: Settings) -> Finding:
+def bucket(settings: Settings) -> CheckResult:
     """Write a tiny object and remove it."""
     if settings.s3 is None:
-        return Finding("s3", "ok", "not set up; results are returned as base64, up to 10 or 20 MB")
+        return CheckResult(
+            "s3", "ok", "not set up; results are returned as base64, up to 10 or 20 MB"
+        )
     from higgs_worker.storage.storage import Storage
 
     started = time.perf_counter()
@@ -293,6 +303,6 @@ def bucket(settings: Settings) -> Finding:
     except StorageFailed as error:
         status = error.details.get("status")
         lasts = status is not None and status < 500 and status not in _TEMPORARY
-        return Finding("s3", "failed", error.message, may_pass=not lasts)
+        return CheckResult("s3", "failed", error.message, may_pass=not lasts)
     took_ms = 1000 * (time.perf_counter() - started)
-    return Finding("s3", "ok", f"{settings.s3.bucket}: written and deleted in {took_ms:.0f} ms")
+    return CheckResult("s3", "ok", f"{settings.s3.bucket}: written and deleted in {took_ms:.0f} ms")

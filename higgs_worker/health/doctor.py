@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from higgs_worker.errors import WorkerError
 from higgs_worker.health import checks
-from higgs_worker.health.checks import Finding
+from higgs_worker.health.checks import CheckResult
 from higgs_worker.settings import Settings, nearest_name
 from higgs_worker.weights import locate as weights
 
@@ -32,7 +32,7 @@ PACKAGES = (
 )
 
 
-def examine(settings: Settings, source: weights.Source) -> Iterator[Finding]:
+def examine(settings: Settings, source: weights.CheckpointSource) -> Iterator[CheckResult]:
     """Make all checks, one after another.
 
     Args:
@@ -41,7 +41,7 @@ def examine(settings: Settings, source: weights.Source) -> Iterator[Finding]:
     """
     yield _versions()
     yield from _settings(settings)
-    looks: dict[str, Callable[[], Finding]] = {
+    looks: dict[str, Callable[[], CheckResult]] = {
         "model": lambda: checks.checkpoint("model", settings, source),
         "codec": lambda: checks.checkpoint("codec", settings, source),
         "hub": lambda: checks.hub(settings, source),
@@ -53,29 +53,29 @@ def examine(settings: Settings, source: weights.Source) -> Iterator[Finding]:
         try:
             yield look()
         except WorkerError as error:
-            yield Finding(name, "failed", error.message)
+            yield CheckResult(name, "failed", error.message)
 
 
-def _versions() -> Finding:
+def _versions() -> CheckResult:
     found = [f"Python {platform.python_version()}"]
     for name in PACKAGES:
         try:
             found.append(f"{name} {version(name)}")
         except PackageNotFoundError:
-            return Finding("versions", "failed", f"{name} is not installed; run bootstrap.sh")
-    return Finding("versions", "ok", ", ".join(found))
+            return CheckResult("versions", "failed", f"{name} is not installed; run bootstrap.sh")
+    return CheckResult("versions", "ok", ", ".join(found))
 
 
-def _settings(settings: Settings) -> Iterator[Finding]:
+def _settings(settings: Settings) -> Iterator[CheckResult]:
     given = [f"{name}={shown}" for name, shown in settings.given.items()]
-    yield Finding("settings", "ok", ", ".join(given) or "all as they come")
+    yield CheckResult("settings", "ok", ", ".join(given) or "all as they come")
     for name in settings.unknown_names:
         near = nearest_name(name)
         hint = f"; did you mean {near}?" if near else ""
-        yield Finding("settings", "warning", f"nothing reads {name}{hint}")
+        yield CheckResult("settings", "warning", f"nothing reads {name}{hint}")
 
 
-def _volume(settings: Settings, source: weights.Source) -> Finding:
+def _volume(settings: Settings, source: weights.CheckpointSource) -> CheckResult:
     found = checks.volume(settings, source)
     speed = _write_speed(settings)
     sentence = f"{found.sentence}, writes {speed / 1e6:.0f} MB/s"

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 
 from higgs_worker.errors import WorkerError
 from higgs_worker.health import checks
-from higgs_worker.health.checks import Finding
+from higgs_worker.health.checks import CheckResult
 from higgs_worker.settings import Settings
 from higgs_worker.weights import locate as weights
 
@@ -28,28 +28,28 @@ Check = Callable[[], None]
 log = logging.getLogger(__name__)
 
 
-class Unfit(Exception):
+class UnfitWorker(Exception):
     """This worker cannot work, and no repetition changes that."""
 
 
-def fitness_checks(settings: Settings, source: weights.Source) -> list[Check]:
+def fitness_checks(settings: Settings, source: weights.CheckpointSource) -> list[Check]:
     """Return the checks, to be called one after another; the first one begins them all.
 
     Args:
         settings: what the operator chose.
         source: where checkpoints may be had from.
     """
-    local: dict[str, Callable[[], Finding]] = {
+    local: dict[str, Callable[[], CheckResult]] = {
         "volume_is_writable": lambda: checks.volume(settings, source),
         "model_is_usable": lambda: checks.checkpoint("model", settings, source),
         "codec_is_usable": lambda: checks.checkpoint("codec", settings, source),
         "gpu_is_usable": lambda: checks.gpu(settings, source),
     }
-    network: dict[str, Callable[[], Finding]] = {
+    network: dict[str, Callable[[], CheckResult]] = {
         "hub_gives_weights": lambda: checks.hub(settings, source),
         "bucket_takes_results": lambda: checks.bucket(settings),
     }
-    begun: dict[str, Future[Finding]] = {}
+    begun: dict[str, Future[CheckResult]] = {}
     began_at = 0.0
 
     def judge(name: str) -> None:
@@ -63,11 +63,11 @@ def fitness_checks(settings: Settings, source: weights.Source) -> list[Check]:
             finding = begun[name].result(max(0.0, left_s))
         except TimeoutError:
             sentence = f"no answer within {patience_s:g} s"
-            finding = Finding(name, "failed", sentence, may_pass=name in network)
+            finding = CheckResult(name, "failed", sentence, may_pass=name in network)
         except WorkerError as error:
-            raise Unfit(error.message) from error
+            raise UnfitWorker(error.message) from error
         if finding.state == "failed" and not finding.may_pass:
-            raise Unfit(finding.sentence)
+            raise UnfitWorker(finding.sentence)
         if finding.state != "ok":
             level = logging.WARNING if finding.state == "failed" else logging.INFO
             log.log(level, "%s: %s", finding.name, finding.sentence)
@@ -82,9 +82,9 @@ def fitness_checks(settings: Settings, source: weights.Source) -> list[Check]:
     return [named(name) for name in (*local, *network)]
 
 
-def _begin(look: Callable[[], Finding]) -> "Future[Finding]":
+def _begin(look: Callable[[], CheckResult]) -> "Future[CheckResult]":
     """Look in a thread that keeps nobody from ending."""
-    found: Future[Finding] = Future()
+    found: Future[CheckResult] = Future()
 
     def run() -> None:
         try:

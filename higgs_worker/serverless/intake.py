@@ -39,7 +39,7 @@ def concurrency(configured: int | None, max_slots: int | None) -> int:
     return configured or (max_slots or DEFAULT_SLOTS) + NUM_AHEAD
 
 
-def whole_number(digits: str) -> int | float:
+def parse_big_int(digits: str) -> int | float:
     """Read a whole number of JSON; a very long one as a float, which is infinite.
 
     With Python's own reading, one such number lets the SDK drop every job of its batch.
@@ -47,7 +47,7 @@ def whole_number(digits: str) -> int | float:
     return int(digits) if len(digits) <= MAX_DIGITS else float(digits)
 
 
-def once_begun(poll: Poll) -> Poll:
+def delay_stops(poll: Poll) -> Poll:
     """Wrap the poll for stops: what it finds is told when the jobs it is about have begun."""
 
     @wraps(poll)

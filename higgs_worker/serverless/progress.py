@@ -22,7 +22,7 @@ TIMEOUT_S = 10.0
 log = logging.getLogger(__name__)
 
 
-class Progress:
+class JobProgress:
     """Reports how far one job is; an async context manager around its work."""
 
     def __init__(
@@ -66,7 +66,7 @@ class Progress:
             told["doing"] = doing
         self._sending = asyncio.create_task(self._deliver(self._send(told)))
 
-    async def __aenter__(self) -> "Progress":
+    async def __aenter__(self) -> "JobProgress":
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:

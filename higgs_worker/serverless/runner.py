@@ -24,15 +24,21 @@ from higgs_worker.api.request import SpeechRequest
 from higgs_worker.api.result import SpeechResult
 from higgs_worker.audio.encode import MIME_TYPES, encoded_rate
 from higgs_worker.delivery.destination import Outlet, tell_where
-from higgs_worker.delivery.packets import Heard, Packer, PacketStore, check_streamable, is_whole
+from higgs_worker.delivery.packets import (
+    Packer,
+    PacketDigest,
+    PacketStore,
+    check_streamable,
+    is_whole,
+)
 from higgs_worker.errors import EngineBroken, InternalError, StorageFailed, WorkerError
 from higgs_worker.logs import job_context
 from higgs_worker.serverless import job as envelope
 from higgs_worker.serverless.intake import Deadlines
-from higgs_worker.serverless.progress import EVERY_S, Progress
+from higgs_worker.serverless.progress import EVERY_S, JobProgress
 from higgs_worker.speech.service import OnProgress
-from higgs_worker.speech.session import Speech
-from higgs_worker.storage.upload import Stored, Upload
+from higgs_worker.speech.session import SpeechSession
+from higgs_worker.storage.upload import StoredObject, Upload
 from higgs_worker.voices.actions import Actions
 
 _MAX_ID_LENGTH = 100
@@ -61,7 +67,7 @@ class Service(Protocol):
         on_progress: OnProgress | None = None,
         *,
         is_live: bool = True,
-    ) -> Speech:
+    ) -> SpeechSession:
         """Begin to speak a request; its PCM comes piece by piece."""
 
 
@@ -146,7 +152,7 @@ class JobRunner:
 
     async def _speak(
         self, request: SpeechRequest, upload: Upload | None, on_progress: OnProgress
-    ) -> tuple[SpeechResult, "Future[Stored] | None"]:
+    ) -> tuple[SpeechResult, "Future[StoredObject] | None"]:
         """Speak a request to its end, and send its audio on meanwhile where that can be."""
         if upload is None:
             return await self.service.speak(request, on_progress), None
@@ -164,7 +170,7 @@ class JobRunner:
         return speech.result(upload.data), storing
 
     async def _run_batch(
-        self, job_id: str, items: list[object], room: reply.Room, progress: Progress
+        self, job_id: str, items: list[object], room: reply.Room, progress: JobProgress
     ) -> dict[str, Any]:
         """Speak many requests side by side.
 
@@ -275,13 +281,13 @@ class JobRunner:
         job_id: str,
         request: SpeechRequest,
         key: str | None,
-        telling: Progress,
+        telling: JobProgress,
         started: float,
     ) -> tuple[dict[str, Any], StorageFailed | None]:
         """Fill the store; return the output, without the audio, and why that is not stored."""
         with job_context(job_id):
             try:
-                heard = Heard(keeps=self.outlet.save_dir is not None)
+                heard = PacketDigest(keeps=self.outlet.save_dir is not None)
                 async with self.deadlines.limit(telling.now):
                     async with telling:  # until there is sound, which tells more
                         speech = await self.service.start(request, telling.report)
@@ -307,9 +313,9 @@ class JobRunner:
             self._note(result, started)
             return output, unstored
 
-    def _telling(self, job: object) -> Progress:
+    def _telling(self, job: object) -> JobProgress:
         send = partial(self.report, job) if self.report else None
-        return Progress(send, every_s=self.report_every_s)
+        return JobProgress(send, every_s=self.report_every_s)
 
     def _note(self, result: SpeechResult, started: float) -> None:
         log.info("spoke", extra=_figures(result) | _elapsed(started))
@@ -332,7 +338,7 @@ class JobRunner:
         )
 
 
-async def _packets(speech: Speech) -> AsyncGenerator[tuple[bytes, float], None]:
+async def _packets(speech: SpeechSession) -> AsyncGenerator[tuple[bytes, float], None]:
     """Encode a speech as it comes; how much sound went in stands beside each packet."""
     rate = speech.speaker.sample_rate
     packer = Packer(speech.request, rate)

@@ -22,7 +22,7 @@ PCM = NDArray[np.float32]
 """[S], mono, nominally in [-1, 1]."""
 
 
-class Take:
+class Attempt:
     """Speaks one submission; iterate over it once to hear it.
 
     Leaving the iteration early cancels what has not been generated.
@@ -46,7 +46,7 @@ class Take:
         self._codec = codec
         self._frames: list[Codes] = []
         self._is_complete = False
-        self._ear = _Ear(asyncio.get_running_loop())
+        self._ear = _PcmQueue(asyncio.get_running_loop())
         self._stream = codec.open(self._ear, is_live=is_live)
         try:
             self._handle = engine.submit(
@@ -96,7 +96,7 @@ class Take:
             self._ear.on_end(error)
 
 
-class _Ear:
+class _PcmQueue:
     """Carries PCM from the codec's thread into an event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:

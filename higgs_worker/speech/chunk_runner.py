@@ -19,7 +19,7 @@ from higgs_worker.audio.edges import Edges
 from higgs_worker.engine.sequence import Codes
 from higgs_worker.errors import EngineFailed, InternalError, NoSound, QueueFull, WorkerError
 from higgs_worker.speech import quality
-from higgs_worker.speech.attempt import PCM, Take
+from higgs_worker.speech.attempt import PCM, Attempt
 from higgs_worker.speech.quality import Fault, Said
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ RESUBMIT_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Standard:
+class ChunkPolicy:
     """By what the takes of a chunk are judged."""
 
     sample_rate: int
@@ -40,7 +40,7 @@ class Standard:
 
 
 @dataclass(slots=True, eq=False)
-class Outcome:
+class ChunkResult:
     """The take that is kept."""
 
     codes: Codes
@@ -55,10 +55,12 @@ class Outcome:
         return sum(fault.weight for fault in self.faults)
 
 
-class Utterance:
+class ChunkRunner:
     """Speaks one chunk."""
 
-    def __init__(self, take: Callable[[int], Take], standard: Standard, *, may_wait: bool) -> None:
+    def __init__(
+        self, take: Callable[[int], Attempt], standard: ChunkPolicy, *, may_wait: bool
+    ) -> None:
         """Prepare to speak.
 
         Args:
@@ -75,7 +77,7 @@ class Utterance:
         """Pieces of the present take that were passed on."""
         self._pcm: list[PCM] = []
         self.num_takes = 0
-        self.outcome: Outcome | None = None
+        self.outcome: ChunkResult | None = None
         self.is_done = asyncio.Event()
 
     @property
@@ -99,7 +101,7 @@ class Utterance:
                 raise item
             yield item
 
-    async def speak(self, then: Callable[[Outcome], None]) -> None:
+    async def speak(self, then: Callable[[ChunkResult], None]) -> None:
         """Speak until a take is kept; whoever listens is told, and others go on, after `then`."""
         try:
             self.outcome = await self._best()
@@ -117,8 +119,8 @@ class Utterance:
             self._passed_on.put_nowait(None)
         self.is_done.set()
 
-    async def _best(self) -> Outcome:
-        best: Outcome | None = None
+    async def _best(self) -> ChunkResult:
+        best: ChunkResult | None = None
         failure: WorkerError | None = None
         while self.num_takes <= self._standard.retries:
             self._pcm = []
@@ -140,7 +142,7 @@ class Utterance:
             raise failure or NoSound("the model said nothing; send another seed, or a longer text")
         return best
 
-    async def _attempt(self) -> Outcome:
+    async def _attempt(self) -> ChunkResult:
         standard = self._standard
         take = await self._begin()
         self.num_takes += 1
@@ -156,7 +158,7 @@ class Utterance:
         if not self._pcm:
             raise NoSound("the model said nothing that can be heard; send another seed")
         generation = take.generation
-        outcome = Outcome(
+        outcome = ChunkResult(
             codes=take.codes,
             hit_cap=generation is not None and generation.finish_reason == "length",
             queue_s=generation.queue_s if generation else 0.0,
@@ -166,7 +168,7 @@ class Utterance:
         outcome.faults = await asyncio.to_thread(self._judge, outcome, fell_silent)
         return outcome
 
-    async def _begin(self) -> Take:
+    async def _begin(self) -> Attempt:
         while True:
             try:
                 return self._take(self.num_takes)
@@ -176,7 +178,7 @@ class Utterance:
             # What is half said is not given up because others came first.
             await asyncio.sleep(RESUBMIT_S)
 
-    def _judge(self, outcome: Outcome, fell_silent: bool) -> list[Fault]:
+    def _judge(self, outcome: ChunkResult, fell_silent: bool) -> list[Fault]:
         standard = self._standard
         return quality.judge(
             Said(

@@ -15,7 +15,7 @@ from itertools import islice, pairwise
 from threading import Lock
 
 from higgs_worker.api.request import SpeechRequest
-from higgs_worker.api.voice_spec import VoiceChoice
+from higgs_worker.api.voice_spec import VoiceSpec
 from higgs_worker.errors import InvalidRequest
 from higgs_worker.text.language import detect
 from higgs_worker.text.markup import Passage, parse
@@ -55,7 +55,7 @@ class Sentence:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class SentencePart:
     """The part of a chunk that belongs to one sentence."""
 
     sentence: int
@@ -69,7 +69,7 @@ class Chunk:
     text: str
     speaker: str | None
     """None: nobody in particular, or several in a joint dialogue."""
-    shares: tuple[Share, ...]
+    shares: tuple[SentencePart, ...]
     pause_s: float = 0.0
     """Silence before it."""
 
@@ -80,12 +80,12 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Role:
+class SpeakerRole:
     """A speaker: the model's name for them, and the voice that the caller chose."""
 
     tag: str
     """SPEAKER0, SPEAKER1 …"""
-    choice: VoiceChoice | None
+    choice: VoiceSpec | None
 
     @property
     def description(self) -> str | None:
@@ -98,11 +98,11 @@ class Role:
         return self.choice is not None and self.choice.description is None
 
 
-class Script:
+class ChunkPlan:
     """All chunks of a request, written as far as somebody asked."""
 
     def __init__(self, writer: "_Writer") -> None:
-        self.roles: Mapping[str | None, Role] = writer.roles
+        self.roles: Mapping[str | None, SpeakerRole] = writer.roles
         """By speaker, in order of appearance; None is who speaks without a tag."""
         self.language: str = writer.language
         self.is_joint: bool = writer.is_joint
@@ -139,7 +139,7 @@ class Script:
             return self._written[:num]
 
 
-def write(request: SpeechRequest) -> Script:
+def plan(request: SpeechRequest) -> ChunkPlan:
     """Begin the script of a request's text.
 
     Raises:
@@ -153,7 +153,7 @@ def write(request: SpeechRequest) -> Script:
             "allowed; make them shorter"
         )
     language = request.language or detect(" ".join(passage.text for passage in passages))
-    script = Script(_Writer(request, passages, _cast(request, passages), language))
+    script = ChunkPlan(_Writer(request, passages, _cast(request, passages), language))
     if not script.first(1):
         raise InvalidRequest(
             "text has nothing to say once tags, symbols and emoji are taken out; send words"
@@ -161,7 +161,7 @@ def write(request: SpeechRequest) -> Script:
     return script
 
 
-def _cast(request: SpeechRequest, passages: list[Passage]) -> dict[str | None, Role]:
+def _cast(request: SpeechRequest, passages: list[Passage]) -> dict[str | None, SpeakerRole]:
     """Give every speaker of a text a tag and the voice that was chosen for them."""
     speakers = list(dict.fromkeys(each.speaker for each in passages if each.text.strip()))
     tagged = [speaker for speaker in speakers if speaker is not None]
@@ -169,7 +169,7 @@ def _cast(request: SpeechRequest, passages: list[Passage]) -> dict[str | None, R
     free = (
         f"SPEAKER{n}" for n in range(len(tagged) + len(speakers)) if f"SPEAKER{n}" not in tagged
     )
-    roles: dict[str | None, Role] = {}
+    roles: dict[str | None, SpeakerRole] = {}
     for speaker in speakers:
         choice = request.voice
         if speaker is not None and speaker.casefold() in given:
@@ -181,7 +181,7 @@ def _cast(request: SpeechRequest, passages: list[Passage]) -> dict[str | None, R
                 "null where the model may choose"
             )
         is_numbered = speaker is not None and _NUMBERED.fullmatch(speaker)
-        roles[speaker] = Role(str(speaker) if is_numbered else next(free), choice)
+        roles[speaker] = SpeakerRole(str(speaker) if is_numbered else next(free), choice)
     return roles
 
 
@@ -192,7 +192,7 @@ class _Writer:
         self,
         request: SpeechRequest,
         passages: list[Passage],
-        roles: dict[str | None, Role],
+        roles: dict[str | None, SpeakerRole],
         language: str,
     ) -> None:
         self.roles = roles
@@ -235,16 +235,16 @@ class _Writer:
                 self._last = Chunk(piece, passage.speaker, shares, pause_s)
                 yield self._last
 
-    def _said(self, stretch: list[str], speaker: str | None) -> Iterator[Share]:
+    def _said(self, stretch: list[str], speaker: str | None) -> Iterator[SentencePart]:
         for text in stretch:
             spoken = normalise(text, self.language) if self._request.normalise else text.strip()
             if not is_speakable(spoken):
                 continue
             self.sentences.append(Sentence(text.strip(), spoken, speaker))
             edge = text[len(text.rstrip()) :] or ("" if _SPACELESS.search(spoken) else " ")
-            yield Share(len(self.sentences) - 1, spoken + edge)
+            yield SentencePart(len(self.sentences) - 1, spoken + edge)
 
-    def _pieces(self, said: Iterable[Share], speaker: str | None) -> list[str]:
+    def _pieces(self, said: Iterable[SentencePart], speaker: str | None) -> list[str]:
         """Split what is said at once; a voice that is yet to be found begins with a short piece."""
         text = "".join(share.text for share in said)
         opening = _opening(said) if self._opens(speaker) else ""
@@ -286,7 +286,7 @@ def _stretches(text: str, language: str, max_chars: int) -> Iterator[list[str]]:
         start, size = start + sum(map(len, found)), max_chars if found else 2 * size
 
 
-def _opening(said: Iterable[Share]) -> str:
+def _opening(said: Iterable[SentencePart]) -> str:
     opening = ""
     for share in said:
         if opening and num_words(opening + share.text) > OPENING_WORDS:
@@ -295,19 +295,19 @@ def _opening(said: Iterable[Share]) -> str:
     return opening
 
 
-def _cut(shares: deque[Share], num_chars: int) -> Iterable[Share]:
+def _cut(shares: deque[SentencePart], num_chars: int) -> Iterable[SentencePart]:
     """Take so many characters off the front of `shares`, in place."""
     while num_chars > 0:
         share = shares.popleft()
         if len(share.text) > num_chars:
-            shares.appendleft(Share(share.sentence, share.text[num_chars:]))
-            share = Share(share.sentence, share.text[:num_chars])
+            shares.appendleft(SentencePart(share.sentence, share.text[num_chars:]))
+            share = SentencePart(share.sentence, share.text[:num_chars])
         num_chars -= len(share.text)
         yield share
 
 
 def _joined(
-    chunks: Iterable[Chunk], roles: Mapping[str | None, Role], max_words: int
+    chunks: Iterable[Chunk], roles: Mapping[str | None, SpeakerRole], max_words: int
 ) -> Iterator[Chunk]:
     """Put turns together, tagged, as far as the bound of words and the pauses asked for allow."""
     lines: list[Chunk] = []
@@ -323,7 +323,7 @@ def _joined(
         yield _together(lines, roles)
 
 
-def _together(lines: list[Chunk], roles: Mapping[str | None, Role]) -> Chunk:
+def _together(lines: list[Chunk], roles: Mapping[str | None, SpeakerRole]) -> Chunk:
     text = "\n".join(f"[{roles[line.speaker].tag}] {line.text.strip()}" for line in lines)
     shares = tuple(share for line in lines for share in line.shares)
     return Chunk(text, None, shares, lines[0].pause_s)

@@ -10,21 +10,21 @@ Source: boson-ai/higgs-audio `examples/generation.py`; issues 27 and 138 there.
 from collections.abc import Mapping
 
 from higgs_worker.engine.sequence import Codes, Prompt
-from higgs_worker.speech.chunking import Chunk, Role, Script
-from higgs_worker.speech.prompt import Exchange, Profile, PromptBuilder, Setting
+from higgs_worker.speech.chunking import Chunk, ChunkPlan, SpeakerRole
+from higgs_worker.speech.prompt import PastTurn, PromptBuilder, PromptContext, SpeakerProfile
 from higgs_worker.voices.references import Reference
 
 UNDESCRIBED = ("feminine", "masculine")
 """How upstream tells speakers apart whom nobody described, in turn."""
 
 
-class Cast:
+class Conditioning:
     """The voices of one request. What was spoken is learned chunk by chunk."""
 
     def __init__(
         self,
         prompts: PromptBuilder,
-        script: Script,
+        script: ChunkPlan,
         scene: str | None,
         references: Mapping[str | None, Reference],
         *,
@@ -45,7 +45,7 @@ class Cast:
         self._references = references
         # What holds joint chunks together is that each hears the one before.
         self._num_context = max(num_context, 1) if script.is_joint else num_context
-        self._said: dict[int, Exchange] = {}
+        self._said: dict[int, PastTurn] = {}
         self._chunks: list[Chunk] = []
         self._order: dict[str | None, list[int]] = {}
         """Chunks by speaker."""
@@ -65,7 +65,7 @@ class Cast:
 
     def learn(self, index: int, codes: Codes) -> None:
         """Take note of how a chunk was spoken, [F, K]."""
-        self._said[index] = Exchange(self._chunks[index].text, codes)
+        self._said[index] = PastTurn(self._chunks[index].text, codes)
 
     def prompt(self, index: int) -> Prompt:
         """Lay out one chunk; those that it needs have been learned."""
@@ -78,11 +78,11 @@ class Cast:
         text, profiles, is_dialogue = chunk.text, self._profiles(role), False
         model = [self._said[each] for each in self._model(index) if each not in heard]
         if reference := self._references.get(chunk.speaker):
-            model = [Exchange(reference.text, reference.codes)]
+            model = [PastTurn(reference.text, reference.codes)]
         elif not profiles and len(self._script.roles) > 1 and not self._place[index]:
             text, is_dialogue = f"[{role.tag}] {chunk.text}", True
-            profiles = [Profile(role.tag, self._usual(role))]
-        setting = Setting(self._scene, profiles, model, context, is_dialogue=is_dialogue)
+            profiles = [SpeakerProfile(role.tag, self._usual(role))]
+        setting = PromptContext(self._scene, profiles, model, context, is_dialogue=is_dialogue)
         return self._prompts.build(text, setting)
 
     def _context(self, index: int) -> list[int]:
@@ -96,26 +96,26 @@ class Cast:
             return []
         return self._order[speaker][:1]
 
-    def _profiles(self, role: Role) -> list[Profile]:
-        return [Profile("SPEAKER0", role.description)] if role.description else []
+    def _profiles(self, role: SpeakerRole) -> list[SpeakerProfile]:
+        return [SpeakerProfile("SPEAKER0", role.description)] if role.description else []
 
-    def _usual(self, role: Role) -> str:
+    def _usual(self, role: SpeakerRole) -> str:
         tags = sorted(each.tag for each in self._script.roles.values())
         return UNDESCRIBED[tags.index(role.tag) % len(UNDESCRIBED)]
 
-    def _joint(self, context: list[Exchange]) -> Setting:
+    def _joint(self, context: list[PastTurn]) -> PromptContext:
         roles = self._script.roles
         if all(speaker in self._references for speaker in roles):
             found = [(role.tag, self._references[speaker]) for speaker, role in roles.items()]
-            shown = [Exchange(f"[{tag}] {each.text}", each.codes) for tag, each in found]
-            return Setting(self._scene, references=shown, context=context)
+            shown = [PastTurn(f"[{tag}] {each.text}", each.codes) for tag, each in found]
+            return PromptContext(self._scene, references=shown, context=context)
         profiles = []
         for speaker, role in sorted(roles.items(), key=lambda item: item[1].tag):
             if reference := self._references.get(speaker):
-                profiles.append(Profile(role.tag, reference.codes))
+                profiles.append(SpeakerProfile(role.tag, reference.codes))
             else:
-                profiles.append(Profile(role.tag, role.description or self._usual(role)))
-        return Setting(
+                profiles.append(SpeakerProfile(role.tag, role.description or self._usual(role)))
+        return PromptContext(
             self._scene,
             profiles,
             context=context,

@@ -43,7 +43,7 @@ Part = Control | str | AudioSegment
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Exchange:
+class PastTurn:
     """Something that has been said: a recording, or a chunk that was generated before."""
 
     text: str
@@ -52,7 +52,7 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Profile:
+class SpeakerProfile:
     """A speaker as the system turn introduces them: in words, or by a recording."""
 
     tag: str
@@ -62,14 +62,14 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Setting:
+class PromptContext:
     """What comes before the text: scene, speakers, and what was said."""
 
     scene: str | None = None
-    profiles: Sequence[Profile] = ()
-    references: Sequence[Exchange] = ()
+    profiles: Sequence[SpeakerProfile] = ()
+    references: Sequence[PastTurn] = ()
     """Recordings whose voices are to be taken, as turns; the prefix that is kept ends here."""
-    context: Sequence[Exchange] = ()
+    context: Sequence[PastTurn] = ()
     """What was said just before, oldest first."""
     is_dialogue: bool = False
     """Several speakers for whom no recording was given: upstream has another instruction there."""
@@ -106,7 +106,7 @@ class PromptBuilder:
             raise InvalidCheckpoint(f"{path} is damaged ({error}); fetch it again") from error
         return cls(tokenizer)
 
-    def build(self, text: str, setting: Setting) -> Prompt:
+    def build(self, text: str, setting: PromptContext) -> Prompt:
         """Lay out one text to be spoken.
 
         Upstream's forms: (a) neither profiles nor references; (b) a reference; (c) profiles in a
@@ -124,10 +124,10 @@ class PromptBuilder:
             own += self._exchange(exchange)
         return self._encode(shared, [*own, *self._turn("user", text), *self._answer()])
 
-    def _system(self, setting: Setting) -> list[Part]:
+    def _system(self, setting: PromptContext) -> list[Part]:
         described: list[Part] = []
         if setting.scene:
-            described += [neutral(setting.scene), "\n"]
+            described += [escape_control_tokens(setting.scene), "\n"]
         if setting.scene and setting.profiles:
             described += ["\n"]
         for profile in setting.profiles:
@@ -144,10 +144,10 @@ class PromptBuilder:
 
     def _introduced(self, voice: str | Codes) -> list[Part]:
         if isinstance(voice, str):
-            return [neutral(voice)]
+            return [escape_control_tokens(voice)]
         return [Control.AUDIO_IN_START, AudioSegment(voice), Control.AUDIO_END]
 
-    def _exchange(self, exchange: Exchange) -> list[Part]:
+    def _exchange(self, exchange: PastTurn) -> list[Part]:
         return [
             *self._turn("user", exchange.text),
             *self._answer(),
@@ -157,7 +157,7 @@ class PromptBuilder:
         ]
 
     def _turn(self, role: str, text: str) -> list[Part]:
-        return [*self._header(role), neutral(text), Control.END_OF_TURN]
+        return [*self._header(role), escape_control_tokens(text), Control.END_OF_TURN]
 
     def _answer(self) -> list[Part]:
         """Open the assistant's turn and force audio to start."""
@@ -199,6 +199,6 @@ class PromptBuilder:
         return [*segments, TextSegment(tuple(ids))]
 
 
-def neutral(text: str) -> str:
+def escape_control_tokens(text: str) -> str:
     """Trim, and take the control tokens apart that a caller wrote: `<|eot_id|>` is just text."""
     return text.strip().replace("<|", "< |").replace("|>", "| >")

@@ -22,8 +22,8 @@ from higgs_worker.api.result import SpeechResult
 from higgs_worker.audio import encode, shape
 from higgs_worker.errors import WorkerError
 from higgs_worker.speech.attempt import PCM
-from higgs_worker.speech.chunking import Script, write
-from higgs_worker.speech.session import Clock, Speaker, Speech
+from higgs_worker.speech.chunking import ChunkPlan, plan
+from higgs_worker.speech.session import Clock, LoadedModel, SpeechSession
 from higgs_worker.voices.references import Reference, References
 
 TOLD_EVERY_S = 1.0
@@ -45,7 +45,7 @@ class SpeechService:
 
     def __init__(
         self,
-        load: Callable[[], Speaker],
+        load: Callable[[], LoadedModel],
         status: Callable[[], str] = lambda: "",
         *,
         max_chunk_words: int | None = None,
@@ -60,12 +60,12 @@ class SpeechService:
         self._load = load
         self._status = status
         self._max_chunk_words = max_chunk_words
-        self._loading: Future[Speaker] | None = None
+        self._loading: Future[LoadedModel] | None = None
 
     def preload(self) -> None:
         """Begin to load; a failure is logged, and the first request tries again."""
 
-        def log_failure(done: "Future[Speaker]") -> None:
+        def log_failure(done: "Future[LoadedModel]") -> None:
             error = done.exception()
             if error is not None:
                 log.warning(
@@ -82,7 +82,7 @@ class SpeechService:
         on_progress: OnProgress | None = None,
         *,
         is_live: bool = True,
-    ) -> Speech:
+    ) -> SpeechSession:
         """Prepare to speak a request; its PCM comes piece by piece to whoever iterates.
 
         Raises:
@@ -92,7 +92,7 @@ class SpeechService:
         if self._max_chunk_words is not None and request.chunk_words > self._max_chunk_words:
             request = request.model_copy(update={"chunk_words": self._max_chunk_words})
         # Before anything heavy: what is wrong with a text is said at once.
-        script = await asyncio.to_thread(write, request)
+        script = await asyncio.to_thread(plan, request)
         started = time.perf_counter()
         is_first = self._loading is None
         speaker = await self._loaded(on_progress)
@@ -103,7 +103,7 @@ class SpeechService:
             queue_s=started - arrived + (0.0 if is_first else waited_s),
             load_s=waited_s if is_first else 0.0,
         )
-        return Speech(
+        return SpeechSession(
             speaker,
             request,
             script,
@@ -113,7 +113,7 @@ class SpeechService:
             is_live=is_live,
         )
 
-    def _begin(self) -> "Future[Speaker]":
+    def _begin(self) -> "Future[LoadedModel]":
         """Load the model once, however many ask for it and whoever of them gives up."""
         if self._loading is not None:
             return self._loading
@@ -132,7 +132,7 @@ class SpeechService:
         threading.Thread(target=load, name="load", daemon=True).start()
         return loading
 
-    async def _loaded(self, on_progress: OnProgress | None) -> Speaker:
+    async def _loaded(self, on_progress: OnProgress | None) -> LoadedModel:
         loading = asyncio.wrap_future(self._begin())
         loading.add_done_callback(lambda done: done.cancelled() or done.exception())  # it was seen
         while not loading.done():
@@ -163,7 +163,7 @@ class SpeechService:
         return speech.result(audio)
 
 
-async def _references(library: References, script: Script) -> dict[str | None, Reference]:
+async def _references(library: References, script: ChunkPlan) -> dict[str | None, Reference]:
     """Find the recordings of all speakers who have one, side by side."""
     wanted = {
         speaker: role.choice

@@ -22,10 +22,10 @@ from higgs_worker.audio import borders, encode, shape
 from higgs_worker.audio import edges as joint
 from higgs_worker.engine.sequence import Sampling, Submission
 from higgs_worker.speech import quality
-from higgs_worker.speech.attempt import PCM, Take
-from higgs_worker.speech.chunk_runner import Outcome, Standard, Utterance
-from higgs_worker.speech.chunking import Chunk, Script
-from higgs_worker.speech.conditioning import Cast
+from higgs_worker.speech.attempt import PCM, Attempt
+from higgs_worker.speech.chunk_runner import ChunkPolicy, ChunkResult, ChunkRunner
+from higgs_worker.speech.chunking import Chunk, ChunkPlan
+from higgs_worker.speech.conditioning import Conditioning
 from higgs_worker.voices.references import Reference, References
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _MAX_QUOTED = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Speaker:
+class LoadedModel:
     """A loaded model: everything that turns text into sound."""
 
     prompts: "PromptBuilder"
@@ -62,7 +62,7 @@ class Clock:
     last_audio: float = 0.0
 
 
-class Speech:
+class SpeechSession:
     """Speaks one request; iterate over it once to hear it.
 
     Leaving the iteration early cancels what has not been generated.
@@ -70,9 +70,9 @@ class Speech:
 
     def __init__(
         self,
-        speaker: Speaker,
+        speaker: LoadedModel,
         request: SpeechRequest,
-        script: Script,
+        script: ChunkPlan,
         references: Mapping[str | None, Reference],
         *,
         seed: int,
@@ -100,13 +100,13 @@ class Speech:
         """Of the text, in characters."""
         self._script = script
         self._is_live = is_live
-        self._cast = Cast(
+        self._cast = Conditioning(
             speaker.prompts, script, request.scene, references, num_context=request.context_chunks
         )
         self._room = asyncio.Semaphore(speaker.engine.num_slots)
         self._chunks: list[Chunk] = []
         """Those that were begun."""
-        self._utterances: list[Utterance] = []
+        self._utterances: list[ChunkRunner] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._num_chars_spoken = 0
         self._loudness: float | None = None
@@ -183,16 +183,16 @@ class Speech:
             self._utterances.append(self._utterance(index))
             self._tasks.append(asyncio.create_task(self._speak(index)))
 
-    def _utterance(self, index: int) -> Utterance:
+    def _utterance(self, index: int) -> ChunkRunner:
         request = self.request
-        standard = Standard(
+        standard = ChunkPolicy(
             sample_rate=self.speaker.sample_rate,
             frame_rate=self.speaker.frame_rate,
             expected_s=quality.expected_duration_s(self._chunks[index].words),
             cap_is_ours=request.max_duration_s is None,
             retries=request.retries,
         )
-        return Utterance(lambda n: self._take(index, n), standard, may_wait=index > 0)
+        return ChunkRunner(lambda n: self._take(index, n), standard, may_wait=index > 0)
 
     async def _speak(self, index: int) -> None:
         for needed in self._cast.needs(index):
@@ -206,7 +206,7 @@ class Speech:
         fraction = self._num_chars_spoken / self._script.num_chars
         self.fraction_spoken = max(self.fraction_spoken, min(fraction, 1.0))
 
-    def _take(self, index: int, number: int) -> Take:
+    def _take(self, index: int, number: int) -> Attempt:
         """Begin to speak a chunk.
 
         Raises:
@@ -231,7 +231,7 @@ class Speech:
             ras_max_repeats=request.ras_max_repeats,
         )
         submission = Submission(prompt, sampling, max_frames)
-        take = Take(speaker.engine, speaker.codec, submission, is_live=self._is_live)
+        take = Attempt(speaker.engine, speaker.codec, submission, is_live=self._is_live)
         self._num_text_ids += prompt.num_text_ids
         return take
 
@@ -258,7 +258,7 @@ class Speech:
             self._report(index, utterance, utterance.outcome)
             utterance.outcome.pcm.clear()
 
-    def _gain(self, utterance: Utterance) -> float:
+    def _gain(self, utterance: ChunkRunner) -> float:
         # What is passed on before it is complete cannot be measured first.
         if self._loudness is None or utterance.outcome is None or utterance.was_heard_early:
             return 1.0
@@ -289,7 +289,7 @@ class Speech:
                 spoken=sentence.spoken if sentence.spoken != sentence.text else None,
             )
 
-    def _report(self, index: int, utterance: Utterance, kept: Outcome) -> None:
+    def _report(self, index: int, utterance: ChunkRunner, kept: ChunkResult) -> None:
         self._num_frames += len(kept.codes)
         self._hit_cap = self._hit_cap or kept.hit_cap
         if index == 0:

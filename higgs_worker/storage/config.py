@@ -11,7 +11,15 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from higgs_worker.environment import Address, Matching, Secret, Whole, filled_by, read, variables_of
+from higgs_worker.environment import (
+    Address,
+    Integer,
+    Matching,
+    Secret,
+    env_field,
+    read,
+    variables_of,
+)
 from higgs_worker.errors import InvalidSettings
 
 _DEFAULT_REGION = "us-east-1"
@@ -27,7 +35,7 @@ class S3Variables:
 
     bucket: str | None = field(
         default=None,
-        metadata=filled_by(
+        metadata=env_field(
             "HIGGS_S3_BUCKET",
             Matching(
                 r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}",
@@ -39,7 +47,7 @@ class S3Variables:
     )
     prefix: str = field(
         default="higgs",
-        metadata=filled_by(
+        metadata=env_field(
             "HIGGS_S3_PREFIX",
             Matching(
                 rf"/|(?=.{{1,200}}$)/?{PATH}/?",
@@ -50,16 +58,16 @@ class S3Variables:
     )
     url_ttl_s: int = field(
         default=86_400,
-        metadata=filled_by(
+        metadata=env_field(
             "HIGGS_S3_URL_TTL_S",
-            Whole(0, _MAX_URL_TTL_S),
+            Integer(0, _MAX_URL_TTL_S),
             "How many seconds the signed address of a result works (keys with a session token may "
             "end sooner); 0: none is signed, and a result names its bucket and key alone.",
         ),
     )
     public_url: str | None = field(
         default=None,
-        metadata=filled_by(
+        metadata=env_field(
             "HIGGS_S3_PUBLIC_URL",
             Address(),
             "Where everybody can read the bucket; a result's address is this, a slash and its key, "
@@ -69,29 +77,29 @@ class S3Variables:
     access_key: str | None = field(
         default=None,
         repr=False,
-        metadata=filled_by("AWS_ACCESS_KEY_ID", Secret(), "The access key of the bucket."),
+        metadata=env_field("AWS_ACCESS_KEY_ID", Secret(), "The access key of the bucket."),
     )
     secret_key: str | None = field(
         default=None,
         repr=False,
-        metadata=filled_by("AWS_SECRET_ACCESS_KEY", Secret(), "Its secret."),
+        metadata=env_field("AWS_SECRET_ACCESS_KEY", Secret(), "Its secret."),
     )
     session_token: str | None = field(
         default=None,
         repr=False,
-        metadata=filled_by(
+        metadata=env_field(
             "AWS_SESSION_TOKEN", Secret(), "The token that belongs to a temporary access key."
         ),
     )
     endpoint: str | None = field(
         default=None,
-        metadata=filled_by(
+        metadata=env_field(
             "AWS_ENDPOINT_URL_S3", Address(), "The address of the storage, if it is not AWS."
         ),
     )
     region: str = field(
         default=_DEFAULT_REGION,
-        metadata=filled_by(
+        metadata=env_field(
             "AWS_DEFAULT_REGION",
             Matching(r"[A-Za-z0-9-]{1,63}", "letters, digits and dashes"),
             "The bucket's region, where the storage's address does not name it.",
@@ -99,7 +107,7 @@ class S3Variables:
     )
     runpod_endpoint: str | None = field(
         default=None,
-        metadata=filled_by(
+        metadata=env_field(
             "BUCKET_ENDPOINT_URL",
             Address(),
             "RunPod's name for the address of the storage, with or without the bucket in it; with "
@@ -109,12 +117,12 @@ class S3Variables:
     runpod_access_key: str | None = field(
         default=None,
         repr=False,
-        metadata=filled_by("BUCKET_ACCESS_KEY_ID", Secret(), "RunPod's name for the access key."),
+        metadata=env_field("BUCKET_ACCESS_KEY_ID", Secret(), "RunPod's name for the access key."),
     )
     runpod_secret_key: str | None = field(
         default=None,
         repr=False,
-        metadata=filled_by("BUCKET_SECRET_ACCESS_KEY", Secret(), "RunPod's name for its secret."),
+        metadata=env_field("BUCKET_SECRET_ACCESS_KEY", Secret(), "RunPod's name for its secret."),
     )
 
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from higgs_worker.errors import InvalidRequest, StorageFailed
 from higgs_worker.storage.bucket import Bucket
 from higgs_worker.storage.config import PATH, S3Config
-from higgs_worker.storage.upload import Stored, Upload, refuse_taken
+from higgs_worker.storage.upload import StoredObject, Upload, refuse_taken
 
 MAX_KEY_BYTES = 1024
 
@@ -77,7 +77,9 @@ class Storage:
             self._bucket, self.threads, key, mime_type, address=self._stored, overwrite=overwrite
         )
 
-    def put(self, data: bytes, *, key: str, mime_type: str, overwrite: bool = False) -> Stored:
+    def put(
+        self, data: bytes, *, key: str, mime_type: str, overwrite: bool = False
+    ) -> StoredObject:
         """Store one object; blocks.
 
         Raises:
@@ -99,7 +101,7 @@ class Storage:
         except StorageFailed as error:
             log.warning("the check of the storage left '%s' behind: %s", key, error.message)
 
-    def _stored(self, key: str) -> Stored:
+    def _stored(self, key: str) -> StoredObject:
         config = self._config
         url, expires_at = None, None
         if config.public_url is not None:
@@ -109,4 +111,4 @@ class Storage:
                 seconds=config.url_ttl_s
             )
             url = self._bucket.signed_url(key)
-        return Stored(config.bucket, key, url, expires_at)
+        return StoredObject(config.bucket, key, url, expires_at)

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredObject:
     """Where an object is."""
 
     bucket: str
@@ -56,7 +56,7 @@ class Upload:
         key: str,
         mime_type: str,
         *,
-        address: Callable[[str], Stored],
+        address: Callable[[str], StoredObject],
         overwrite: bool,
     ) -> None:
         """Begin one; see `Storage.open`."""
@@ -97,7 +97,7 @@ class Upload:
             self._due_bytes = float("inf")
             self._start(self._send_ahead)
 
-    def finish(self, rest: bytes = b"", *, head: bytes = b"") -> "Future[Stored]":
+    def finish(self, rest: bytes = b"", *, head: bytes = b"") -> "Future[StoredObject]":
         """Send what has not been sent and let the object appear.
 
         Args:
@@ -142,7 +142,7 @@ class Upload:
             else:
                 self._due_bytes = self._next_part * PART_BYTES
 
-    def _complete(self) -> Stored:
+    def _complete(self) -> StoredObject:
         with self._sending:
             try:
                 if len(self._data) <= PART_BYTES:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from higgs_worker.errors import InvalidRequest
-from higgs_worker.text.tags import EVENT, MAX_PAUSE_S, Event, Pause, Speaker, Tags
+from higgs_worker.text.tags import EVENT, MAX_PAUSE_S, EventTag, PauseTag, SpeakerTag, Tags
 from higgs_worker.text.words import is_speakable
 
 _BRACKET = re.compile(rf"(?P<event>{EVENT.pattern})|\[(?P<inner>[^\[\]\r\n]*+)\]|\[")
@@ -48,16 +48,16 @@ def parse(text: str, *, names: Collection[str] = (), strict: bool = True) -> lis
     """
     divider = _Divider()
     for tag in _read(text, Tags(names), strict):
-        if isinstance(tag, Speaker):
+        if isinstance(tag, SpeakerTag):
             divider.turn_to(tag.name)
-        elif isinstance(tag, Pause):
+        elif isinstance(tag, PauseTag):
             divider.pause(tag.duration_ms)
         else:
             divider.say(tag)
     return divider.finish()
 
 
-def _read(text: str, tags: Tags, strict: bool) -> Iterator[str | Speaker | Pause]:
+def _read(text: str, tags: Tags, strict: bool) -> Iterator[str | SpeakerTag | PauseTag]:
     """Yield text, events included, and the tags that divide it.
 
     Raises:
@@ -72,7 +72,7 @@ def _read(text: str, tags: Tags, strict: bool) -> Iterator[str | Speaker | Pause
         tag = None if inner is None else tags.read(inner)
         if tag is not None:
             yield text[done:start]
-            yield tag.form if isinstance(tag, Event) else tag
+            yield tag.form if isinstance(tag, EventTag) else tag
             done = end
         elif strict and len(problems) < _MAX_LISTED:
             if inner is None:

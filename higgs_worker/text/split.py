@@ -66,7 +66,7 @@ _COST_TINY = 2.0
 """More than to cut at a comma, less than to cut between any two words."""
 
 
-class _Piece(NamedTuple):
+class _Span(NamedTuple):
     """A stretch of text that is not divided further."""
 
     start: int
@@ -207,16 +207,16 @@ def _is_paragraph(space: str) -> bool:
     return "\u2029" in space or len(_BREAK.findall(space)) > 1
 
 
-def _clauses(text: str, language: str) -> list[_Piece]:
+def _clauses(text: str, language: str) -> list[_Span]:
     cuts = [cut for cut in _cuts(text, language) if can_cut(text, cut[0])]
     return _voiced(_between(text, 0, [*cuts, (len(text), Rank.PARAGRAPH)])) if text else []
 
 
-def _refine(text: str, clause: _Piece, limit: int) -> list[_Piece]:
+def _refine(text: str, clause: _Span, limit: int) -> list[_Span]:
     """Divide a clause that is too long for a chunk into words, and such words into letters."""
     if clause.size <= limit:
         return [clause]
-    pieces: list[_Piece] = []
+    pieces: list[_Span] = []
     cuts = [*_word_cuts(text, clause), (clause.end, clause.rank)]
     for word in _between(text, clause.start, cuts):
         if word.size <= limit:
@@ -227,17 +227,17 @@ def _refine(text: str, clause: _Piece, limit: int) -> list[_Piece]:
     return _voiced(pieces)
 
 
-def _between(text: str, start: int, cuts: Iterable[tuple[int, Rank]]) -> Iterator[_Piece]:
+def _between(text: str, start: int, cuts: Iterable[tuple[int, Rank]]) -> Iterator[_Span]:
     """Yield what stands between cuts."""
     for end, rank in cuts:
-        yield _Piece(start, end, rank, num_half_words(text[start:end]))
+        yield _Span(start, end, rank, num_half_words(text[start:end]))
         start = end
 
 
-def _voiced(pieces: Iterable[_Piece]) -> list[_Piece]:
+def _voiced(pieces: Iterable[_Span]) -> list[_Span]:
     """Join what has nothing to voice to what stands before it; at a clause's start, after it."""
-    joined: list[_Piece] = []
-    waiting: _Piece | None = None  # silent, joins what follows
+    joined: list[_Span] = []
+    waiting: _Span | None = None  # silent, joins what follows
     for piece in pieces:
         whole = piece._replace(start=waiting.start) if waiting else piece
         waiting = None
@@ -252,11 +252,11 @@ def _voiced(pieces: Iterable[_Piece]) -> list[_Piece]:
     return joined
 
 
-def _extended(piece: _Piece, silent: _Piece) -> _Piece:
+def _extended(piece: _Span, silent: _Span) -> _Span:
     return piece._replace(end=silent.end, rank=max(piece.rank, silent.rank))
 
 
-def _word_cuts(text: str, clause: _Piece) -> Iterator[tuple[int, Rank]]:
+def _word_cuts(text: str, clause: _Span) -> Iterator[tuple[int, Rank]]:
     """Yield the cuts at spaces; after a full stop, which ends nothing here, they are worse."""
     for space in _SPACE.finditer(text, clause.start, clause.end):
         if clause.start < space.start() and space.end() < clause.end and can_cut(text, space.end()):
@@ -267,11 +267,11 @@ def _word_cuts(text: str, clause: _Piece) -> Iterator[tuple[int, Rank]]:
 # --- which cuts are taken ------------------------------------------------------------------------
 
 
-def _groups(pieces: Iterable[_Piece], limit: int) -> Iterator[list[_Piece]]:
+def _groups(pieces: Iterable[_Span], limit: int) -> Iterator[list[_Span]]:
     """Put paragraphs together that may share chunks: a short one and the next."""
     least = SHORT_PARAGRAPH * limit
-    group: list[_Piece] = []
-    ready: list[_Piece] = []  # held back, for a last one that is short
+    group: list[_Span] = []
+    ready: list[_Span] = []  # held back, for a last one that is short
     for piece in pieces:
         group.append(piece)
         if piece.rank == Rank.PARAGRAPH and sum(each.size for each in group) >= least:
@@ -282,7 +282,7 @@ def _groups(pieces: Iterable[_Piece], limit: int) -> Iterator[list[_Piece]]:
         yield ready + group
 
 
-def _lay_out(group: list[_Piece], limit: int) -> Iterator[int]:
+def _lay_out(group: list[_Span], limit: int) -> Iterator[int]:
     """Choose the ends of a group's chunks: equally long, at good places, none tiny."""
     least = min(2 * MIN_WORDS, limit // 4)
     rest = sum(each.size for each in group)

@@ -24,7 +24,7 @@ _OPEN = re.escape(OPENING)
 _UNIT = re.compile(rf"[{_OPEN}]{{0,3}}[{SPACELESS}][^\w\s{_OPEN}]*\s*|[^\s{SPACELESS}]+\s*")
 
 
-class Segment(Protocol):
+class TimedText(Protocol):
     """What is said in one stretch of time."""
 
     @property
@@ -52,7 +52,7 @@ class _Cue:
     lines: list[str]
 
 
-def srt(segments: Iterable[Segment]) -> str:
+def srt(segments: Iterable[TimedText]) -> str:
     """Write SubRip; a speaker's name stands before what they say.
 
     Raises:
@@ -67,7 +67,7 @@ def srt(segments: Iterable[Segment]) -> str:
     )
 
 
-def vtt(segments: Iterable[Segment]) -> str:
+def vtt(segments: Iterable[TimedText]) -> str:
     """Write WebVTT; a speaker is the cue's voice.
 
     Raises:
@@ -83,7 +83,7 @@ def vtt(segments: Iterable[Segment]) -> str:
     return "WEBVTT\n" + "".join(cues)
 
 
-def _cues(segments: Iterable[Segment], prefix: Callable[[str], str]) -> Iterator[_Cue]:
+def _cues(segments: Iterable[TimedText], prefix: Callable[[str], str]) -> Iterator[_Cue]:
     """Yield cues in order; what begins before the last one ended begins when it ends."""
     free_ms = 0
     for segment in sorted(segments, key=_start):
@@ -105,7 +105,7 @@ def _cues(segments: Iterable[Segment], prefix: Callable[[str], str]) -> Iterator
             begin_ms = stop_ms
 
 
-def _start(segment: Segment) -> float:
+def _start(segment: TimedText) -> float:
     return segment.start_s
 
 

@@ -52,21 +52,21 @@ _MAX_QUOTED = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class EventTag:
     """A sound, in the model's form."""
 
     form: str
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
+class PauseTag:
     """Silence; whole milliseconds, so that sums are exact."""
 
     duration_ms: int
 
 
 @dataclass(frozen=True, slots=True)
-class Speaker:
+class SpeakerTag:
     """Who speaks from here on."""
 
     name: str
@@ -104,7 +104,7 @@ class Tags:
         any_of = "|".join((*map(re.escape, known), _SPEAKER.pattern, "pause"))
         self._known = re.compile(rf"(?:{any_of})(?![^\W_])")
 
-    def read(self, inner: str) -> Event | Pause | Speaker | None:
+    def read(self, inner: str) -> EventTag | PauseTag | SpeakerTag | None:
         """Understand what stands between two brackets; None for no tag.
 
         Raises:
@@ -112,13 +112,13 @@ class Tags:
         """
         key = _key(inner)
         if name := self._names.get(key):
-            return Speaker(name)
+            return SpeakerTag(name)
         if form := EVENTS.get(key):
-            return Event(form)
+            return EventTag(form)
         if _SPEAKER.fullmatch(key):
-            return Speaker(key.upper())
+            return SpeakerTag(key.upper())
         if pause := _PAUSE.fullmatch(key):
-            return Pause(_duration_ms(pause[1], pause[2], inner))
+            return PauseTag(_duration_ms(pause[1], pause[2], inner))
         return None
 
     def mistake(self, inner: str, before: str, after: str) -> str | None:

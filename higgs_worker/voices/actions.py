@@ -15,7 +15,7 @@ from importlib.metadata import version
 from typing import Any
 
 from higgs_worker.api.request import refuse_credentials
-from higgs_worker.api.voice_spec import VoiceChoice
+from higgs_worker.api.voice_spec import VoiceSpec
 from higgs_worker.errors import InvalidRequest
 from higgs_worker.messages import check_readable, quote
 from higgs_worker.voices.library import VoiceLibrary
@@ -63,7 +63,7 @@ class Actions:
 
     def _save(self, raw: Mapping[Any, Any]) -> dict[str, Any]:
         try:
-            voice = VoiceChoice.parse({key: raw[key] for key in ("audio", "text")})
+            voice = VoiceSpec.parse({key: raw[key] for key in ("audio", "text")})
         except ValueError as error:
             raise InvalidRequest(f"the voice {error}") from None
         replace = raw.get("replace", False)

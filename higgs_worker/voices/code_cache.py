@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from higgs_worker.atomic_file import sweep, write_whole
+from higgs_worker.atomic_file import remove_stale_temporaries, write_atomic
 
 _STORES_PER_PRUNING = 256  # listing a network volume is slow
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -96,7 +96,7 @@ class CodeCache:
                 with suppress(OSError):  # another worker prunes as well
                     self._prune()
             self._num_stores += 1
-            write_whole(path, _pack(codes, key, codec_id), replace=True)
+            write_atomic(path, _pack(codes, key, codec_id), replace=True)
         except OSError as error:
             log.warning("codes are kept in memory only: %s", error.strerror or error)
 
@@ -122,7 +122,7 @@ class CodeCache:
                 self._memory.popitem(last=False)
 
     def _prune(self) -> None:
-        sweep(self._directory)
+        remove_stale_temporaries(self._directory)
         aged = sorted((each.stat().st_mtime, each) for each in self._directory.glob("*.codes"))
         for _, path in aged[: max(0, len(aged) - self._max_files + _STORES_PER_PRUNING)]:
             path.unlink(missing_ok=True)

@@ -62,7 +62,7 @@ Connect = Callable[[tuple[str, int], float], socket.socket]
 """What `socket.create_connection` is: gets an address, never a name."""
 
 
-def fetch(
+def download(
     source: str,
     *,
     max_bytes: int,
@@ -102,7 +102,7 @@ def fetch(
         return _decode(source, max_bytes)
     if scheme[1].lower() == "data":
         raise UnusableReference("a data URI must be of the form data:audio/wav;base64,…")
-    download = _Download(max_bytes, timeout_s, allowed_hosts, resolve, connect, tls)
+    download = _RecordingDownload(max_bytes, timeout_s, allowed_hosts, resolve, connect, tls)
     return download.run(source)
 
 
@@ -218,7 +218,7 @@ class _Address:
 
 
 @dataclass(slots=True)
-class _Download:
+class _RecordingDownload:
     """One fetch over the network, with its bounds and its deadline."""
 
     max_bytes: int

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from higgs_worker.atomic_file import sweep, write_whole
+from higgs_worker.atomic_file import remove_stale_temporaries, write_atomic
 from higgs_worker.errors import DamagedVoice, InvalidRequest, UnknownVoice, VolumeUnusable
 from higgs_worker.voices.code_cache import CodeCache, content_key
 
@@ -37,7 +37,7 @@ _UNREADABLE = re.compile(r"[\ud800-\udfff\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VoiceSummary:
+class VoiceInfo:
     """What there is to know of a voice without hearing it."""
 
     name: str
@@ -55,7 +55,7 @@ class VoiceSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Voice(VoiceSummary):
+class Voice(VoiceInfo):
     """A named reference."""
 
     wav: bytes
@@ -82,7 +82,7 @@ class VoiceLibrary:
         description: str | None = None,
         licence: str | None = None,
         replace: bool = False,
-    ) -> VoiceSummary:
+    ) -> VoiceInfo:
         """Save a voice; it is there whole, or not at all.
 
         Args:
@@ -98,7 +98,7 @@ class VoiceLibrary:
             VolumeUnusable: the volume cannot be written.
         """
         stem = _stem(name)
-        about = VoiceSummary(
+        about = VoiceInfo(
             name=name,
             text=_checked("transcript", text, MAX_TEXT_CHARS) or "",
             description=_checked("description", description, MAX_NOTE_CHARS),
@@ -114,14 +114,14 @@ class VoiceLibrary:
         path = self._directory / f"{stem}.zip"
         with _writing():
             self._directory.mkdir(parents=True, exist_ok=True)
-            sweep(self._directory)
+            remove_stale_temporaries(self._directory)
             present = _files(self._directory)
             if stem not in present and len(present) >= MAX_VOICES:
                 raise InvalidRequest(f"there are {MAX_VOICES} voices already; remove one first")
             if stem in present:
                 self._refuse_taken(name, path, replace)
             try:
-                write_whole(path, _zip(about, wav), replace=replace)
+                write_atomic(path, _zip(about, wav), replace=replace)
             except FileExistsError:  # another worker was quicker
                 self._refuse_taken(name, path, replace)
         return about
@@ -141,7 +141,7 @@ class VoiceLibrary:
             return _read(presets[stem], True)
         raise self._unknown(name, stem)
 
-    def list(self) -> tuple[VoiceSummary, ...]:
+    def list(self) -> tuple[VoiceInfo, ...]:
         """Return all voices by name; one that is damaged says so in `problem`."""
         found = {stem: (path, True) for stem, path in _files(self._presets).items()}
         found |= {stem: (path, False) for stem, path in _files(self._directory).items()}
@@ -248,7 +248,7 @@ def _files(directory: Path | None) -> dict[str, Path]:
     return {each.stem: each for each in paths if _NAME.fullmatch(each.stem)}
 
 
-def _zip(about: VoiceSummary, wav: bytes) -> bytes:
+def _zip(about: VoiceInfo, wav: bytes) -> bytes:
     raw = asdict(about) | {"sha256": content_key(wav)}
     del raw["preset"], raw["problem"]  # where it lies and how it is, not what it is
     file = io.BytesIO()
@@ -302,12 +302,12 @@ def _about(raw: dict[str, Any], preset: bool) -> dict[str, Any]:
     return {each: raw[each] for each in names} | {"preset": preset}
 
 
-def _summary(path: Path, preset: bool) -> VoiceSummary:
+def _summary(path: Path, preset: bool) -> VoiceInfo:
     try:
         with _opened(path) as (_, raw):
-            return VoiceSummary(**_about(raw, preset))
+            return VoiceInfo(**_about(raw, preset))
     except (DamagedVoice, UnknownVoice) as error:
-        return VoiceSummary(
+        return VoiceInfo(
             name=path.stem,
             text="",
             description=None,

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from higgs_worker.api.voice_spec import VoiceChoice
+from higgs_worker.api.voice_spec import VoiceSpec
 from higgs_worker.audio import encode, read, shape
 from higgs_worker.errors import InvalidAudio
 from higgs_worker.voices.code_cache import content_key
-from higgs_worker.voices.download import fetch
-from higgs_worker.voices.library import SAMPLE_RATE, VoiceLibrary, VoiceSummary
+from higgs_worker.voices.download import download
+from higgs_worker.voices.library import SAMPLE_RATE, VoiceInfo, VoiceLibrary
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class References:
     max_bytes: int
     allowed_hosts: frozenset[str] = frozenset()
 
-    def resolve(self, voice: VoiceChoice) -> Reference:
+    def resolve(self, voice: VoiceSpec) -> Reference:
         """Find the voice of a request.
 
         Raises:
@@ -71,12 +71,12 @@ class References:
     def save(
         self,
         name: str,
-        voice: VoiceChoice,
+        voice: VoiceSpec,
         *,
         description: str | None = None,
         licence: str | None = None,
         replace: bool = False,
-    ) -> VoiceSummary:
+    ) -> VoiceInfo:
         """Add a recording to the library, in shape, and make its codes at once.
 
         Raises:
@@ -89,8 +89,8 @@ class References:
         self._codes(wav, content_key(wav))
         return summary
 
-    def _fetch(self, voice: VoiceChoice) -> bytes:
-        return fetch(
+    def _fetch(self, voice: VoiceSpec) -> bytes:
+        return download(
             voice.audio,
             max_bytes=self.max_bytes,
             timeout_s=FETCH_TIMEOUT_S,

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from higgs_worker.atomic_file import write_whole
+from higgs_worker.atomic_file import write_atomic
 from higgs_worker.threads import in_threads
 
 ETAG = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -139,7 +139,7 @@ class Blob:
     def _write_journal(self, digests: dict[int, str]) -> None:
         self.journal.parent.mkdir(parents=True, exist_ok=True)
         lines = "".join(f"{index} {digest}\n" for index, digest in digests.items())
-        write_whole(self.journal, lines.encode(), replace=True)
+        write_atomic(self.journal, lines.encode(), replace=True)
 
     def _digests(self, path: Path, blocks: Iterable[int], on_bytes: OnBytes) -> dict[int, str]:
         def digest(index: int) -> tuple[int, str, int]:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from higgs_worker.atomic_file import sweep, write_whole
+from higgs_worker.atomic_file import remove_stale_temporaries, write_atomic
 from higgs_worker.weights.blob import ETAG, Blob
 
 REPO = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
@@ -63,7 +63,7 @@ class CachedRepo:
             return
         path = self.directory / "refs" / revision
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, commit.encode(), replace=True)
+        write_atomic(path, commit.encode(), replace=True)
 
     def blob(self, etag: str) -> Blob:
         """Return the place of a file."""
@@ -91,7 +91,7 @@ class CachedRepo:
         os.symlink(Path("..", "..", "blobs", etag), temporary)
         os.replace(temporary, path)
 
-    def sweep(self, keep: Collection[str]) -> None:
+    def remove_stale(self, keep: Collection[str]) -> None:
         """Remove what was left half done, by whichever tool; only under the lease.
 
         Args:
@@ -100,4 +100,4 @@ class CachedRepo:
         for path in (self.directory / "blobs").glob("*.incomplete"):
             if path.name.removesuffix(".incomplete") not in keep:
                 path.unlink(missing_ok=True)
-        sweep(self.directory / "blobs")
+        remove_stale_temporaries(self.directory / "blobs")

@@ -35,7 +35,7 @@ from higgs_worker.logs import mask
 from higgs_worker.weights.blob import ETAG
 from higgs_worker.weights.cache import COMMIT, REPO
 from higgs_worker.weights.progress import Limits
-from higgs_worker.weights.retry import TryAgain
+from higgs_worker.weights.retry import Retryable
 
 _MAX_REASON = 200
 
@@ -111,11 +111,11 @@ class Hub:
             commit = raw["sha"]
             files = [_file(each) for each in raw["siblings"]]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise TryAgain("the hub's answer is not a list of files") from error
+            raise Retryable("the hub's answer is not a list of files") from error
         if not isinstance(commit, str) or not COMMIT.fullmatch(commit):
-            raise TryAgain("the hub's answer names no commit")
+            raise Retryable("the hub's answer names no commit")
         if COMMIT.fullmatch(revision) and commit != revision:
-            raise TryAgain("the hub answered for another commit than was asked for")
+            raise Retryable("the hub answered for another commit than was asked for")
         return Listing(repo, commit, {each.name: each for each in files if each})
 
     async def honours_ranges(self, listing: Listing, file: HubFile) -> bool:
@@ -141,14 +141,14 @@ class Hub:
         url = self._url(listing, file)
         async with self._answer(url, listing.repo, span=(start, end)) as answer:
             position = _begin(answer, start, file.size)
-            pace = _Pace(self._limits)
+            pace = _StallGuard(self._limits)
             pieces = answer.aiter_raw()
             while position < end:
                 with pace:
                     try:
                         piece = await anext(pieces)
                     except StopAsyncIteration:
-                        raise TryAgain("the connection ended before the file did") from None
+                        raise Retryable("the connection ended before the file did") from None
                 pace.count(len(piece))
                 skipped = max(start - position, 0)
                 position += len(piece)
@@ -161,7 +161,7 @@ class Hub:
                 async with asyncio.timeout(self._limits.answer_s):
                     await answer.aread()
             except TimeoutError as error:
-                raise TryAgain("the hub's answer did not end") from error
+                raise Retryable("the hub's answer did not end") from error
             return answer.json()
 
     def _url(self, listing: Listing, file: HubFile) -> str:
@@ -190,9 +190,9 @@ class Hub:
         except HfHubHTTPError as error:
             raise self._meaning(error, repo) from error
         except httpx2.HTTPError as error:
-            raise TryAgain(_reason(error)) from error
+            raise Retryable(_reason(error)) from error
         except TimeoutError as error:
-            raise TryAgain("the hub did not answer") from error
+            raise Retryable("the hub did not answer") from error
 
     def _meaning(self, error: HfHubHTTPError, repo: str) -> Exception:
         status, url = error.response.status_code, error.response.url
@@ -220,10 +220,10 @@ class Hub:
             return WeightsRefused(f"{who} may not read {repo}; set one that may")
         if status == 404 and is_hub:
             return WeightsNotFound(f"a file of {repo} that the hub lists is not there")
-        return TryAgain(f"{url.host} answered {status}", after_s=_retry_after_s(error.response))
+        return Retryable(f"{url.host} answered {status}", after_s=_retry_after_s(error.response))
 
 
-class _Pace:
+class _StallGuard:
     """Notices a connection that creeps; time is counted only while waiting for bytes."""
 
     def __init__(self, limits: Limits) -> None:
@@ -248,7 +248,7 @@ class _Pace:
         if self._waited_s < self._limits.slow_s:
             return
         if self._num_bytes < self._waited_s * self._limits.min_bytes_per_s:
-            raise TryAgain("the connection gave almost nothing for too long")
+            raise Retryable("the connection gave almost nothing for too long")
         self._waited_s, self._num_bytes = 0.0, 0
 
 
@@ -270,12 +270,12 @@ def _file(raw: dict[str, Any]) -> HubFile | None:
 def _begin(answer: httpx2.Response, start: int, size: int) -> int:
     """Return the offset at which a body begins."""
     if answer.headers.get("Content-Encoding", "identity") != "identity":
-        raise TryAgain("the file was sent in another encoding")
+        raise Retryable("the file was sent in another encoding")
     if answer.status_code == 200:
         return 0
     if answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
         return start
-    raise TryAgain(f"the hub answered {answer.status_code} with another part of the file")
+    raise Retryable(f"the hub answered {answer.status_code} with another part of the file")
 
 
 def _reason(error: httpx2.HTTPError) -> str:

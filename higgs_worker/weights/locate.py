@@ -20,7 +20,7 @@ from higgs_worker.errors import InvalidSettings, VolumeUnusable, WeightsNotFound
 from higgs_worker.weights.blob import FULL
 from higgs_worker.weights.cache import REPO, CachedRepo
 from higgs_worker.weights.lease import Lease, LeaseLost
-from higgs_worker.weights.progress import Limits, OnProgress, Reporter
+from higgs_worker.weights.progress import Limits, OnTransferProgress, Reporter
 
 DEMO = "demo"
 DEMO_DIRECTORY = Path(__file__).parents[1] / "demo"
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LocatedCheckpoint:
     """A checkpoint that is there."""
 
     directory: Path
@@ -54,7 +54,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class CheckpointSource:
     """Where checkpoints may be had from."""
 
     volume: Path
@@ -69,11 +69,11 @@ class Source:
 def locate(
     name: str,
     kind: str,
-    source: Source,
+    source: CheckpointSource,
     *,
     revision: str | None = None,
-    on_progress: OnProgress | None = None,
-) -> Found:
+    on_progress: OnTransferProgress | None = None,
+) -> LocatedCheckpoint:
     """Find a checkpoint, pulling it where it is not there; blocks, perhaps for minutes.
 
     Args:
@@ -93,13 +93,13 @@ def locate(
     """
     local = _local(name, kind)
     if local is not None:
-        return Found(local, None)
+        return LocatedCheckpoint(local, None)
     pin = revision or _MAIN
     if not _REVISION.fullmatch(pin):
         raise InvalidSettings(
             f"HIGGS_{kind.upper()}_REVISION is {pin[:40]!r}; it must be a commit, branch or tag"
         )
-    search = _Search(name, FILES[kind], pin, source, on_progress)
+    search = _RepoSearch(name, FILES[kind], pin, source, on_progress)
     with _volume(source.volume):
         found = search.checked()
         if found is not None:
@@ -112,7 +112,9 @@ def locate(
         return search.pulled()
 
 
-def unchecked(name: str, kind: str, source: Source, *, revision: str | None = None) -> Found | None:
+def find_without_verifying(
+    name: str, kind: str, source: CheckpointSource, *, revision: str | None = None
+) -> LocatedCheckpoint | None:
     """Return where a checkpoint is, its files unchecked; fast, and without any network.
 
     Raises:
@@ -120,14 +122,18 @@ def unchecked(name: str, kind: str, source: Source, *, revision: str | None = No
     """
     local = _local(name, kind)
     if local is not None:
-        return Found(local, None)
-    search = _Search(name, FILES[kind], revision or _MAIN, source, None)
-    return next((Found(repo.snapshot(commit), commit) for repo, commit in search.places()), None)
+        return LocatedCheckpoint(local, None)
+    search = _RepoSearch(name, FILES[kind], revision or _MAIN, source, None)
+    return next(
+        (LocatedCheckpoint(repo.snapshot(commit), commit) for repo, commit in search.places()), None
+    )
 
 
-def is_here(name: str, kind: str, source: Source, *, revision: str | None = None) -> bool:
+def is_cached(
+    name: str, kind: str, source: CheckpointSource, *, revision: str | None = None
+) -> bool:
     """Return whether a checkpoint is there; see `unchecked`."""
-    return unchecked(name, kind, source, revision=revision) is not None
+    return find_without_verifying(name, kind, source, revision=revision) is not None
 
 
 def _local(name: str, kind: str) -> Path | None:
@@ -144,7 +150,7 @@ def _local(name: str, kind: str) -> Path | None:
     )
 
 
-class _Search:
+class _RepoSearch:
     """One repository, wherever it may be."""
 
     def __init__(
@@ -152,8 +158,8 @@ class _Search:
         repo: str,
         names: tuple[str, ...],
         pin: str,
-        source: Source,
-        on_progress: OnProgress | None,
+        source: CheckpointSource,
+        on_progress: OnTransferProgress | None,
     ) -> None:
         self._names, self._pin, self._source = names, pin, source
         self._on_progress = on_progress
@@ -170,11 +176,11 @@ class _Search:
             if commit and cached.blobs_of(commit, self._names) is not None:
                 yield cached, commit
 
-    def checked(self) -> Found | None:
+    def checked(self) -> LocatedCheckpoint | None:
         """Return the first place whose files are right."""
         for cached, commit in self.places():
             if self._is_right(cached, commit):
-                return Found(cached.snapshot(commit), commit)
+                return LocatedCheckpoint(cached.snapshot(commit), commit)
             log.warning("damaged files", extra={"directory": str(cached.snapshot(commit))})
         for cached in self._others:
             commit = self.mine.commit_of(self._pin) or cached.commit_of(self._pin) or ""
@@ -186,7 +192,7 @@ class _Search:
                 )
         return None
 
-    def pulled(self) -> Found:
+    def pulled(self) -> LocatedCheckpoint:
         """Pull, or wait until another worker has."""
         limits = self._source.limits
         deadline = time.monotonic() + limits.deadline_s
@@ -202,7 +208,7 @@ class _Search:
                         self.mine.repo,
                         extra={"commit": commit, "pull_s": round(time.monotonic() - began, 1)},
                     )
-                    return Found(self.mine.snapshot(commit), commit)
+                    return LocatedCheckpoint(self.mine.snapshot(commit), commit)
             except LeaseLost:
                 log.warning("another worker took over and goes on pulling")
                 continue

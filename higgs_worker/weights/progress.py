@@ -45,7 +45,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Transfer:
+class TransferProgress:
     """How far one repository is."""
 
     repo: str
@@ -64,16 +64,16 @@ class Transfer:
         return f"{self.stage} {self.repo}: {share:.0%} of {self.total_bytes / 1e9:.1f} GB{left}"
 
 
-OnProgress = Callable[[Transfer], None]
+OnTransferProgress = Callable[[TransferProgress], None]
 
 
-class Latest:
+class LastProgress:
     """Keeps what was told last, for whoever asks."""
 
     def __init__(self) -> None:
-        self._transfer: Transfer | None = None
+        self._transfer: TransferProgress | None = None
 
-    def __call__(self, transfer: Transfer) -> None:
+    def __call__(self, transfer: TransferProgress) -> None:
         """Take note."""
         self._transfer = transfer
 
@@ -93,7 +93,7 @@ class Reporter:
         repo: str,
         stage: Stage,
         *,
-        on_progress: OnProgress | None = None,
+        on_progress: OnTransferProgress | None = None,
         total_bytes: int = 0,
         num_bytes: int = 0,
         call_s: float = 0.2,
@@ -134,12 +134,12 @@ class Reporter:
             self._logged = now
             self._log()
 
-    def now(self) -> Transfer:
+    def now(self) -> TransferProgress:
         """Return the state of this moment."""
         elapsed = max(time.monotonic() - self._began, 1e-6)
         rate = max(self._num_bytes - self._first, 0) / elapsed
         left_s = (self._total - self._num_bytes) / rate if rate else None
-        return Transfer(self._repo, self._stage, self._num_bytes, self._total, rate, left_s)
+        return TransferProgress(self._repo, self._stage, self._num_bytes, self._total, rate, left_s)
 
     def _log(self) -> None:
         now = self.now()

@@ -19,8 +19,8 @@ from higgs_worker.errors import VolumeUnusable, WeightsNotFound, WeightsUnavaila
 from higgs_worker.weights.blob import FULL, Blob, Checksum
 from higgs_worker.weights.cache import CachedRepo
 from higgs_worker.weights.hub import Hub, HubFile, Listing
-from higgs_worker.weights.progress import Limits, OnProgress, Reporter
-from higgs_worker.weights.retry import Patience, TryAgain
+from higgs_worker.weights.progress import Limits, OnTransferProgress, Reporter
+from higgs_worker.weights.retry import Retryable, RetryBudget
 
 _MAX_ROUNDS = 3  # for a file whose checksum is wrong; the third time it is no accident
 _SPARE_BYTES = 64 << 20  # stays free on the volume, for journals, voices and the like
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class _Download:
+class _FileDownload:
     """One file, and the blocks of it that are there."""
 
     file: HubFile
@@ -77,7 +77,7 @@ class Pull:
         limits: Limits,
         deadline: float,
         check_lease: Callable[[], None],
-        on_progress: OnProgress | None = None,
+        on_progress: OnTransferProgress | None = None,
     ) -> None:
         """Prepare.
 
@@ -92,8 +92,8 @@ class Pull:
         self._hub, self._cached, self._limits = hub, cached, limits
         self._check_lease = check_lease
         self._on_progress = on_progress
-        self._patience = Patience(cached.repo, limits, deadline)
-        self._downloads: list[_Download] = []
+        self._patience = RetryBudget(cached.repo, limits, deadline)
+        self._downloads: list[_FileDownload] = []
         self._num_loose_bytes = 0  # received, but not yet a block
         self._reporter: Reporter | None = None
 
@@ -120,7 +120,7 @@ class Pull:
         files = [listing.files[name] for name in names]
         self._check_lease()
         self._cached.record(revision, listing.commit)
-        self._cached.sweep({file.etag for file in files})
+        self._cached.remove_stale({file.etag for file in files})
         for file in {file.etag: file for file in files}.values():  # equal files are one blob
             await asyncio.to_thread(self._prepare, file)
         self._check_space()
@@ -145,7 +145,7 @@ class Pull:
                 return
             log.warning("%s is damaged on the volume and is fetched again", file.name)
             blob.reopen()
-        download = _Download(file, blob, blob.held(file.size))
+        download = _FileDownload(file, blob, blob.held(file.size))
         blob.partial.touch()  # an empty file has no block that would create it
         self._downloads.append(download)
 
@@ -189,7 +189,7 @@ class Pull:
             num_bytes=sum(each.num_bytes for each in self._downloads),
         )
         async with self._patience.bound():
-            runs: deque[tuple[_Download, range]] = deque()
+            runs: deque[tuple[_FileDownload, range]] = deque()
             for download in self._downloads:
                 runs += [(download, each) for each in await self._plan(listing, download)]
             await _together(
@@ -197,7 +197,7 @@ class Pull:
                 *(self._hash(each, threads) for each in self._downloads),
             )
 
-    async def _plan(self, listing: Listing, download: _Download) -> list[range]:
+    async def _plan(self, listing: Listing, download: _FileDownload) -> list[range]:
         """Divide a file into requests; one to the end where the server ignores ranges."""
         runs = download.runs(self._limits.request_blocks)
         if len(runs) < 2:
@@ -209,7 +209,7 @@ class Pull:
     async def _work(
         self,
         listing: Listing,
-        runs: deque[tuple[_Download, range]],
+        runs: deque[tuple[_FileDownload, range]],
         threads: ThreadPoolExecutor,
     ) -> None:
         """Be one of the connections."""
@@ -218,7 +218,7 @@ class Pull:
             await self._get(listing, download, run, threads)
 
     async def _get(
-        self, listing: Listing, download: _Download, run: range, threads: ThreadPoolExecutor
+        self, listing: Listing, download: _FileDownload, run: range, threads: ThreadPoolExecutor
     ) -> None:
         """Bring in a range of blocks; a request that breaks off goes on where it broke."""
         block_bytes, index, held = download.blob.block_bytes, run.start, bytearray()
@@ -243,7 +243,7 @@ class Pull:
                             download.blocks.add(index)
                             download.grown.set()
                             index += 1
-            except TryAgain as failure:
+            except Retryable as failure:
                 num_failures += 1
                 await self._patience.after(failure, num_failures)
 
@@ -254,11 +254,11 @@ class Pull:
             held = sum(each.num_bytes for each in self._downloads)
             self._reporter.update(held + self._num_loose_bytes)
 
-    def _write(self, download: _Download, index: int, data: bytearray) -> None:
+    def _write(self, download: _FileDownload, index: int, data: bytearray) -> None:
         self._check_lease()
         download.blob.write_block(index, data)
 
-    async def _hash(self, download: _Download, threads: ThreadPoolExecutor) -> None:
+    async def _hash(self, download: _FileDownload, threads: ThreadPoolExecutor) -> None:
         """Follow a growing file with its checksum, reading back what was written."""
         checksum = Checksum(download.file.etag, download.file.size)
         for index in range(download.num_blocks):
@@ -278,7 +278,7 @@ class Pull:
             try:
                 await self._patience.pause()
                 return await ask()
-            except TryAgain as failure:
+            except Retryable as failure:
                 num_failures += 1
                 await self._patience.after(failure, num_failures)
 

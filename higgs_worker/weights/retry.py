@@ -16,7 +16,7 @@ from higgs_worker.weights.progress import Limits
 _MAX_DOUBLINGS = 4
 
 
-class TryAgain(Exception):
+class Retryable(Exception):
     """A request failed in a way that may not last."""
 
     def __init__(self, reason: str, *, after_s: float = 0.0) -> None:
@@ -25,7 +25,7 @@ class TryAgain(Exception):
         self.after_s = after_s
 
 
-class Patience:
+class RetryBudget:
     """What several tasks that pull the same thing share of hope."""
 
     def __init__(self, what: str, limits: Limits, deadline: float) -> None:
@@ -72,7 +72,7 @@ class Patience:
         """Wait as long as the other side has asked for."""
         await asyncio.sleep(self._paused_until - asyncio.get_running_loop().time())
 
-    async def after(self, failure: TryAgain, num_failures: int) -> None:
+    async def after(self, failure: Retryable, num_failures: int) -> None:
         """Wait after a failure.
 
         Args:

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from higgs_worker.api.request import DEFAULT_SCENE, SpeechRequest, names_of
-from higgs_worker.api.voice_spec import VoiceChoice
+from higgs_worker.api.voice_spec import VoiceSpec
 from higgs_worker.errors import CredentialsRefused, InvalidRequest
 from higgs_worker.messages import bound_of
 
@@ -256,7 +256,7 @@ def test_every_field_is_described_and_bounded(name: str) -> None:
     if name == "speakers":
         with pytest.raises(InvalidRequest, match="at most 64"):
             parse({"text": "a", name: {f"S{n}": None for n in range(65)}})
-    elif "VoiceChoice" in kinds:
+    elif "VoiceSpec" in kinds:
         with pytest.raises(InvalidRequest, match="at most 64"):
             parse({"text": "a", name: "v" * 65})
     elif "Literal" in kinds or "bool" in kinds:
@@ -279,12 +279,12 @@ def test_every_field_is_described_and_bounded(name: str) -> None:
 def test_a_recording_has_several_names(raw: dict[str, object]) -> None:
     """A recording and its transcript may be sent as other endpoints take them."""
     voice = parse({"text": "a"} | raw).voice
-    assert voice == VoiceChoice(audio="https://example.com/a.wav", text="Hi.")
+    assert voice == VoiceSpec(audio="https://example.com/a.wav", text="Hi.")
 
 
 def test_a_voice_may_be_a_name() -> None:
     """A string names a voice of the library."""
-    assert parse({"text": "a", "voice": "Anna"}).voice == VoiceChoice(name="Anna")
+    assert parse({"text": "a", "voice": "Anna"}).voice == VoiceSpec(name="Anna")
     assert parse({"text": "a", "voice": None}).voice is None
 
 

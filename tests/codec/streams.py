@@ -7,7 +7,7 @@ import torch
 
 from higgs_worker import demo
 from higgs_worker.codec.decoder import CodecDecoder
-from higgs_worker.codec.streaming import Piece
+from higgs_worker.codec.streaming import CodecPiece
 
 DEMO_CODEC = Path(demo.__file__).parent / "codec"
 
@@ -17,9 +17,9 @@ def random_codes(seed: int, num_frames: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 1024, (num_frames, 8))
 
 
-def end_of(stream: int) -> Piece:
+def end_of(stream: int) -> CodecPiece:
     """Say that a stream's frames have all been fed."""
-    return Piece(stream, random_codes(0, 0), is_last=True)
+    return CodecPiece(stream, random_codes(0, 0), is_last=True)
 
 
 def whole(decoder: CodecDecoder, codes: np.ndarray) -> np.ndarray:

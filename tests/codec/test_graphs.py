@@ -7,7 +7,7 @@ import torch
 from higgs_worker.codec.decoder import CodecDecoder
 from higgs_worker.codec.graphs import CAPTURED_FRAMES
 from higgs_worker.codec.loader import load_decoder
-from higgs_worker.codec.streaming import Piece, StreamingDecoder
+from higgs_worker.codec.streaming import CodecPiece, StreamingDecoder
 from higgs_worker.engine.graphs import cuda_capture
 from tests.codec.streams import DEMO_CODEC, close, random_codes, whole
 from tests.fakes.twin_capture import TwinCapture
@@ -33,11 +33,11 @@ def listen(streaming: StreamingDecoder) -> tuple[list[np.ndarray], list[np.ndarr
         streaming.open(stream)
     ends = ((0, 3), (1, 0), (2, 8))
     pieces = [
-        [Piece(stream, random_codes(100 * number + stream, size)) for stream in streams]
+        [CodecPiece(stream, random_codes(100 * number + stream, size)) for stream in streams]
         for number, (streams, size) in enumerate(SCHEDULE)
     ]
     pieces.append(
-        [Piece(stream, random_codes(stream, size), is_last=True) for stream, size in ends]
+        [CodecPiece(stream, random_codes(stream, size), is_last=True) for stream, size in ends]
     )
     for together in pieces:
         for piece, pcm in zip(together, streaming.advance(together), strict=True):

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from higgs_worker.codec.pace import MARGIN_S, MAX_PIECE_FRAMES, NEVER, NOW, Pace
+from higgs_worker.codec.pace import MARGIN_S, MAX_PIECE_FRAMES, NEVER, NOW, PieceSchedule
 
 RATE, HOP, LAG = 24_000, 960, 9458
 
 
-def pace(*, is_live: bool = True) -> Pace:
+def pace(*, is_live: bool = True) -> PieceSchedule:
     """Begin a stream of the published rates."""
-    return Pace(sample_rate=RATE, num_first_frames=10, is_live=is_live)
+    return PieceSchedule(sample_rate=RATE, num_first_frames=10, is_live=is_live)
 
 
 @pytest.mark.parametrize("is_live", [True, False])

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from higgs_worker.codec.decoder import CodecDecoder
-from higgs_worker.codec.streaming import MAX_ROWS, Piece, StreamingDecoder
+from higgs_worker.codec.streaming import MAX_ROWS, CodecPiece, StreamingDecoder
 from tests.codec.streams import close, end_of, random_codes, whole
 
 HOP = 960
@@ -36,7 +36,7 @@ def test_any_schedule_gives_the_whole(decoder: CodecDecoder, lengths: list[int],
             taken = codes[stream][fed[stream] : fed[stream] + size]
             fed[stream] += len(taken)
             is_last = fed[stream] == lengths[stream] and rng.random() < 0.5
-            pieces.append(Piece(stream, taken, is_last=bool(is_last)))
+            pieces.append(CodecPiece(stream, taken, is_last=bool(is_last)))
         for piece, pcm in zip(pieces, streaming.advance(pieces), strict=True):
             heard[piece.stream].append(pcm)
             if piece.is_last:
@@ -51,7 +51,7 @@ def test_samples_are_final_as_early_as_can_be(decoder: CodecDecoder) -> None:
     streaming.open(0)
     assert streaming.lag == LAG
     assert streaming.num_lag_frames == 10
-    sizes = [len(streaming.advance([Piece(0, random_codes(i, 1))])[0]) for i in range(14)]
+    sizes = [len(streaming.advance([CodecPiece(0, random_codes(i, 1))])[0]) for i in range(14)]
     assert sizes == [0] * 9 + [10 * HOP - LAG] + [HOP] * 4
     assert [len(pcm) for pcm in streaming.advance([end_of(0)])] == [LAG]
 
@@ -60,10 +60,10 @@ def test_a_stream_used_again_forgets(decoder: CodecDecoder) -> None:
     """Opening a stream anew leaves nothing of what it was."""
     streaming = StreamingDecoder(decoder, 1)
     streaming.open(0)
-    streaming.advance([Piece(0, random_codes(1, 20))])
+    streaming.advance([CodecPiece(0, random_codes(1, 20))])
     streaming.open(0)
     codes = random_codes(2, 15)
-    pcm = [*streaming.advance([Piece(0, codes)]), *streaming.advance([end_of(0)])]
+    pcm = [*streaming.advance([CodecPiece(0, codes)]), *streaming.advance([end_of(0)])]
     close(np.concatenate(pcm), whole(decoder, codes))
 
 
@@ -71,7 +71,7 @@ def test_a_stream_without_frames_is_silent(decoder: CodecDecoder) -> None:
     """Ending at once gives no samples and no error."""
     streaming = StreamingDecoder(decoder, 1)
     streaming.open(0)
-    assert streaming.advance([Piece(0, random_codes(0, 0))])[0].shape == (0,)
+    assert streaming.advance([CodecPiece(0, random_codes(0, 0))])[0].shape == (0,)
     assert streaming.advance([end_of(0)])[0].shape == (0,)
 
 
@@ -81,7 +81,7 @@ def test_state_is_small_and_fixed(decoder: CodecDecoder) -> None:
     streaming.open(0)
     sizes = set()
     for i in range(6):
-        streaming.advance([Piece(0, random_codes(i, 25))])
+        streaming.advance([CodecPiece(0, random_codes(i, 25))])
         sizes.add(sum(kept.numel() for kept in streaming._kept))
     assert len(sizes) == 1
 
@@ -93,6 +93,6 @@ def test_more_streams_than_one_call_holds(decoder: CodecDecoder) -> None:
     codes = [random_codes(i, 12) for i in range(count)]
     for stream in range(count):
         streaming.open(stream)
-    pieces = [Piece(i, each, is_last=True) for i, each in enumerate(codes)]
+    pieces = [CodecPiece(i, each, is_last=True) for i, each in enumerate(codes)]
     for pcm, each in zip(streaming.advance(pieces), codes, strict=True):
         close(pcm, whole(decoder, each))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from higgs_worker.codec.decoder import CodecDecoder
-from higgs_worker.codec.streaming import Piece, StreamingDecoder
+from higgs_worker.codec.streaming import CodecPiece, StreamingDecoder
 from higgs_worker.codec.thread import CodecStream, CodecThread
 from tests.codec.streams import close, random_codes, whole
 
@@ -60,7 +60,7 @@ class RecordingDecoder(StreamingDecoder):
         super().__init__(decoder, num_streams)
         self.calls: list[list[int]] = []
 
-    def advance(self, pieces: Sequence[Piece]) -> list[np.ndarray]:
+    def advance(self, pieces: Sequence[CodecPiece]) -> list[np.ndarray]:
         """Decode, and note the sizes."""
         self.calls.append([len(piece.codes) for piece in pieces])
         return super().advance(pieces)

@@ -9,7 +9,7 @@ import torch
 from higgs_worker.engine.handle import Handle
 from higgs_worker.engine.kv_cache import PrefixCache
 from higgs_worker.engine.runner import Runner
-from higgs_worker.engine.sequence import Piece, Prompt, Sampling, Submission, TextSegment
+from higgs_worker.engine.sequence import PrefillChunk, Prompt, Sampling, Submission, TextSegment
 from higgs_worker.errors import Cancelled, EngineFailed
 from tests.engine.pairs import GREEDY, NUM_CODEBOOKS, Pair, Pairs
 from tests.engine.test_exact import check
@@ -59,7 +59,7 @@ def drive(runner: Runner, visits: list[Visit], rng: np.random.Generator) -> dict
             inside[slot] = index
             unread[slot] = runner.begin(slot, visits[index].submission)
         pieces = [
-            Piece(slot, int(rng.integers(1, left + 1)))
+            PrefillChunk(slot, int(rng.integers(1, left + 1)))
             for slot, left in unread.items()
             if rng.random() < 0.7
         ]
@@ -100,7 +100,7 @@ def alone(pair: Pair, prompt: Prompt) -> np.ndarray:
 def speak(runner: Runner, submission: Submission, *, slot: int = 0) -> tuple[int, np.ndarray]:
     """Run one sequence to its end; positions read, and its columns."""
     num_unread = runner.begin(slot, submission)
-    runner.prefill([Piece(slot, num_unread)])
+    runner.prefill([PrefillChunk(slot, num_unread)])
     for _ in range(submission.max_frames + NUM_CODEBOOKS):
         runner.step()
     progress = runner.poll()
@@ -157,7 +157,7 @@ def test_the_size_of_the_pieces_does_not_matter(reference: int, pairs: Pairs) ->
         left = pair.runner.begin(1, ask(prompt))
         while left:
             count = min(size, left)
-            pair.runner.prefill([Piece(1, count)])
+            pair.runner.prefill([PrefillChunk(1, count)])
             left -= count
         for _ in range(MAX_COLUMNS):
             pair.runner.step()
@@ -171,12 +171,12 @@ def test_reading_between_the_steps_of_others(pairs: Pairs) -> None:
     runner, rng = pair.runner, np.random.default_rng(8)
     prompts = [random_prompt(rng, 10), random_prompt(rng, 30, 8), random_prompt(rng, 12)]
     for slot in (0, 2):
-        runner.prefill([Piece(slot, runner.begin(slot, ask(prompts[slot])))])
+        runner.prefill([PrefillChunk(slot, runner.begin(slot, ask(prompts[slot])))])
     left = runner.begin(1, ask(prompts[1]))
     while left:
         runner.step()
         count = min(11, left)
-        runner.prefill([Piece(1, count)])
+        runner.prefill([PrefillChunk(1, count)])
         left -= count
         runner.step()
     for _ in range(MAX_COLUMNS):
@@ -225,9 +225,9 @@ def test_a_prefix_is_kept_from_a_prompt_in_pieces(pairs: Pairs) -> None:
     first, second = (TextSegment(tuple(range(2, 42))), TextSegment((5, 6, AUDIO_BOS)))
     prompt = Prompt((first, second), num_shared=1)
     assert pair.runner.begin(0, ask(prompt)) == 44
-    pair.runner.prefill([Piece(0, 39)])
+    pair.runner.prefill([PrefillChunk(0, 39)])
     assert pair.runner.begin(1, ask(prompt)) == 44
-    pair.runner.prefill([Piece(0, 5), Piece(1, 10)])
+    pair.runner.prefill([PrefillChunk(0, 5), PrefillChunk(1, 10)])
     assert pair.runner.begin(2, ask(prompt)) == 44
     pair.runner.poll()
     pair.runner.release(0)
@@ -309,7 +309,7 @@ def test_nan_left_by_a_cancelled_prompt_stays_there(num_read: int, pairs: Pairs)
     pair = pairs(10, "narrow", end=0.0)
     poison(pair)
     pair.runner.begin(0, ask(Prompt((TextSegment((*range(2, 32), BAD_ID, *range(2, 32))),))))
-    pair.runner.prefill([Piece(0, num_read)])
+    pair.runner.prefill([PrefillChunk(0, num_read)])
     pair.runner.release(0)
     prompt = random_prompt(np.random.default_rng(10), 8)
     assert np.array_equal(speak(pair.runner, ask(prompt))[1], alone(pair, prompt))

@@ -13,7 +13,7 @@ from higgs_worker.engine.loader import load
 from higgs_worker.engine.model import LanguageModel
 from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.runner import Runner
-from higgs_worker.engine.sequence import Piece, Sampling, Submission
+from higgs_worker.engine.sequence import PrefillChunk, Sampling, Submission
 from higgs_worker.engine.slot_state import SlotState
 from tests.engine.pairs import GREEDY, NUM_CODEBOOKS, Pairs
 from tests.engine.test_memory import PUBLISHED
@@ -30,7 +30,7 @@ SAMPLINGS = (
 def speak(runner: Runner, submissions: list[Submission], *, every: int = 3) -> list[np.ndarray]:
     """Let sequences join one after the other, some steps apart; columns of each."""
     for slot, submission in enumerate(submissions):
-        runner.prefill([Piece(slot, runner.begin(slot, submission))])
+        runner.prefill([PrefillChunk(slot, runner.begin(slot, submission))])
         for _ in range(every):
             runner.step()
     while not runner.poll().done.all():
@@ -97,7 +97,7 @@ def test_reading_and_steps_look_at_no_value(sampling: Sampling) -> None:
     for slot in (0, 2):
         num_unread = runner.begin(slot, submission)
         for count in (20, num_unread - 20):
-            runner.prefill([Piece(slot, count)])
+            runner.prefill([PrefillChunk(slot, count)])
     runner.step()
     runner.release(0)
     runner.move(2, 0)

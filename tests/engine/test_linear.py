@@ -6,8 +6,8 @@ import torch
 from higgs_worker.engine.linear import (
     MAX_PACKED_BYTES,
     MAX_TRANSPOSED_BYTES,
-    Matrix,
-    Storage,
+    Linear,
+    WeightLayout,
     best_storage,
 )
 
@@ -36,7 +36,11 @@ def test_the_size_of_a_model_decides() -> None:
 @pytest.mark.parametrize("shape", [(48, 64), (1024, 512)], ids=str)
 @pytest.mark.parametrize("num_rows", [1, 2, 8, 65])
 def test_products_are_right(
-    storage: Storage, dtype: torch.dtype, tolerance: float, shape: tuple[int, int], num_rows: int
+    storage: WeightLayout,
+    dtype: torch.dtype,
+    tolerance: float,
+    shape: tuple[int, int],
+    num_rows: int,
 ) -> None:
     """Rows times the matrix, alone and added to sums, as float64 gives them."""
     torch.manual_seed(num_rows)
@@ -44,7 +48,7 @@ def test_products_are_right(
     # Every other half, as a slice of a wider tensor: rows that do not follow one another.
     x = torch.randn(num_rows, 2 * shape[1], dtype=dtype)[:, : shape[1]]
     right = x.double() @ weight.double().t()
-    matrix = Matrix(weight, storage)
+    matrix = Linear(weight, storage)
     torch.testing.assert_close(matrix.of(x).double(), right, atol=tolerance, rtol=0)
     added, wide = sums.double() + right, torch.zeros(num_rows, 2 * shape[0], dtype=dtype)
     for place in (sums.clone(), wide[:, : shape[0]].copy_(sums)):
@@ -55,6 +59,6 @@ def test_products_are_right(
 def test_what_is_shared_is_a_view() -> None:
     """No copy takes memory."""
     weight = torch.randn(48, 64)
-    matrix = Matrix(weight)
+    matrix = Linear(weight)
     weight.fill_(1.0)
     assert torch.equal(matrix.of(torch.ones(2, 64)), torch.full((2, 48), 64.0))

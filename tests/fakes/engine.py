@@ -18,10 +18,10 @@ from higgs_worker.engine.handle import Handle
 from higgs_worker.engine.sequence import (
     Codes,
     Generation,
-    Piece,
-    Progress,
+    PrefillChunk,
     Prompt,
     Sampling,
+    SlotProgress,
     Submission,
     TextSegment,
 )
@@ -167,7 +167,7 @@ class ScriptedRunner:
         self._call("begin")
         return self.used[slot].num_unread
 
-    def prefill(self, pieces: list[Piece]) -> None:
+    def prefill(self, pieces: list[PrefillChunk]) -> None:
         """Read pieces; a prompt read to its end draws a first column, after the forced one."""
         self._check(len({piece.slot for piece in pieces}) == len(pieces) > 0, "a slot twice")
         for piece in pieces:
@@ -202,14 +202,14 @@ class ScriptedRunner:
             if occupant.is_running and not occupant.is_done:
                 occupant.num_columns += 1
 
-    def poll(self) -> Progress:
+    def poll(self) -> SlotProgress:
         """Tell how far each slot is."""
         if self._has_speakers:
             self.log.read_beside.append(self._num_read)
         self._num_read, self._has_speakers = 0, False
         self.on_poll()
         self._call("poll")
-        progress = Progress(
+        progress = SlotProgress(
             np.ones(self.num_slots, dtype=bool),
             np.zeros(self.num_slots, dtype=bool),
             np.zeros(self.num_slots, dtype=np.int64),

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from higgs_worker.errors import WorkerError
-from higgs_worker.weights.locate import Source, locate
+from higgs_worker.weights.locate import CheckpointSource, locate
 from tests.fakes.hub import CALM, REPO, StandIn
 
 
@@ -33,7 +33,7 @@ def outcome(worker: "subprocess.Popen[str]") -> dict[str, str]:
 def _main(endpoint: str, volume: str, max_file_bytes: str) -> None:
     if int(max_file_bytes):
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(max_file_bytes), int(max_file_bytes)))
-    source = Source(volume=Path(volume), endpoint=endpoint, caches=(), limits=CALM)
+    source = CheckpointSource(volume=Path(volume), endpoint=endpoint, caches=(), limits=CALM)
     try:
         result = {key: str(value) for key, value in asdict(locate(REPO, "model", source)).items()}
     except WorkerError as error:

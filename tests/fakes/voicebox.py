@@ -17,9 +17,9 @@ from higgs_worker.api.result import ModelInfo
 from higgs_worker.engine.handle import Handle
 from higgs_worker.engine.sequence import AudioSegment, Generation, Prompt, Submission, TextSegment
 from higgs_worker.errors import Cancelled, QueueFull, WorkerError
-from higgs_worker.speech.prompt import Setting
+from higgs_worker.speech.prompt import PromptContext
 from higgs_worker.speech.quality import expected_duration_s
-from higgs_worker.speech.session import Speaker
+from higgs_worker.speech.session import LoadedModel
 
 RATE, FRAME_RATE = 24000, 25
 HOP = RATE // FRAME_RATE
@@ -69,7 +69,7 @@ class Line:
     """What the actor was asked to say."""
 
     text: str
-    setting: Setting
+    setting: PromptContext
     seed: int
     number: int
     """How often this text had been asked for before."""
@@ -79,9 +79,9 @@ class Prompts:
     """Keeps text and setting of each prompt, where the real one lays them out as ids."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, Setting]] = []
+        self.asked: list[tuple[str, PromptContext]] = []
 
-    def build(self, text: str, setting: Setting) -> Prompt:
+    def build(self, text: str, setting: PromptContext) -> Prompt:
         """Number the prompt."""
         self.asked.append((text, setting))
         return Prompt((TextSegment((len(self.asked) - 1,)),))
@@ -183,11 +183,11 @@ class Mouth:
         """Forget the stream."""
 
 
-def speaker(script: Callable[[Line], Performance] | None = None, **actor: Any) -> Speaker:
+def speaker(script: Callable[[Line], Performance] | None = None, **actor: Any) -> LoadedModel:
     """Put a speaker together."""
     prompts = Prompts()
     perform = script or (lambda line: says(line.text))
-    return Speaker(
+    return LoadedModel(
         prompts=prompts,  # type: ignore[arg-type]
         engine=Actor(prompts, perform, **actor),  # type: ignore[arg-type]
         codec=Mouth(),  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from higgs_worker.errors import UnusableReference
-from higgs_worker.voices.download import fetch
+from higgs_worker.voices.download import download
 
 SOUND = b"RIFF" + bytes(range(256)) * 40
 PUBLIC = "93.184.215.14"
@@ -77,14 +77,14 @@ def redirect(location: str, status: int = 302) -> list[bytes]:
 def get(server: Server, path: str = "/voice.wav", **options: Any) -> bytes:
     """Fetch from a server that the operator allows."""
     defaults = {"max_bytes": 100_000, "timeout_s": 5.0, "allowed_hosts": frozenset({server.host})}
-    return fetch(server.url(path), **(defaults | options))
+    return download(server.url(path), **(defaults | options))
 
 
 def refusal(source: str, **options: Any) -> str:
     """Return the sentence with which a source is refused."""
     defaults = {"max_bytes": 100_000, "timeout_s": 5.0}
     with pytest.raises(UnusableReference) as caught:
-        fetch(source, **(defaults | options))
+        download(source, **(defaults | options))
     return caught.value.message
 
 

@@ -7,11 +7,12 @@ import pytest
 
 from higgs_worker.__main__ import main
 from higgs_worker.build import source_of
-from higgs_worker.health.doctor import Finding, examine
+from higgs_worker.health.checks import CheckResult
+from higgs_worker.health.doctor import examine
 from higgs_worker.settings import Settings
 
 
-def findings(volume: Path, **variables: str) -> dict[str, Finding]:
+def findings(volume: Path, **variables: str) -> dict[str, CheckResult]:
     """Examine an environment; the last finding of each name."""
     settings = Settings.from_env({"HIGGS_VOLUME": str(volume), **variables})
     return {each.name: each for each in examine(settings, source_of(settings))}

@@ -13,7 +13,7 @@ from higgs_worker.build import source_of
 from higgs_worker.errors import EngineBroken, VolumeUnusable
 from higgs_worker.health import checks
 from higgs_worker.health import startup as fitness
-from higgs_worker.health.startup import Unfit, fitness_checks
+from higgs_worker.health.startup import UnfitWorker, fitness_checks
 from higgs_worker.settings import Settings
 from higgs_worker.weights import locate as weights
 from tests.fakes.hub import REPO, TOKEN, StandIn
@@ -33,7 +33,7 @@ def refusals(volume: Path, **variables: str) -> dict[str, str]:
     for check in fitness_checks(found, source_of(found)):
         try:
             check()
-        except Unfit as error:
+        except UnfitWorker as error:
             refused[check.__name__] = str(error)
     return refused
 
@@ -201,9 +201,9 @@ def test_a_volume_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_all_are_made_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A start waits for the slowest one, not for all of them."""
 
-    def slow(*_: object) -> checks.Finding:
+    def slow(*_: object) -> checks.CheckResult:
         time.sleep(0.3)
-        return checks.Finding("slow", "ok", "")
+        return checks.CheckResult("slow", "ok", "")
 
     for name in ("volume", "checkpoint", "gpu", "hub", "bucket"):
         monkeypatch.setattr(checks, name, slow)

@@ -18,8 +18,8 @@ from higgs_worker.serverless.intake import (
     Deadlines,
     Intake,
     concurrency,
-    once_begun,
-    whole_number,
+    delay_stops,
+    parse_big_int,
 )
 
 
@@ -143,7 +143,7 @@ def test_stops_are_told_when_their_jobs_have_begun() -> None:
         return answers.pop(0)
 
     async def work() -> None:
-        told = once_begun(poll)
+        told = delay_stops(poll)
         started = time.monotonic()
         assert await told("session") == ["job"]
         assert time.monotonic() - started >= STOP_DELAY_S
@@ -158,7 +158,7 @@ def test_very_long_numbers_are_read_too() -> None:
     """As what they are as long as Python reads them, beyond that as infinite."""
 
     def read(text: str) -> Any:
-        return json.loads(text, parse_int=whole_number)
+        return json.loads(text, parse_int=parse_big_int)
 
     assert read(f"[-{'9' * (MAX_DIGITS - 1)}, 7]") == [-int("9" * (MAX_DIGITS - 1)), 7]
     assert read(f"[{'9' * (MAX_DIGITS + 1)}, -{'9' * 10**6}]") == [math.inf, -math.inf]

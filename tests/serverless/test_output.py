@@ -21,7 +21,7 @@ from higgs_worker.delivery.destination import Outlet
 from higgs_worker.errors import KeyTaken, StorageFailed
 from higgs_worker.serverless.runner import JobRunner
 from higgs_worker.speech.service import finish
-from higgs_worker.storage.storage import Stored
+from higgs_worker.storage.upload import StoredObject
 
 RATE = 24000
 PCM = np.sin(np.arange(RATE) / 20).astype(np.float32) / 2
@@ -81,7 +81,7 @@ class Speaking:
 class Parcel:
     """An object on its way to a shelf."""
 
-    def __init__(self, arrive: Callable[[bytes], Stored]) -> None:
+    def __init__(self, arrive: Callable[[bytes], StoredObject]) -> None:
         self._arrive = arrive
         self._data = bytearray()
         self.num_fed = 0
@@ -103,11 +103,11 @@ class Parcel:
         self.num_fed += 1
         self._data += data
 
-    def finish(self, rest: bytes = b"", *, head: bytes = b"") -> "Future[Stored]":
+    def finish(self, rest: bytes = b"", *, head: bytes = b"") -> "Future[StoredObject]":
         """Arrive."""
         self._data += rest
         self._data[: len(head)] = head
-        done: Future[Stored] = Future()
+        done: Future[StoredObject] = Future()
         try:
             done.set_result(self._arrive(self.data))
         except StorageFailed as error:
@@ -141,11 +141,11 @@ class Shelf:
     def open(self, key: str, mime_type: str) -> Parcel:
         """Begin an object."""
 
-        def arrive(data: bytes) -> Stored:
+        def arrive(data: bytes) -> StoredObject:
             if self.fails:
                 raise StorageFailed("the bucket does not answer; look at the endpoint")
             self.objects[key] = data
-            return Stored("bucket", key, f"https://x/{key}", datetime(2026, 1, 1, tzinfo=UTC))
+            return StoredObject("bucket", key, f"https://x/{key}", datetime(2026, 1, 1, tzinfo=UTC))
 
         self.parcels.append(Parcel(arrive))
         return self.parcels[-1]

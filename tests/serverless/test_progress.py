@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from higgs_worker.serverless.progress import EVERY_S, Progress
+from higgs_worker.serverless.progress import EVERY_S, JobProgress
 
 
 class Platform:
@@ -25,9 +25,9 @@ class Platform:
             raise self.failure
         self.events.append(report["fraction"])
 
-    def progress(self) -> Progress:
+    def progress(self) -> JobProgress:
         """Begin a job."""
-        return Progress(self.send, clock=lambda: self.now)
+        return JobProgress(self.send, clock=lambda: self.now)
 
 
 def test_reports_are_throttled() -> None:
@@ -114,7 +114,7 @@ def test_without_a_platform_nothing_happens() -> None:
     """A local run reports to nobody."""
 
     async def work() -> None:
-        async with Progress(None, clock=iter([0.0, 100.0]).__next__) as progress:
+        async with JobProgress(None, clock=iter([0.0, 100.0]).__next__) as progress:
             progress.report(0.5)
 
     asyncio.run(work())

@@ -10,16 +10,16 @@ from higgs_worker.speech.chunking import (
     OPENING_WORDS,
     PAUSES_S,
     TURN_PAUSE_S,
-    Script,
+    ChunkPlan,
     _stretches,
-    write,
+    plan,
 )
 
 
-def script(text: str, **fields: object) -> Script:
+def script(text: str, **fields: object) -> ChunkPlan:
     """Write the script of a text."""
     fields = {"strict_tags": False} | fields
-    return write(SpeechRequest.parse({"text": text} | fields, max_text_chars=10**6))
+    return plan(SpeechRequest.parse({"text": text} | fields, max_text_chars=10**6))
 
 
 def test_a_sentence_is_a_chunk() -> None:

@@ -10,7 +10,13 @@ from tokenizers import Tokenizer
 
 from higgs_worker.engine.sequence import AudioSegment, Prompt
 from higgs_worker.errors import InvalidCheckpoint, WeightsNotFound
-from higgs_worker.speech.prompt import Control, Exchange, Profile, PromptBuilder, Setting
+from higgs_worker.speech.prompt import (
+    Control,
+    PastTurn,
+    PromptBuilder,
+    PromptContext,
+    SpeakerProfile,
+)
 from higgs_worker.weights import locate as weights
 
 DIRECTORY = weights.DEMO_DIRECTORY / "model"
@@ -43,7 +49,7 @@ CLONE_AFTER_SYSTEM = (
 CLONE = PLAIN.split("<|start_header_id|>user")[0] + CLONE_AFTER_SYSTEM
 CLONE_WITHOUT_SCENE = "<|begin_of_text|>" + CLONE_AFTER_SYSTEM
 SCENE = "Audio is recorded from a quiet room."
-SAID = Exchange("What I said.", CODES)
+SAID = PastTurn("What I said.", CODES)
 
 # Upstream's `MULTISPEAKER_DEFAULT_SYSTEM_MESSAGE` and `prepare_generation_context`.
 DIALOGUE = (
@@ -96,12 +102,12 @@ def text_of(prompt: Prompt) -> list[tuple[int, ...]]:
 
 def test_plain_speech() -> None:
     """Form (a) with a scene."""
-    assert text_of(BUILDER.build("Hello there.", Setting(SCENE))) == ids_of(PLAIN)
+    assert text_of(BUILDER.build("Hello there.", PromptContext(SCENE))) == ids_of(PLAIN)
 
 
 def test_plain_speech_without_scene() -> None:
     """Form (a) without one keeps the instruction alone."""
-    assert text_of(BUILDER.build("Hello there.", Setting())) == ids_of(PLAIN_WITHOUT_SCENE)
+    assert text_of(BUILDER.build("Hello there.", PromptContext())) == ids_of(PLAIN_WITHOUT_SCENE)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +115,7 @@ def test_plain_speech_without_scene() -> None:
 )
 def test_clone(scene: str | None, rendered: str) -> None:
     """Form (b): the reference's text and audio as an earlier turn; no system turn without scene."""
-    prompt = BUILDER.build("Hello there.", Setting(scene, references=[SAID]))
+    prompt = BUILDER.build("Hello there.", PromptContext(scene, references=[SAID]))
     assert text_of(prompt) == ids_of(rendered)
     (reference,) = [part for part in prompt.segments if isinstance(part, AudioSegment)]
     assert np.array_equal(reference.codes, CODES)
@@ -117,41 +123,41 @@ def test_clone(scene: str | None, rendered: str) -> None:
 
 def test_dialogue_without_recordings() -> None:
     """Form (c): another instruction, and the speakers told apart in words."""
-    profiles = [Profile("SPEAKER0", "feminine"), Profile("SPEAKER1", "masculine")]
-    prompt = BUILDER.build(TURNS, Setting(SCENE, profiles, is_dialogue=True))
+    profiles = [SpeakerProfile("SPEAKER0", "feminine"), SpeakerProfile("SPEAKER1", "masculine")]
+    prompt = BUILDER.build(TURNS, PromptContext(SCENE, profiles, is_dialogue=True))
     assert text_of(prompt) == ids_of(DIALOGUE)
 
 
 def test_dialogue_with_recordings() -> None:
     """Form (d): one earlier turn per speaker, tagged."""
-    said = [Exchange(f"[SPEAKER{n}] What I said.", CODES) for n in range(2)]
-    prompt = BUILDER.build(TURNS, Setting(SCENE, references=said))
+    said = [PastTurn(f"[SPEAKER{n}] What I said.", CODES) for n in range(2)]
+    prompt = BUILDER.build(TURNS, PromptContext(SCENE, references=said))
     assert text_of(prompt) == ids_of(TAGGED_REFERENCES)
 
 
 @pytest.mark.parametrize("scene", [SCENE, None])
 def test_profiles_in_the_system_turn(scene: str | None) -> None:
     """Forms (e) and (f), mixed: one speaker by recording, one in words; with and without scene."""
-    profiles = [Profile("SPEAKER0", CODES), Profile("SPEAKER1", "An old man.")]
+    profiles = [SpeakerProfile("SPEAKER0", CODES), SpeakerProfile("SPEAKER1", "An old man.")]
     rendered = PROFILES if scene else PROFILES.replace(f"{SCENE}\n\n", "")
-    prompt = BUILDER.build(TURNS, Setting(scene, profiles))
+    prompt = BUILDER.build(TURNS, PromptContext(scene, profiles))
     assert text_of(prompt) == ids_of(rendered)
 
 
 def test_what_was_said_before_comes_last() -> None:
     """Context stands between the references and the text, and is not part of what is shared."""
-    before = Exchange("Before.", CODES[:2])
-    prompt = BUILDER.build("Hello there.", Setting(None, references=[SAID], context=[before]))
+    before = PastTurn("Before.", CODES[:2])
+    prompt = BUILDER.build("Hello there.", PromptContext(None, references=[SAID], context=[before]))
     turn = CLONE_AFTER_SYSTEM[: CLONE_AFTER_SYSTEM.rindex("<|start_header_id|>user")]
     rendered = CLONE_WITHOUT_SCENE.replace(turn, turn + turn.replace("What I said.", "Before."))
     assert text_of(prompt) == ids_of(rendered)
-    alone = BUILDER.build("Hello there.", Setting(None, references=[SAID]))
+    alone = BUILDER.build("Hello there.", PromptContext(None, references=[SAID]))
     assert prompt.shared_key() == alone.shared_key()
 
 
 def test_context_alone_keeps_the_system_turn() -> None:
     """Chunks that follow one another keep the instruction that began them."""
-    prompt = BUILDER.build("Hello there.", Setting(None, context=[SAID]))
+    prompt = BUILDER.build("Hello there.", PromptContext(None, context=[SAID]))
     head = PLAIN_WITHOUT_SCENE.split("<|start_header_id|>user")[0]
     assert text_of(prompt) == ids_of(head + CLONE_AFTER_SYSTEM)
 
@@ -160,20 +166,22 @@ def test_what_prompts_share_comes_first() -> None:
     """Same scene and reference, another text: the shared part has the same key; else it has not."""
 
     def clone(text: str, scene: str | None = SCENE, codes: np.ndarray = CODES) -> Prompt:
-        return BUILDER.build(text, Setting(scene, references=[Exchange("What I said.", codes)]))
+        return BUILDER.build(
+            text, PromptContext(scene, references=[PastTurn("What I said.", codes)])
+        )
 
-    plain = BUILDER.build("One.", Setting(SCENE))
+    plain = BUILDER.build("One.", PromptContext(SCENE))
     assert clone("One.").shared_key() == clone("Two.").shared_key()
     others = [clone("One.", None), clone("One.", codes=CODES[:2]), plain]
     assert len({prompt.shared_key() for prompt in [clone("One."), *others]}) == 4
-    assert plain.segments[:1] == BUILDER.build("Two.", Setting(SCENE)).segments[:1]
+    assert plain.segments[:1] == BUILDER.build("Two.", PromptContext(SCENE)).segments[:1]
     assert plain.num_shared == 1
 
 
 def test_text_is_trimmed_as_upstreams_template_does() -> None:
     """Spaces around the text change nothing."""
-    spaced = BUILDER.build("  Hello there.\n", Setting(f" {SCENE} "))
-    assert spaced == BUILDER.build("Hello there.", Setting(SCENE))
+    spaced = BUILDER.build("  Hello there.\n", PromptContext(f" {SCENE} "))
+    assert spaced == BUILDER.build("Hello there.", PromptContext(SCENE))
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -187,7 +195,7 @@ def test_control_tokens_in_text_are_only_text(text: str) -> None:
     controls = {TOKENIZER.token_to_id(c) for c in TOKENIZER.get_vocab() if c.startswith("<|")}
 
     def found(text: str) -> list[int]:
-        setting = Setting(f"b{text}", [Profile("SPEAKER0", f"c{text}")])
+        setting = PromptContext(f"b{text}", [SpeakerProfile("SPEAKER0", f"c{text}")])
         (ids,) = text_of(BUILDER.build(f"a{text}", setting))
         return [each for each in ids if each in controls]
 

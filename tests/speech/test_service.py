@@ -14,22 +14,22 @@ import pytest
 
 from higgs_worker.api.request import Format, SpeechRequest
 from higgs_worker.api.result import SpeechResult
-from higgs_worker.build import load_speaker
+from higgs_worker.build import load_model
 from higgs_worker.errors import EngineBroken, PromptTooLong, WeightsNotFound
 from higgs_worker.settings import Settings
 from higgs_worker.speech import quality
 from higgs_worker.speech import service as service_module
-from higgs_worker.speech.prompt import Setting
+from higgs_worker.speech.prompt import PromptContext
 from higgs_worker.speech.service import SpeechService
-from higgs_worker.speech.session import Speaker
+from higgs_worker.speech.session import LoadedModel
 from tests.fakes import toy_model
 
 
 @pytest.fixture(scope="module")
-def speaker(tmp_path_factory: pytest.TempPathFactory) -> Speaker:
+def speaker(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     """A model of random weights."""
     bounds = {"HIGGS_MAX_LENGTH": "1024", "HIGGS_MAX_SLOTS": "2"}
-    return load_speaker(
+    return load_model(
         Settings.from_env(toy_model.write_to(tmp_path_factory.mktemp("toy")) | bounds)
     )
 
@@ -45,7 +45,7 @@ def speak(service: SpeechService, **fields: object) -> SpeechResult:
     return asyncio.run(service.speak(request(**fields)))
 
 
-def test_same_seed_same_audio(speaker: Speaker) -> None:
+def test_same_seed_same_audio(speaker: LoadedModel) -> None:
     """The seed decides the audio, and no seed means a new one, named in the result."""
     service = SpeechService(lambda: speaker)
     first, again = speak(service, seed=5), speak(service, seed=5)
@@ -74,7 +74,7 @@ def test_same_seed_same_audio(speaker: Speaker) -> None:
         ("loudness_lufs", -30.0),
     ],
 )
-def test_every_field_has_an_effect(speaker: Speaker, field: str, value: object) -> None:
+def test_every_field_has_an_effect(speaker: LoadedModel, field: str, value: object) -> None:
     """Changing one field, at the same seed, changes the audio."""
     service = SpeechService(lambda: speaker)
     base = {"seed": 1, "temperature": 0.9, "top_k": 2, "max_duration_s": 1.2}
@@ -84,7 +84,7 @@ def test_every_field_has_an_effect(speaker: Speaker, field: str, value: object) 
 
 
 @pytest.mark.parametrize("format", get_args(Format))
-def test_every_format_plays(speaker: Speaker, format: str) -> None:
+def test_every_format_plays(speaker: LoadedModel, format: str) -> None:
     """Each format, at another rate and speed, holds the audio that its result describes."""
     result = speak(
         SpeechService(lambda: speaker), seed=1, format=format, sample_rate=22050, speed=0.8
@@ -101,7 +101,7 @@ def test_every_format_plays(speaker: Speaker, format: str) -> None:
     assert samples / rate == pytest.approx(0.5, abs=0.1)
 
 
-def test_the_edges_are_silent(speaker: Speaker) -> None:
+def test_the_edges_are_silent(speaker: LoadedModel) -> None:
     """Audio begins and ends at zero: no click."""
     result = speak(SpeechService(lambda: speaker), seed=1)
     samples = np.frombuffer(result.audio[44:], dtype="<i2")
@@ -109,7 +109,7 @@ def test_the_edges_are_silent(speaker: Speaker) -> None:
     assert abs(int(samples[-1])) <= 1
 
 
-def test_speech_comes_piece_by_piece(speaker: Speaker) -> None:
+def test_speech_comes_piece_by_piece(speaker: LoadedModel) -> None:
     """The first samples are there long before the last, and joined they are the whole."""
 
     async def listen() -> tuple[list[np.ndarray], float]:
@@ -127,7 +127,7 @@ def test_speech_comes_piece_by_piece(speaker: Speaker) -> None:
     assert sum(map(len, pieces)) == 8 * 24000
 
 
-def test_who_stops_listening_frees_the_slot(speaker: Speaker) -> None:
+def test_who_stops_listening_frees_the_slot(speaker: LoadedModel) -> None:
     """Leaving early cancels the sequence; the next request is served at once."""
 
     async def leave() -> None:
@@ -150,11 +150,11 @@ def test_who_stops_listening_frees_the_slot(speaker: Speaker) -> None:
     asyncio.run(leave())
 
 
-def test_the_model_is_loaded_once_and_late(speaker: Speaker) -> None:
+def test_the_model_is_loaded_once_and_late(speaker: LoadedModel) -> None:
     """Two requests at once load one model, and the wait is in their timing."""
     loads = []
 
-    def load() -> Speaker:
+    def load() -> LoadedModel:
         loads.append(1)
         time.sleep(0.2)
         return speaker
@@ -170,11 +170,11 @@ def test_the_model_is_loaded_once_and_late(speaker: Speaker) -> None:
     assert first.timing.total_s >= first.timing.first_audio_s > 0
 
 
-def test_a_failed_load_is_tried_again(speaker: Speaker) -> None:
+def test_a_failed_load_is_tried_again(speaker: LoadedModel) -> None:
     """A worker whose weights were not there yet is not broken for good."""
     attempts = iter([WeightsNotFound("not there"), speaker])
 
-    def load() -> Speaker:
+    def load() -> LoadedModel:
         attempt = next(attempts)
         if isinstance(attempt, Exception):
             raise attempt
@@ -186,14 +186,14 @@ def test_a_failed_load_is_tried_again(speaker: Speaker) -> None:
     assert speak(service).audio
 
 
-def test_the_length_follows_the_text(speaker: Speaker) -> None:
+def test_the_length_follows_the_text(speaker: LoadedModel) -> None:
     """Without a limit of the caller's, a random model is stopped by that of the text."""
     result = speak(SpeechService(lambda: speaker), text="Hello there.", max_duration_s=None)
     assert result.finish_reason == "length"
     assert result.duration_s == pytest.approx(quality.max_duration_s("Hello there."), abs=0.04)
 
 
-def test_a_model_may_say_less_at_once_than_is_asked_for(speaker: Speaker) -> None:
+def test_a_model_may_say_less_at_once_than_is_asked_for(speaker: LoadedModel) -> None:
     """Chunks are as short as the model needs them; shorter ones are granted."""
     text = "word " * 23 + "word."
     of_small_model = SpeechService(lambda: speaker, max_chunk_words=8)
@@ -206,18 +206,18 @@ def test_a_model_may_say_less_at_once_than_is_asked_for(speaker: Speaker) -> Non
         assert result.duration_s == pytest.approx(expected * 0.4, abs=0.1)  # each to its limit
 
 
-def test_our_own_limit_is_cut_to_what_fits(speaker: Speaker) -> None:
+def test_our_own_limit_is_cut_to_what_fits(speaker: LoadedModel) -> None:
     """A text that fits with a shorter limit than we would grant is spoken all the same."""
     text = "word " * 59 + "word."
     wished = round(quality.max_duration_s(text) * 25)
-    prompt = speaker.prompts.build(text, Setting(request().scene))
+    prompt = speaker.prompts.build(text, PromptContext(request().scene))
     room = speaker.engine.max_frames(prompt)
     assert quality.expected_duration_s(text) * 25 < room < wished
     result = speak(SpeechService(lambda: speaker), text=text, max_duration_s=None)
     assert result.usage.audio_frames == room
 
 
-def test_a_callers_limit_that_does_not_fit_is_refused(speaker: Speaker) -> None:
+def test_a_callers_limit_that_does_not_fit_is_refused(speaker: LoadedModel) -> None:
     """Nobody gets less than was asked for without an error."""
     with pytest.raises(PromptTooLong, match="shorter text"):
         speak(SpeechService(lambda: speaker), max_duration_s=60.0)
@@ -227,7 +227,7 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
     """The error names the variable and the way out."""
     settings = Settings.from_env({"HIGGS_MODEL": str(tmp_path / "none")})
     with pytest.raises(WeightsNotFound, match=r"HIGGS_MODEL=.*set it to one of them"):
-        load_speaker(settings)
+        load_model(settings)
 
 
 def test_the_device_is_not_touched_before_it_may_be() -> None:
@@ -238,14 +238,14 @@ def test_the_device_is_not_touched_before_it_may_be() -> None:
 
     settings = Settings.from_env({"HIGGS_MODEL": "demo", "HIGGS_DEVICE": "cuda:99"})
     with pytest.raises(EngineBroken, match="not yet"):
-        load_speaker(settings, wait_for_device=say_no)
+        load_model(settings, wait_for_device=say_no)
 
 
-def test_a_preloaded_model_waits_for_nobody(speaker: Speaker) -> None:
+def test_a_preloaded_model_waits_for_nobody(speaker: LoadedModel) -> None:
     """It is loaded in a thread of its own, and the first request takes it up."""
     loads = []
 
-    def load() -> Speaker:
+    def load() -> LoadedModel:
         loads.append(threading.current_thread())
         return speaker
 
@@ -258,13 +258,13 @@ def test_a_preloaded_model_waits_for_nobody(speaker: Speaker) -> None:
 
 
 def test_a_failed_preload_is_logged_and_tried_again(
-    speaker: Speaker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    speaker: LoadedModel, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker starts all the same; the first job gets the model or the error."""
     monkeypatch.setattr(logging.getLogger("higgs_worker"), "propagate", True)
     attempts = iter([WeightsNotFound("not there"), WeightsNotFound("nor there"), speaker])
 
-    def load() -> Speaker:
+    def load() -> LoadedModel:
         attempt = next(attempts)
         if isinstance(attempt, Exception):
             raise attempt
@@ -280,14 +280,14 @@ def test_a_failed_preload_is_logged_and_tried_again(
 
 
 def test_who_waits_for_the_model_is_told_how_far_it_is(
-    speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+    speaker: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And a request that gives up leaves the load alone."""
     monkeypatch.setattr(service_module, "TOLD_EVERY_S", 0.01)
     may_end = threading.Event()
     told: list[str] = []
 
-    def load() -> Speaker:
+    def load() -> LoadedModel:
         may_end.wait(10)
         return speaker
 

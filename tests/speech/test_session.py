@@ -12,9 +12,9 @@ import pytest
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.api.result import SpeechResult
 from higgs_worker.errors import EngineBroken, EngineFailed, NoSound, QueueFull
-from higgs_worker.speech.chunking import OPENING_WORDS, Script, write
+from higgs_worker.speech.chunking import OPENING_WORDS, ChunkPlan, plan
 from higgs_worker.speech.quality import MAX_QUIET_S
-from higgs_worker.speech.session import Clock, Speech
+from higgs_worker.speech.session import Clock, SpeechSession
 from higgs_worker.voices.references import Reference
 from tests.fakes.voicebox import (
     FRAME_RATE,
@@ -42,7 +42,7 @@ def request(**fields: object) -> SpeechRequest:
 class Heard:
     """Everything about one request that was spoken."""
 
-    def __init__(self, speech: Speech, script: Script, pieces: list[np.ndarray]) -> None:
+    def __init__(self, speech: SpeechSession, script: ChunkPlan, pieces: list[np.ndarray]) -> None:
         self.script = script
         self.pieces = pieces
         self.pcm = np.concatenate([*pieces, np.zeros(0, np.float32)])
@@ -64,10 +64,10 @@ def speech_of(
     *,
     live: bool = False,
     references: dict[str | None, Reference] | None = None,
-) -> tuple[Speech, Script]:
+) -> tuple[SpeechSession, ChunkPlan]:
     """Prepare a request; in a running loop."""
-    script = write(asked)
-    speech = Speech(
+    script = plan(asked)
+    speech = SpeechSession(
         stage, asked, script, references or {}, seed=asked.seed or 0, clock=Clock(0.0), is_live=live
     )
     return speech, script
@@ -83,7 +83,7 @@ def hear(stage: Any, asked: SpeechRequest, **how: Any) -> Heard:
     return asyncio.run(listen())
 
 
-async def drain(speech: Speech) -> None:
+async def drain(speech: SpeechSession) -> None:
     """Listen to the end."""
     async for _ in speech:
         pass

@@ -7,7 +7,7 @@ import pytest
 
 from higgs_worker.errors import WorkerError
 from higgs_worker.storage.storage import Storage
-from higgs_worker.storage.upload import Stored
+from higgs_worker.storage.upload import StoredObject
 from tests.fakes.fault_proxy import Fault, FaultProxy
 from tests.fakes.leaks import leaks
 from tests.fakes.s3 import SECRETS, config, opened, server
@@ -68,7 +68,7 @@ def _nothing_leaks(
         monkeypatch.setattr(kind, "__init__", noted)
 
     note(WorkerError)
-    note(Stored)
+    note(StoredObject)
     caplog.set_level("DEBUG")
     yield
     assert leaks(seen, [*SECRETS.values(), "hunter2"]) == []

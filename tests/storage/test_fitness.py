@@ -8,7 +8,7 @@ import pytest
 
 from higgs_worker.build import source_of
 from higgs_worker.health import startup as fitness
-from higgs_worker.health.startup import Unfit, fitness_checks
+from higgs_worker.health.startup import UnfitWorker, fitness_checks
 from higgs_worker.settings import Settings
 from tests.fakes.control_plane import ControlPlane
 from tests.fakes.delivery import SCRIPTED, Worker
@@ -62,7 +62,7 @@ def test_what_no_retry_mends(
     port: int, prefix: str, tmp_path: Path, variables: dict[str, str], sentence: str
 ) -> None:
     """Wrong settings take the worker out of the pool, with the variable to check."""
-    with pytest.raises(Unfit, match=sentence):
+    with pytest.raises(UnfitWorker, match=sentence):
         check(port, prefix, tmp_path, **variables)
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from higgs_worker.text.subtitles import MAX_COLUMNS, MAX_LINES, Segment, srt, vtt
+from higgs_worker.text.subtitles import MAX_COLUMNS, MAX_LINES, TimedText, srt, vtt
 from higgs_worker.text.tags import EVENTS
 
 
@@ -128,7 +128,7 @@ def test_events_are_shown_where_they_begin() -> None:
 
 
 @pytest.mark.parametrize("write", [srt, vtt])
-def test_a_text_cannot_forge_a_cue(write: Callable[[Iterable[Segment]], str]) -> None:
+def test_a_text_cannot_forge_a_cue(write: Callable[[Iterable[TimedText]], str]) -> None:
     """Neither blank lines nor arrows nor a name get out of their place."""
     forged = "x\n\n9\n00:00:00,000 --> 00:00:09,000\n\nNOTE"
     for said in (Said(forged), Said("a", speaker=forged), Said("-->")):

@@ -3,7 +3,7 @@
 import pytest
 
 from higgs_worker.errors import InvalidRequest
-from higgs_worker.text.tags import EVENT, EVENTS, Event, Pause, Speaker, Tags
+from higgs_worker.text.tags import EVENT, EVENTS, EventTag, PauseTag, SpeakerTag, Tags
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from higgs_worker.text.tags import EVENT, EVENTS, Event, Pause, Speaker, Tags
 def test_events_are_upstream_s(inner: str, form: str) -> None:
     """Case and spaces do not matter, and EVENT finds exactly the form."""
     for spelled in (inner, inner.upper(), f" {inner.title()} ", inner.replace(" ", "  ")):
-        assert Tags().read(spelled) == Event(form)
+        assert Tags().read(spelled) == EventTag(form)
     assert EVENT.fullmatch(form)
     assert not EVENT.search(form.replace("[", ""))
 
@@ -48,7 +48,7 @@ def test_events_are_all_there() -> None:
 )
 def test_pauses(inner: str, duration_ms: int) -> None:
     """A number and ms or s, up to ten seconds."""
-    assert Tags().read(inner) == Pause(duration_ms)
+    assert Tags().read(inner) == PauseTag(duration_ms)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_broken_pauses_are_no_text(inner: str) -> None:
 def test_speakers(inner: str, name: str) -> None:
     """Numbered ones always, named ones in the spelling of the list."""
     tags = Tags(["Anna", "Dr. Müller-Lüdenscheidt", "李雷", "שרה", "wolf 2"])
-    assert tags.read(inner) == Speaker(name)
+    assert tags.read(inner) == SpeakerTag(name)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_names_that_cannot_be_tags_are_refused(names: list[str], message: str) -
 
 def test_a_name_may_be_a_number_s() -> None:
     """`speakers` usually has SPEAKER0 itself."""
-    assert Tags(["SPEAKER0", "speaker1"]).read("Speaker1") == Speaker("speaker1")
+    assert Tags(["SPEAKER0", "speaker1"]).read("Speaker1") == SpeakerTag("speaker1")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from higgs_worker.api.request import SpeechRequest
-from higgs_worker.build import load_speaker
+from higgs_worker.build import load_model
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.kv_cache import KVCache
 from higgs_worker.engine.model import LanguageModel, PackedRows
@@ -89,7 +89,7 @@ def test_the_recipe_makes_a_model_that_the_worker_loads(work: Path) -> None:
         "HIGGS_MODEL": str(work / "out" / "model"),
         "HIGGS_CODEC": str(work / "out" / "codec"),
     }
-    speaker = load_speaker(Settings.from_env(places | {"HIGGS_MAX_SLOTS": "1"}))
+    speaker = load_model(Settings.from_env(places | {"HIGGS_MAX_SLOTS": "1"}))
     request = SpeechRequest.parse(
         {"text": "Hello.", "max_duration_s": 0.4, "retries": 0}, max_text_chars=10
     )

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from higgs_worker.api.voice_spec import VoiceChoice
+from higgs_worker.api.voice_spec import VoiceSpec
 from higgs_worker.errors import InvalidAudio, InvalidRequest, UnusableReference, WorkerError
 from higgs_worker.voices.library import VoiceLibrary
 from higgs_worker.voices.references import References
@@ -99,9 +99,9 @@ def references(tmp_path: Path, encoder: CountingEncoder, *hosts: str) -> Referen
     return References(library, encoder, "codec", MAX_S, MAX_BYTES, allowed_hosts=allowed)
 
 
-def inline(data: bytes) -> VoiceChoice:
+def inline(data: bytes) -> VoiceSpec:
     """Send a recording as base64."""
-    return VoiceChoice(audio=base64.b64encode(data).decode(), text="What I said.")
+    return VoiceSpec(audio=base64.b64encode(data).decode(), text="What I said.")
 
 
 def refused(
@@ -111,7 +111,7 @@ def refused(
 ) -> WorkerError:
     """Return the error for a recording at the address of a host that is allowed."""
     with Server(answer) as server:
-        voice = VoiceChoice(audio=server.url(), text="What I said.")
+        voice = VoiceSpec(audio=server.url(), text="What I said.")
         kept = references(tmp_path, encoder, server.host)
         with pytest.raises(WorkerError) as caught:
             kept.resolve(voice)
@@ -149,7 +149,7 @@ def test_a_wrong_extension_does_not_matter(
     """What a file is called, and what its server says of it, decides nothing."""
     data = sound_file(babble(2), container="FLAC")
     with Server(lambda _: ok(data, "Content-Type: video/x-msvideo")) as server:
-        voice = VoiceChoice(audio=server.url(path), text="What I said.")
+        voice = VoiceSpec(audio=server.url(path), text="What I said.")
         found = references(tmp_path, encoder, server.host).resolve(voice)
     assert len(found.codes) == pytest.approx(50, abs=3)
 
@@ -169,7 +169,7 @@ def test_an_empty_recording(tmp_path: Path, encoder: CountingEncoder) -> None:
     """Nothing is no recording, at an address or in a data URI."""
     assert "empty" in refused(tmp_path, encoder, lambda _: ok(b"")).message
     with pytest.raises(WorkerError, match="empty"):
-        references(tmp_path, encoder).resolve(VoiceChoice(audio="data:audio/wav;base64,", text="a"))
+        references(tmp_path, encoder).resolve(VoiceSpec(audio="data:audio/wav;base64,", text="a"))
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_a_bad_name_is_refused(tmp_path: Path, encoder: CountingEncoder, name: s
     """Neither to ask for a voice nor to save one, and no file is touched."""
     kept = references(tmp_path, encoder)
     with pytest.raises(InvalidRequest, match="name of a"):
-        kept.resolve(VoiceChoice(name=name))
+        kept.resolve(VoiceSpec(name=name))
     with pytest.raises(InvalidRequest, match="name of a"):
         kept.save(name, inline(sound_file(babble(2))))
     assert not list(tmp_path.rglob("*.zip"))

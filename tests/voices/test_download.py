@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from higgs_worker.voices.download import fetch, is_public
+from higgs_worker.voices.download import download, is_public
 from tests.fakes.web import (
     PUBLIC,
     SOUND,
@@ -95,7 +95,9 @@ def test_the_operator_allows_a_host(allowed: str) -> None:
 def test_base64_gives_its_bytes(form: str) -> None:
     """Bare or as a data URI, in lines or in one."""
     text = base64.encodebytes(SOUND).decode()
-    assert fetch(form.format(text), max_bytes=len(SOUND), timeout_s=1, resolve=unreached) == SOUND
+    assert (
+        download(form.format(text), max_bytes=len(SOUND), timeout_s=1, resolve=unreached) == SOUND
+    )
 
 
 def test_base64_of_an_mp3_is_no_path() -> None:
@@ -103,7 +105,7 @@ def test_base64_of_an_mp3_is_no_path() -> None:
     sound = b"\xff\xfb\x90\x64" + bytes(1000)
     text = base64.b64encode(sound).decode()
     assert text.startswith("//")
-    assert fetch(text, max_bytes=2000, timeout_s=1) == sound
+    assert download(text, max_bytes=2000, timeout_s=1) == sound
 
 
 # Where it does not go
@@ -134,7 +136,7 @@ def test_only_public_addresses_are_reached(place: str, public: bool) -> None:
         literal = f"[{place}]" if ":" in place else place
         for url in (f"http://{literal}/", "http://voices.example/"):
             if public:
-                assert fetch(
+                assert download(
                     url, max_bytes=100_000, timeout_s=5, resolve=names, connect=route
                 ).startswith(b"RIFF")
             else:
@@ -223,7 +225,7 @@ def test_a_name_that_changes_its_answer() -> None:
     with Server(lambda _: ok(SOUND)) as server:
         route = Route(server)
         url = f"http://voices.example:{server.port}/"
-        found = fetch(url, max_bytes=100_000, timeout_s=5, resolve=names, connect=route)
+        found = download(url, max_bytes=100_000, timeout_s=5, resolve=names, connect=route)
     assert found == SOUND
     assert names.asked == ["voices.example"]
     assert route.targets == [(PUBLIC, server.port)]

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from higgs_worker.errors import UnusableReference
-from higgs_worker.voices.download import fetch
+from higgs_worker.voices.download import download
 from tests.fakes.web import (
     PUBLIC,
     SOUND,
@@ -86,7 +86,7 @@ def test_tls_is_verified_against_the_name(tls_server: Server, certificate: Path)
     trusting = ssl.create_default_context(cafile=str(certificate))
     options: dict[str, Any] = {"resolve": names, "connect": route}
     assert (
-        fetch("https://voices.example/", max_bytes=100_000, timeout_s=5, tls=trusting, **options)
+        download("https://voices.example/", max_bytes=100_000, timeout_s=5, tls=trusting, **options)
         == SOUND
     )
     assert route.targets == [(PUBLIC, 443)]
@@ -222,7 +222,9 @@ def test_an_address_that_swallows_everything_leaves_time_for_the_next() -> None:
             return route(address, timeout_s)
 
         url, names = "http://voices.example/", Names(["8.8.4.4", PUBLIC])
-        assert fetch(url, max_bytes=100_000, timeout_s=0.6, resolve=names, connect=connect) == SOUND
+        assert (
+            download(url, max_bytes=100_000, timeout_s=0.6, resolve=names, connect=connect) == SOUND
+        )
 
 
 @pytest.mark.parametrize("status", [204, 206, 304, 401, 403, 404, 418, 500, 503])
@@ -327,7 +329,7 @@ def test_base64_is_bounded_to_the_byte(data: bytes, max_bytes: int) -> None:
     """What fits is decoded, what does not is refused."""
     source = "data:;base64," + base64.b64encode(data).decode()
     if len(data) <= max_bytes:
-        assert fetch(source, max_bytes=max_bytes, timeout_s=1) == data
+        assert download(source, max_bytes=max_bytes, timeout_s=1) == data
     else:
         assert "larger than" in refusal(source, max_bytes=max_bytes)
 
@@ -350,5 +352,5 @@ def test_any_text_is_refused_or_decoded(source: str) -> None:
     is_web = source.strip().lower().startswith(("http:", "https:"))
     network = nowhere if is_web else unreached
     with suppress(UnusableReference):
-        assert fetch(source, max_bytes=1000, timeout_s=1, resolve=network, connect=network)
+        assert download(source, max_bytes=1000, timeout_s=1, resolve=network, connect=network)
         assert not is_web

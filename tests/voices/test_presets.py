@@ -12,10 +12,10 @@ import pytest
 
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.audio.shape import loudness_lufs
-from higgs_worker.build import load_speaker
+from higgs_worker.build import load_model
 from higgs_worker.settings import Settings
 from higgs_worker.speech.service import SpeechService
-from higgs_worker.speech.session import Speaker
+from higgs_worker.speech.session import LoadedModel
 from higgs_worker.voices.library import PRESETS, SAMPLE_RATE, Voice, VoiceLibrary
 from higgs_worker.voices.references import LOUDNESS_LUFS
 
@@ -99,14 +99,14 @@ def pitch(samples: np.ndarray) -> float:
 
 
 @pytest.fixture(scope="module")
-def speaker(tmp_path_factory: pytest.TempPathFactory) -> Speaker:
+def speaker(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     """The embedded model with an empty volume."""
     volume = tmp_path_factory.mktemp("volume")
     settings = {"HIGGS_MODEL": "demo", "HIGGS_MAX_LENGTH": "1024", "HIGGS_MAX_SLOTS": "1"}
-    return load_speaker(Settings.from_env(settings | {"HIGGS_VOLUME": str(volume)}))
+    return load_model(Settings.from_env(settings | {"HIGGS_VOLUME": str(volume)}))
 
 
-def test_a_preset_speaks(speaker: Speaker, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_preset_speaks(speaker: LoadedModel, caplog: pytest.LogCaptureFixture) -> None:
     """A request names a preset and is spoken with it; its codes are made once and kept."""
     caplog.set_level(logging.INFO)
     service = SpeechService(lambda: speaker)

@@ -10,13 +10,13 @@ import pytest
 from numpy.typing import NDArray
 
 from higgs_worker.api.request import SpeechRequest
-from higgs_worker.api.voice_spec import VoiceChoice
+from higgs_worker.api.voice_spec import VoiceSpec
 from higgs_worker.audio import encode
-from higgs_worker.build import load_speaker
+from higgs_worker.build import load_model
 from higgs_worker.errors import InvalidAudio, InvalidCheckpoint, UnknownVoice, UnusableReference
 from higgs_worker.settings import Settings
 from higgs_worker.speech.service import SpeechService
-from higgs_worker.speech.session import Speaker
+from higgs_worker.speech.session import LoadedModel
 from higgs_worker.voices.library import VoiceLibrary
 from higgs_worker.voices.references import References
 
@@ -30,9 +30,9 @@ def babble(seed: int, duration_s: float = 2.0, silence_s: float = 0.3) -> bytes:
     return encode.encode(np.concatenate([quiet, pcm, quiet]).astype(np.float32), 24000, "wav")
 
 
-def choice(wav: bytes, text: str = "What I said.") -> VoiceChoice:
+def choice(wav: bytes, text: str = "What I said.") -> VoiceSpec:
     """Choose a recording, sent as base64."""
-    return VoiceChoice(audio=base64.b64encode(wav).decode(), text=text)
+    return VoiceSpec(audio=base64.b64encode(wav).decode(), text=text)
 
 
 class CountingEncoder:
@@ -104,7 +104,7 @@ def test_a_saved_voice_is_used_by_name(tmp_path: Path) -> None:
     kept = references(tmp_path, encoder)
     summary = kept.save("Anna", choice(babble(1)), licence="our own")
     assert summary.name == "Anna"
-    reference = references(tmp_path, encoder).resolve(VoiceChoice(name="anna"))
+    reference = references(tmp_path, encoder).resolve(VoiceSpec(name="anna"))
     assert reference.text == "What I said."
     assert len(reference.codes) > 40
     assert encoder.num_calls == 1
@@ -113,10 +113,10 @@ def test_a_saved_voice_is_used_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("voice", "error", "message"),
     [
-        (VoiceChoice(name="nobody"), UnknownVoice, "nobody"),
-        (VoiceChoice(audio="/etc/passwd", text="a"), UnusableReference, "http"),
-        (VoiceChoice(audio="file:///etc/passwd", text="a"), UnusableReference, "http"),
-        (VoiceChoice(audio="http://127.0.0.1/a.wav", text="a"), UnusableReference, "127.0.0.1"),
+        (VoiceSpec(name="nobody"), UnknownVoice, "nobody"),
+        (VoiceSpec(audio="/etc/passwd", text="a"), UnusableReference, "http"),
+        (VoiceSpec(audio="file:///etc/passwd", text="a"), UnusableReference, "http"),
+        (VoiceSpec(audio="http://127.0.0.1/a.wav", text="a"), UnusableReference, "127.0.0.1"),
         (choice(b"not audio at all"), InvalidAudio, "audio"),
         (choice(babble(1, 0.4, 0.0)), InvalidAudio, "0.4"),
         (choice(babble(1, 0.2, 1.0)), InvalidAudio, "0.5 s"),
@@ -126,7 +126,7 @@ def test_a_saved_voice_is_used_by_name(tmp_path: Path) -> None:
     ids=["unknown", "path", "file", "loopback", "text", "short", "mostly quiet", "long", "silent"],
 )
 def test_what_cannot_serve_is_refused(
-    tmp_path: Path, voice: VoiceChoice, error: type[Exception], message: str
+    tmp_path: Path, voice: VoiceSpec, error: type[Exception], message: str
 ) -> None:
     """Each fault is one clear error, and nothing is encoded."""
     encoder = CountingEncoder()
@@ -137,14 +137,14 @@ def test_what_cannot_serve_is_refused(
 
 
 @pytest.fixture(scope="module")
-def speaker(tmp_path_factory: pytest.TempPathFactory) -> Speaker:
+def speaker(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     """The embedded model with an empty volume."""
     volume = tmp_path_factory.mktemp("volume")
     settings = {"HIGGS_MODEL": "demo", "HIGGS_MAX_LENGTH": "1024", "HIGGS_MAX_SLOTS": "2"}
-    return load_speaker(Settings.from_env(settings | {"HIGGS_VOLUME": str(volume)}))
+    return load_model(Settings.from_env(settings | {"HIGGS_VOLUME": str(volume)}))
 
 
-def test_the_voice_is_heard(speaker: Speaker) -> None:
+def test_the_voice_is_heard(speaker: LoadedModel) -> None:
     """Another recording or transcript gives other audio; the same gives the same."""
 
     def speak(**voice: object) -> bytes:
@@ -163,9 +163,9 @@ def test_the_voice_is_heard(speaker: Speaker) -> None:
     assert speak(ref_audio=one, ref_text="a") == heard[1]
 
 
-def test_the_encoder_is_loaded_late(speaker: Speaker) -> None:
+def test_the_encoder_is_loaded_late(speaker: LoadedModel) -> None:
     """Speaking without a new voice loads no encoder."""
-    fresh = load_speaker(Settings.from_env({"HIGGS_MODEL": "demo", "HIGGS_MAX_SLOTS": "1"}))
+    fresh = load_model(Settings.from_env({"HIGGS_MODEL": "demo", "HIGGS_MAX_SLOTS": "1"}))
     assert not fresh.references.encode.is_loaded
     speaker.references.resolve(choice(babble(9)))
     assert speaker.references.encode.is_loaded
@@ -184,6 +184,6 @@ def test_a_codec_without_encoder_says_so(tmp_path: Path) -> None:
     save_file(kept, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text((codec / "config.json").read_text())
     settings = {"HIGGS_MODEL": "demo", "HIGGS_CODEC": str(tmp_path), "HIGGS_MAX_SLOTS": "1"}
-    speaker = load_speaker(Settings.from_env(settings | {"HIGGS_VOLUME": str(tmp_path)}))
+    speaker = load_model(Settings.from_env(settings | {"HIGGS_VOLUME": str(tmp_path)}))
     with pytest.raises(InvalidCheckpoint, match="not take in a new voice"):
         speaker.references.resolve(choice(babble(3)))

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from higgs_worker.errors import WeightsNotFound, WeightsRefused, WeightsUnavailable, WorkerError
-from higgs_worker.weights.locate import FILES, Found, Source, locate
-from higgs_worker.weights.progress import Transfer
+from higgs_worker.weights.locate import FILES, CheckpointSource, LocatedCheckpoint, locate
+from higgs_worker.weights.progress import TransferProgress
 from tests.fakes import hub
 from tests.fakes.hub import BLOCK, CALM, QUICK, REPO, TOKEN, StandIn
 
@@ -29,18 +29,20 @@ def standin() -> Iterator[StandIn]:
         yield each
 
 
-def source_of(standin: StandIn, volume: Path, **changes: Any) -> Source:
+def source_of(standin: StandIn, volume: Path, **changes: Any) -> CheckpointSource:
     """Return where the tests pull from."""
     limits = replace(QUICK, **changes.pop("limits", {}))
-    return Source(volume=volume, endpoint=standin.endpoint, caches=(), limits=limits, **changes)
+    return CheckpointSource(
+        volume=volume, endpoint=standin.endpoint, caches=(), limits=limits, **changes
+    )
 
 
-def pull(standin: StandIn, volume: Path, **changes: Any) -> Found:
+def pull(standin: StandIn, volume: Path, **changes: Any) -> LocatedCheckpoint:
     """Pull the model."""
     return locate(REPO, "model", source_of(standin, volume, **changes))
 
 
-def assert_right(found: Found, files: dict[str, bytes] = FILES_THERE) -> None:
+def assert_right(found: LocatedCheckpoint, files: dict[str, bytes] = FILES_THERE) -> None:
     """Check that every needed file is there with its bytes, and none half done."""
     for name in FILES["model"]:
         assert (found.directory / name).read_bytes() == files[name]
@@ -312,7 +314,7 @@ def test_no_network(standin: StandIn, tmp_path: Path) -> None:
 
 def test_progress_is_told(standin: StandIn, tmp_path: Path) -> None:
     """Bytes grow to the total, with a rate, first while pulling and later while checking."""
-    told: list[Transfer] = []
+    told: list[TransferProgress] = []
     source = source_of(standin, tmp_path)
     locate(REPO, "model", source, on_progress=told.append)
     total = sum(len(FILES_THERE[name]) for name in FILES["model"])

@@ -16,7 +16,14 @@ from higgs_worker.errors import (
     WeightsNotFound,
     WeightsUnavailable,
 )
-from higgs_worker.weights.locate import DEMO_DIRECTORY, FILES, Found, Source, is_here, locate
+from higgs_worker.weights.locate import (
+    DEMO_DIRECTORY,
+    FILES,
+    CheckpointSource,
+    LocatedCheckpoint,
+    is_cached,
+    locate,
+)
 from tests.fakes import hub
 from tests.fakes.hub import BLOCK, REPO, StandIn
 from tests.weights.test_faults import FILES_THERE, assert_right, pull, source_of
@@ -31,7 +38,7 @@ def standin() -> Iterator[StandIn]:
         yield each
 
 
-def blob_of(found: Found, name: str = WEIGHTS) -> Path:
+def blob_of(found: LocatedCheckpoint, name: str = WEIGHTS) -> Path:
     """Return where a file's bytes are."""
     return (found.directory / name).resolve()
 
@@ -47,10 +54,10 @@ def flip(path: Path, position: int) -> None:
 
 def test_the_demo_and_directories_need_no_hub(tmp_path: Path) -> None:
     """The embedded model and a directory are taken as they are."""
-    source = Source(volume=tmp_path / "none")
-    assert locate("demo", "codec", source) == Found(DEMO_DIRECTORY / "codec", None)
-    assert locate(str(tmp_path), "model", source) == Found(tmp_path, None)
-    assert is_here("demo", "model", source)
+    source = CheckpointSource(volume=tmp_path / "none")
+    assert locate("demo", "codec", source) == LocatedCheckpoint(DEMO_DIRECTORY / "codec", None)
+    assert locate(str(tmp_path), "model", source) == LocatedCheckpoint(tmp_path, None)
+    assert is_cached("demo", "model", source)
     assert not (tmp_path / "none").exists()
 
 
@@ -58,14 +65,14 @@ def test_the_demo_and_directories_need_no_hub(tmp_path: Path) -> None:
 def test_what_is_neither(name: str, tmp_path: Path) -> None:
     """A name that can be nothing is refused before anybody is asked."""
     with pytest.raises(WeightsNotFound, match="HIGGS_MODEL="):
-        locate(name, "model", Source(volume=tmp_path))
+        locate(name, "model", CheckpointSource(volume=tmp_path))
 
 
 @pytest.mark.parametrize("revision", ["../main", "a b", "-x", "a" * 300, "a/../../b"])
 def test_what_is_no_revision(revision: str, tmp_path: Path) -> None:
     """A revision is also a file's name, and never leads anywhere else."""
     with pytest.raises(InvalidSettings, match="HIGGS_CODEC_REVISION"):
-        locate("a/b", "codec", Source(volume=tmp_path), revision=revision)
+        locate("a/b", "codec", CheckpointSource(volume=tmp_path), revision=revision)
 
 
 def test_other_tools_read_what_was_pulled(standin: StandIn, tmp_path: Path) -> None:
@@ -151,12 +158,12 @@ def test_offline(standin: StandIn, tmp_path: Path) -> None:
 def test_whether_it_is_here(standin: StandIn, tmp_path: Path) -> None:
     """One can know without asking the hub or reading the files."""
     source = source_of(standin, tmp_path)
-    assert not is_here(REPO, "model", source)
+    assert not is_cached(REPO, "model", source)
     found = pull(standin, tmp_path)
     standin.requests.clear()
-    assert is_here(REPO, "model", source)
-    assert is_here(REPO, "model", source, revision=found.revision)
-    assert not is_here(REPO, "model", source, revision="0" * 40)
+    assert is_cached(REPO, "model", source)
+    assert is_cached(REPO, "model", source, revision=found.revision)
+    assert not is_cached(REPO, "model", source, revision="0" * 40)
     assert standin.requests == []
 
 
@@ -173,7 +180,7 @@ def test_a_cache_that_is_there_is_used(standin: StandIn, tmp_path: Path) -> None
     assert locate(REPO, "model", source) == theirs
     assert standin.requests == []
     assert sorted(cache.rglob("*")) == before
-    assert is_here(REPO, "model", source)
+    assert is_cached(REPO, "model", source)
 
     flip(blob_of(theirs), 5)
     found = locate(REPO, "model", source)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from higgs_worker.weights.locate import Found
+from higgs_worker.weights.locate import LocatedCheckpoint
 from tests.fakes import hub
 from tests.fakes.hub import BLOCK, StandIn
 from tests.fakes.pull_worker import outcome, start
@@ -44,10 +44,10 @@ def wait_for_blocks(volume: Path, num_blocks: int) -> int:
     raise AssertionError("nothing was pulled")
 
 
-def found_by(worker: "subprocess.Popen[str]") -> Found:
+def found_by(worker: "subprocess.Popen[str]") -> LocatedCheckpoint:
     """Return what a worker found."""
     result = outcome(worker)
-    return Found(Path(result["directory"]), result["revision"])
+    return LocatedCheckpoint(Path(result["directory"]), result["revision"])
 
 
 def num_sent(standin: StandIn) -> int:

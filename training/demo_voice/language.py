@@ -20,7 +20,13 @@ from higgs_worker.api.request import DEFAULT_SCENE
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.delay import delay
 from higgs_worker.engine.rows import Layout
-from higgs_worker.speech.prompt import Control, Exchange, Profile, PromptBuilder, Setting
+from higgs_worker.speech.prompt import (
+    Control,
+    PastTurn,
+    PromptBuilder,
+    PromptContext,
+    SpeakerProfile,
+)
 from training.demo_voice.clock import Run, set_rate
 from training.demo_voice.frames import NUM_LABELLED
 from training.demo_voice.network import NUM_HEARD, Network
@@ -126,17 +132,17 @@ class Corpus:
         heard = np.concatenate([[-1], said, rest])
         return Example(text_ids, columns, targets, (end - num_ids, end), heard)
 
-    def _setting(self, choose: random.Random) -> Setting:
+    def _setting(self, choose: random.Random) -> PromptContext:
         kind = choose.choices([*SHARES, "usual"], [*SHARES.values(), 1 - sum(SHARES.values())])[0]
         scene = None if kind == "no scene" else DEFAULT_SCENE
         if kind == "reference":
             other = int(self._short[choose.randrange(len(self._short))])
-            return Setting(
-                scene, references=[Exchange(self._spoken.texts[other], self.codes(other))]
+            return PromptContext(
+                scene, references=[PastTurn(self._spoken.texts[other], self.codes(other))]
             )
         if kind == "description":
-            return Setting(scene, [Profile("SPEAKER0", choose.choice(DESCRIPTIONS))])
-        return Setting(scene)
+            return PromptContext(scene, [SpeakerProfile("SPEAKER0", choose.choice(DESCRIPTIONS))])
+        return PromptContext(scene)
 
     def batches(self, seed: int, share: float | None) -> Iterator[list[Example]]:
         """Give all recordings once, in batches of about one length.

@@ -13,7 +13,7 @@ from higgs_worker.text.normalise.characters import fold
 from higgs_worker.text.normalise.languages import chinese, english, french, german, korean, spanish
 from higgs_worker.text.normalise.markdown import plain, unescape
 from higgs_worker.text.normalise.punctuation import finish, tidy, without_ellipses
-from higgs_worker.text.normalise.rule import Reading, apply
+from higgs_worker.text.normalise.rule import LanguageRules, apply
 
 _EVENT = re.compile(r"<SE(_[se]|)>\[[A-Z][A-Za-z]{0,30}(?: [A-Za-z]{1,30}){0,3}\]</SE\1>")
 _PLACE = "\ue000"  # stands for an event; folding leaves no other private character
@@ -28,7 +28,7 @@ _READINGS = {
     "ko": korean.reading,
     "zh": chinese.reading,
 }
-_UNREAD = Reading(amounts=())
+_UNREAD = LanguageRules(amounts=())
 
 
 def normalise(text: str, language: str) -> str:
@@ -48,7 +48,7 @@ def normalise(text: str, language: str) -> str:
     return text
 
 
-def _round(text: str, reading: Reading) -> str:
+def _round(text: str, reading: LanguageRules) -> str:
     text = fold(unescape(text))
     events = [found[0] for found in _EVENT.finditer(text)]
     text = plain(_EVENT.sub(_PLACE, text))
@@ -70,7 +70,7 @@ _AMOUNT = re.compile(r"[0-9_]|\.\w|[^\w\s.,:;!?'\"()¿¡\ue000-]")
 _DIGIT = re.compile(r"(?![0-9])\d")
 
 
-def _reading(language: str) -> Reading:
+def _reading(language: str) -> LanguageRules:
     primary, *rest = language.replace("_", "-").split("-")
     region = next((part.upper() for part in rest if len(part) == 2), "")
     make = _READINGS.get(primary.lower())

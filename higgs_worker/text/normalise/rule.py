@@ -72,7 +72,7 @@ def either(words: Iterable[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class LanguageRules:
     """How a language is read aloud."""
 
     amounts: tuple[Rule, ...]

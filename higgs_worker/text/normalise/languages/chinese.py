@@ -10,7 +10,7 @@ from functools import cache
 from higgs_worker.text.normalise import addresses, dates, quantities
 from higgs_worker.text.normalise.locale import Locale, Money, Noun
 from higgs_worker.text.normalise.numerals import CHINESE_DIGITS, chinese
-from higgs_worker.text.normalise.rule import START, Reading, Rule, listed, rule
+from higgs_worker.text.normalise.rule import START, LanguageRules, Rule, listed, rule
 
 
 def _nouns(table: dict[str, str]) -> dict[str, Noun]:
@@ -166,7 +166,7 @@ def _own() -> tuple[Rule, ...]:
 
 
 @cache
-def reading(region: str = "CN") -> Reading:
+def reading(region: str = "CN") -> LanguageRules:
     """Return how Chinese is read; the region changes nothing."""
     locale = Locale(
         cardinal=chinese,
@@ -193,7 +193,7 @@ def reading(region: str = "CN") -> Reading:
         of_magnitude="{}{}".format,
         before_noun=lambda said: "两" if said == "二" else said,
     )
-    return Reading(
+    return LanguageRules(
         amounts=(
             quantities.time_ranges(locale),
             *_own(),

@@ -18,13 +18,13 @@ from higgs_worker.text.normalise.languages.english_tables import (
 )
 from higgs_worker.text.normalise.locale import Locale
 from higgs_worker.text.normalise.numerals import english, english_ordinal
-from higgs_worker.text.normalise.rule import END, START, Reading, Rule, either, rule
+from higgs_worker.text.normalise.rule import END, START, LanguageRules, Rule, either, rule
 
 _STANDING_ALONE = frozenset(((24, 7), (9, 11), (7, 11), (50, 50)))
 
 
 @cache
-def reading(region: str = "US") -> Reading:
+def reading(region: str = "US") -> LanguageRules:
     """Return how English is read in a region."""
     is_american = region in ("US", "CA", "PH", "")
     locale = Locale(
@@ -57,7 +57,7 @@ def reading(region: str = "US") -> Reading:
         symbols=SYMBOLS,
         address=ADDRESS,
     )
-    return Reading(
+    return LanguageRules(
         amounts=(
             *_spellings(),
             *english_dates.dates(is_american),

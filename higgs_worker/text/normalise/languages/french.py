@@ -9,7 +9,7 @@ from higgs_worker.text.normalise.locale import Locale
 from higgs_worker.text.normalise.numerals import french, french_ordinal
 from higgs_worker.text.normalise.quantities import currencies, nouns
 from higgs_worker.text.normalise.roman import numeral
-from higgs_worker.text.normalise.rule import END, START, Reading, Rule, either, listed, rule
+from higgs_worker.text.normalise.rule import END, START, LanguageRules, Rule, either, listed, rule
 
 _MONTHS = listed(
     "janvier février mars avril mai juin juillet août septembre octobre novembre décembre"
@@ -238,7 +238,7 @@ def _calendar() -> tuple[Rule, ...]:
 
 
 @cache
-def reading(region: str = "FR") -> Reading:
+def reading(region: str = "FR") -> LanguageRules:
     """Return how French is read; the region changes nothing."""
     locale = Locale(
         cardinal=french,
@@ -274,7 +274,7 @@ def reading(region: str = "FR") -> Reading:
         decimals_as_number=True,
         is_plural=lambda amount: amount >= 2,
     )
-    return Reading(
+    return LanguageRules(
         amounts=(
             quantities.time_ranges(locale),
             *_calendar(),

@@ -17,7 +17,7 @@ from higgs_worker.text.normalise.languages.german_tables import (
 from higgs_worker.text.normalise.locale import Locale
 from higgs_worker.text.normalise.numerals import german, german_ordinal
 from higgs_worker.text.normalise.roman import numeral
-from higgs_worker.text.normalise.rule import END, START, Reading, Rule, either, listed, rule
+from higgs_worker.text.normalise.rule import END, START, LanguageRules, Rule, either, listed, rule
 
 _MONTHS = listed(
     "Januar Februar März April Mai Juni Juli August September Oktober November Dezember"
@@ -160,7 +160,7 @@ def _ordinals() -> tuple[Rule, ...]:
 
 
 @cache
-def reading(region: str = "DE") -> Reading:
+def reading(region: str = "DE") -> LanguageRules:
     """Return how German is read; the region changes nothing."""
     locale = Locale(
         cardinal=german,
@@ -194,7 +194,7 @@ def reading(region: str = "DE") -> Reading:
         address=ADDRESS,
         before_noun=lambda said: said.removesuffix("s") if said.endswith("eins") else said,
     )
-    return Reading(
+    return LanguageRules(
         amounts=(
             quantities.time_ranges(locale),
             *_calendar(),

@@ -10,7 +10,7 @@ from higgs_worker.text.normalise import addresses, dates, quantities
 from higgs_worker.text.normalise.locale import Locale
 from higgs_worker.text.normalise.numerals import KOREAN_DIGITS, korean, native_korean
 from higgs_worker.text.normalise.quantities import currencies, nouns
-from higgs_worker.text.normalise.rule import START, Reading, Rule, listed, rule
+from higgs_worker.text.normalise.rule import START, LanguageRules, Rule, listed, rule
 
 _MONEY = currencies(
     """
@@ -163,7 +163,7 @@ def _own() -> tuple[Rule, ...]:
 
 
 @cache
-def reading(region: str = "KR") -> Reading:
+def reading(region: str = "KR") -> LanguageRules:
     """Return how Korean is read; the region changes nothing."""
     locale = Locale(
         cardinal=korean,
@@ -194,7 +194,7 @@ def reading(region: str = "KR") -> Reading:
         address=_ADDRESS,
         digit_gap="",
     )
-    return Reading(
+    return LanguageRules(
         amounts=(
             quantities.time_ranges(locale),
             *_own(),

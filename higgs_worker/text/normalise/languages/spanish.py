@@ -9,7 +9,7 @@ from higgs_worker.text.normalise.locale import Locale
 from higgs_worker.text.normalise.numerals import spanish, spanish_ordinal, spanish_short
 from higgs_worker.text.normalise.quantities import currencies, nouns
 from higgs_worker.text.normalise.roman import numeral
-from higgs_worker.text.normalise.rule import END, START, Reading, Rule, either, listed, rule
+from higgs_worker.text.normalise.rule import END, START, LanguageRules, Rule, either, listed, rule
 
 _MONTHS = listed(
     "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre"
@@ -275,7 +275,7 @@ def _counted(match: re.Match[str]) -> str | None:
 
 
 @cache
-def reading(region: str = "ES") -> Reading:
+def reading(region: str = "ES") -> LanguageRules:
     """Return how Spanish is read; the region changes nothing."""
     locale = Locale(
         cardinal=spanish,
@@ -310,7 +310,7 @@ def reading(region: str = "ES") -> Reading:
         decimals_as_number=True,
         before_noun=spanish_short,
     )
-    return Reading(
+    return LanguageRules(
         amounts=(
             quantities.time_ranges(locale),
             *_calendar(),
