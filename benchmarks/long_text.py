@@ -15,10 +15,10 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from higgs_worker.api.request import SpeechRequest
-from higgs_worker.build import DEMO_CHUNK_WORDS, load_model
+from higgs_worker.load import DEMO_CHUNK_WORDS, load_model
 from higgs_worker.settings import Settings
+from higgs_worker.speech.model import LoadedModel
 from higgs_worker.speech.service import SpeechService
-from higgs_worker.speech.session import LoadedModel
 
 SENTENCE = "The morning train was late again, so we walked along the river to the old mill. "
 

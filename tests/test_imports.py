@@ -7,18 +7,16 @@ SCRIPT = """
 import asyncio
 import sys
 
-import higgs_worker
-import higgs_worker.audio, higgs_worker.errors, higgs_worker.logs, higgs_worker.api.request
-import higgs_worker.settings
-from higgs_worker.serverless.runner import JobRunner
+import higgs_worker.build, higgs_worker.settings
+from tests.fakes.speeches import runner
 
 
 class UnreachedService:
-    async def speak(self, request):
+    async def start(self, request, *args, **how):
         raise AssertionError("an invalid job must not get here")
 
 
-runner = JobRunner(UnreachedService(), max_text_chars=1500)
+runner = runner(UnreachedService())
 print(asyncio.run(runner.run({"id": "1", "input": {}}))["code"])
 heavy = {"torch", "transformers", "runpod", "botocore", "huggingface_hub", "soundfile"}
 print(*sorted(heavy & set(sys.modules)))

@@ -1,36 +1,55 @@
-"""Many texts in one job: what each of them asks for, and all their answers as one.
+"""Many requests sent as one.
 
     {"batch": [{"text": "One."}, {"text": "Two.", "seed": 7}], "voice": "clara", "format": "mp3"}
 
-Fields beside `batch` hold for every text that does not say otherwise. Knows nothing of speaking.
+Fields beside `batch` hold for every entry that does not set them itself.
 """
 
-import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from higgs_worker.api.request import SpeechRequest, names_of, refuse_credentials
-from higgs_worker.errors import BatchFailed, InvalidRequest
+from higgs_worker.errors import InvalidRequest, WorkerError
 from higgs_worker.messages import quote
 
 MAX_TEXTS = 64
 _OF_ONE_TEXT = (*names_of("text"), *names_of("key"), "action")
-"""What cannot hold for several."""
+"""Fields that cannot hold for several texts."""
 _FIELDS: dict[Any, str] = {
     each: name for name in SpeechRequest.model_fields for each in names_of(name)
 }
 _FIELDS |= dict.fromkeys(("voice_url", "ref_audio", "ref_text"), "voice")
-"""By every name that it may be sent under."""
+"""Fields by every name that they may be sent under."""
 
 
-def items_of(raw: Mapping[Any, Any]) -> list[object]:
-    """Give the requests of a batch, each as it would be sent alone; they are not checked yet.
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Requests that are spoken side by side and answered in order."""
 
-    Raises:
-        CredentialsRefused: a key looks like a credential.
-        InvalidRequest: it is no batch.
-    """
+    entries: tuple[SpeechRequest | WorkerError, ...]
+    """An entry that is wrong is an error of its own; it does not fail the others."""
+
+    @classmethod
+    def parse(cls, raw: Mapping[Any, Any], *, max_text_chars: int) -> "Batch":
+        """Validate an input that has `batch`.
+
+        Raises:
+            CredentialsRefused: a key looks like a credential.
+            InvalidRequest: the batch as a whole is wrong.
+        """
+        entries: list[SpeechRequest | WorkerError] = []
+        for each in _entries(raw):
+            try:
+                entries.append(SpeechRequest.parse(each, max_text_chars=max_text_chars))
+            except WorkerError as error:
+                entries.append(error)
+        return cls(tuple(entries))
+
+
+def _entries(raw: Mapping[Any, Any]) -> list[object]:
+    """Return the entries of a batch, each as it would be sent alone."""
     refuse_credentials(raw)
     batch = raw["batch"]
     if not isinstance(batch, list) or not 1 <= len(batch) <= MAX_TEXTS:
@@ -54,47 +73,8 @@ def items_of(raw: Mapping[Any, Any]) -> list[object]:
     return [_with_defaults(each, shared) for each in batch]
 
 
-async def run_all(
-    items: list[object],
-    run: Callable[[int, object, Callable[..., None]], Awaitable[dict[str, Any]]],
-    on_progress: Callable[[float, str], None],
-) -> dict[str, Any]:
-    """Run requests side by side and give their outputs, in order; a failure leaves others alone.
-
-    Args:
-        items: the requests.
-        run: gives the output of one, which has an `error` if it failed; gets its number, the
-            request and what it reports to.
-        on_progress: is told how far all of them are.
-
-    Raises:
-        BatchFailed: all of them failed.
-    """
-    done = [0.0] * len(items)
-
-    async def run_one(index: int, item: object) -> dict[str, Any]:
-        def report(fraction: float, doing: str = "") -> None:
-            done[index] = fraction
-            on_progress(sum(done) / len(done), doing)
-
-        output = await run(index, item, report)
-        report(1.0)
-        return {"index": index} | output
-
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(run_one(*each)) for each in enumerate(items)]
-    outputs = [task.result() for task in tasks]
-    num_failed = sum("error" in output for output in outputs)
-    if num_failed == len(outputs):
-        raise BatchFailed(
-            f"none of the {num_failed} texts could be spoken; the first: {outputs[0]['error']}",
-            details={"batch": outputs},
-        )
-    return {"batch": outputs, "num_failed": num_failed}
-
-
 def _with_defaults(item: object, shared: Mapping[Any, Any]) -> object:
-    """Fill in what an entry does not say, whichever of a field's names it uses."""
+    """Fill in the fields that an entry does not set, under whichever of their names."""
     if not isinstance(item, Mapping):
         return item
     said = {_FIELDS.get(key, key) for key in item}

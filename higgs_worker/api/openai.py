@@ -1,14 +1,17 @@
-"""OpenAI's speech API, as far as it is a matter of names: its requests as ours, lists, errors.
+"""OpenAI's speech API: its requests as ours, its lists, its errors.
 
 RunPod forwards `POST /openai/v1/audio/speech` as a job `{"openai_route": "/v1/audio/speech",
-"openai_input": {…}}` and hands the job's output back as JSON; so audio comes as base64 or as an
-address, never as the response's body. Every field of ours may stand beside OpenAI's.
+"openai_input": {…}}` and returns the job's output as JSON. So audio comes as base64 or as an
+address, never as the body of the response. Every field of ours may stand beside OpenAI's.
 Source: https://platform.openai.com/docs/api-reference/audio/createSpeech
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from higgs_worker.api.request import SpeechRequest
+from higgs_worker.api.voice_spec import VoiceSpec
 from higgs_worker.errors import InvalidRequest, PromptTooLong, QueueFull, WorkerError
 from higgs_worker.messages import quote
 
@@ -30,30 +33,44 @@ STAND_INS = {
     "shimmer": "pippa",
     "verse": "edda",
 }
-"""OpenAI's voices, which many clients ask for by themselves, and who speaks in their place."""
+"""OpenAI's voices, which many clients send by default, and the voice that speaks instead."""
 
 
-def route_of(asked: Mapping[Any, Any]) -> str:
-    """Give the route of a forwarded request.
+@dataclass(frozen=True, slots=True)
+class OpenAISpeech:
+    """A request to speak, sent in OpenAI's words."""
+
+    request: SpeechRequest
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAIList:
+    """A request for one of OpenAI's lists."""
+
+    route: str
+    """VOICES or MODELS."""
+
+
+def parse_openai(raw: Mapping[Any, Any], *, max_text_chars: int) -> OpenAISpeech | OpenAIList:
+    """Validate an input that has `openai_route`.
 
     Raises:
-        InvalidRequest: there is no such route, or something stands beside it.
+        WorkerError: there is no such route, or its body is wrong.
     """
-    route = asked["openai_route"]
+    route = raw["openai_route"]
     if route not in ROUTES:
         raise InvalidRequest(f"openai_route must be one of {', '.join(ROUTES)}, not {quote(route)}")
-    for key in asked:
+    for key in raw:
         if key not in ("openai_route", "openai_input"):
             raise InvalidRequest(f"{quote(key)} cannot stand beside openai_route")
-    return str(route)
+    if route != SPEECH:
+        return OpenAIList(route)
+    fields = speech_fields(raw.get("openai_input"))
+    return OpenAISpeech(SpeechRequest.parse(fields, max_text_chars=max_text_chars))
 
 
-def speech_input(body: object, voices: Collection[str]) -> dict[Any, Any]:
-    """Turn the body of a speech request into a job's input, which is not checked yet.
-
-    Args:
-        body: OpenAI's fields and ours.
-        voices: names that exist; a voice of OpenAI's that is not among them gets a stand-in.
+def speech_fields(body: object) -> dict[Any, Any]:
+    """Return the body of a speech request in our own words; it is not validated yet.
 
     Raises:
         InvalidRequest: it asks for what a job cannot give.
@@ -62,35 +79,49 @@ def speech_input(body: object, voices: Collection[str]) -> dict[Any, Any]:
         raise InvalidRequest(
             f'openai_input must be an object such as {{"input": "Hello."}}, not {quote(body)}'
         )
-    asked = {key: value for key, value in body.items() if key != "model"}
-    if asked.pop("stream_format", None) not in (None, "audio"):
+    fields = {key: value for key, value in body.items() if key != "model"}
+    if fields.pop("stream_format", None) not in (None, "audio"):
         raise InvalidRequest(
             "stream_format must be 'audio' here: a job's answer is one JSON document; use a "
             "streaming endpoint's /run and /stream for audio while it is generated"
         )
-    if not {"format", "response_format"} & asked.keys():
-        asked["response_format"] = DEFAULT_FORMAT
-    voice = asked.get("voice")
+    if not {"format", "response_format"} & fields.keys():
+        fields["response_format"] = DEFAULT_FORMAT
+    voice = fields.get("voice")
     if isinstance(voice, Mapping) and voice.keys() == {"id"}:
-        voice = voice["id"]
-    if isinstance(voice, str) and voice.casefold() not in {name.casefold() for name in voices}:
-        voice = STAND_INS.get(voice.casefold(), voice)
-    return asked | ({"voice": voice} if "voice" in asked else {})
+        fields["voice"] = voice["id"]
+    return fields
+
+
+def with_stand_in(request: SpeechRequest, voices: Collection[str]) -> SpeechRequest:
+    """Return the request, with one of OpenAI's voices replaced by its stand-in.
+
+    Args:
+        request: as it was sent.
+        voices: the names that exist here; a voice among them is left as it is.
+    """
+    name = request.voice.name if request.voice else None
+    if name is None or name.casefold() in {each.casefold() for each in voices}:
+        return request
+    stand_in = STAND_INS.get(name.casefold())
+    if stand_in is None:
+        return request
+    return request.model_copy(update={"voice": VoiceSpec(name=stand_in)})
 
 
 def models(model: str) -> dict[str, Any]:
-    """List the one model, as OpenAI lists its own."""
+    """Return the list of models, which has one, in OpenAI's form."""
     owner = model.partition("/")[0]
     return {"object": "list", "data": [{"id": model, "object": "model", "owned_by": owner}]}
 
 
 def voices(names: Collection[str]) -> dict[str, Any]:
-    """List voices as the servers do that clients of OpenAI's API know."""
+    """Return the list of voices, in the form that other servers of this API have."""
     return {"voices": [{"id": name, "name": name} for name in names]}
 
 
 def error_object(error: WorkerError) -> dict[str, Any]:
-    """Tell a failure as OpenAI's API does under `error`: message, type, param and code."""
+    """Return what OpenAI's API has under `error`: message, type, param and code."""
     kind = "server_error"
     if isinstance(error, InvalidRequest | PromptTooLong):
         kind = "invalid_request_error"

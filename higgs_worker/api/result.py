@@ -1,4 +1,4 @@
-"""What comes back for a request: encoded audio, and everything there is to say about it."""
+"""What comes back for a request: how its speech went, and which file holds it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A sentence and when it is heard."""
+    """A sentence, and when it is heard."""
 
     text: str
     """As the caller wrote it."""
@@ -14,12 +14,12 @@ class Segment:
     start_s: float
     end_s: float
     spoken: str | None = None
-    """What was said, where it differs: numbers and symbols written out."""
+    """As it was spoken, where that differs: numbers and symbols written out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the request took."""
+    """How much the request used."""
 
     text_tokens: int
     audio_frames: int
@@ -48,19 +48,29 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class SpeechResult:
-    """Encoded audio and what there is to say about it."""
+    """What there is to tell of a speech, apart from its encoded audio."""
 
-    audio: bytes
-    format: str
-    sample_rate: int
-    channels: int
     duration_s: float
     segments: tuple[Segment, ...]
     seed: int
     """The seed that was used, drawn or given."""
     finish_reason: Literal["stop", "length"]
-    """`length`: cut off by `max_duration_s` or by the room in a slot."""
+    """`length`: cut off by `max_duration_s` or by the length of a slot."""
     warnings: tuple[str, ...]
     usage: Usage
     timing: Timing
     model: ModelInfo
+
+
+@dataclass(frozen=True, slots=True)
+class AudioInfo:
+    """Encoded audio without its bytes."""
+
+    format: str
+    mime_type: str
+    sample_rate: int
+    """In hertz, as stored."""
+    num_bytes: int
+    sha256: str
+    """Hexadecimal, of those bytes."""
+    channels: int = 1

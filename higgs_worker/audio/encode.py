@@ -31,7 +31,7 @@ MIME_TYPES: Mapping[str, str] = MappingProxyType(
 )
 
 _FULL_SCALE = 32767  # the same on both sides, so that silence stays centred
-_HEAD_BYTES = 8192
+MAX_HEAD_BYTES = 8192
 """What a header takes of a file at most: what is held back until its length is known."""
 
 
@@ -201,7 +201,7 @@ class _HeadedSink:
 
     def write(self, data: bytes) -> int:
         start, self._position = self._position, self._position + len(data)
-        self.head[start : self._position] = data[: max(0, _HEAD_BYTES - start)]
+        self.head[start : self._position] = data[: max(0, MAX_HEAD_BYTES - start)]
         if start == self._num_bytes:
             self._buffer += data
             self._num_bytes = self._position

@@ -17,10 +17,10 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     """Make all checks; the outcome has `failed` when one did."""
-    from higgs_worker.build import source_of
     from higgs_worker.health.doctor import examine
+    from higgs_worker.load import checkpoint_source
 
-    findings = list(examine(settings, source_of(settings)))
+    findings = list(examine(settings, checkpoint_source(settings)))
     return {
         "findings": [asdict(finding) for finding in findings],
         "failed": any(finding.state == "failed" for finding in findings),

@@ -20,7 +20,7 @@ def run(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     Raises:
         WorkerError: they cannot be had.
     """
-    from higgs_worker.build import locate_codec, locate_model
+    from higgs_worker.load import locate_codec, locate_model
 
     with Bar("weights") as bar:
 

@@ -4,11 +4,8 @@ import argparse
 import asyncio
 import base64
 import sys
-from contextlib import aclosing
 from pathlib import Path
 from typing import Any, get_args
-
-import numpy as np
 
 from higgs_worker.api.request import Format, SpeechRequest
 from higgs_worker.cli.bar import Bar
@@ -21,7 +18,7 @@ _PLAIN = ("language", "scene", "seed", "retries", "speed", "chunk_words", "conte
 
 
 def add_to(commands: Any) -> None:
-    """Add the command to a parser."""
+    """Add the command and its options to a parser."""
     say = commands.add_parser("say", help="speak a text into a file that grows as it is spoken")
     say.add_argument("text", help="what to say; - reads it from standard input")
     say.add_argument("-o", "--output", type=Path, default=Path("out.wav"))
@@ -49,7 +46,7 @@ def add_to(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
-    """Speak, and tell where the audio is.
+    """Speak a text into a file and return where it is.
 
     Raises:
         WorkerError: it could not be spoken.
@@ -73,26 +70,19 @@ def run(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
 async def _speak(
     options: argparse.Namespace, request: SpeechRequest, settings: Settings
 ) -> dict[str, Any]:
-    from higgs_worker.audio import encode
-    from higgs_worker.build import load_model, max_chunk_words
-    from higgs_worker.speech.service import SpeechService, finish
+    from higgs_worker.delivery.file import PathSink
+    from higgs_worker.delivery.sink import deliver
+    from higgs_worker.load import load_model, max_chunk_words
+    from higgs_worker.speech.service import SpeechService
 
     service = SpeechService(lambda: load_model(settings), max_chunk_words=max_chunk_words(settings))
     speech = await service.start(request)
-    rate = speech.speaker.sample_rate
-    encoder = encode.StreamEncoder(request.format, rate)
-    heard = []
-    with options.output.open("wb") as file, Bar("speaking") as bar:
-        async with aclosing(aiter(speech)) as pieces:
-            async for pcm in pieces:
-                heard.append(pcm)
-                file.write(encoder.feed(pcm))
-                file.flush()
-                bar.show(speech.fraction_spoken, f"{speech.num_samples / rate:.1f} s of audio")
-    # What a stream cannot know when it begins (its length, say) is known now.
-    audio = finish(np.concatenate(heard), rate, request)
-    options.output.write_bytes(audio)
-    result = speech.result(audio)
+    with PathSink(options.output, request, speech.sample_rate) as sink, Bar("speaking") as bar:
+
+        def show(fraction: float, doing: str = "") -> None:
+            bar.show(fraction, f"{speech.num_samples / speech.sample_rate:.1f} s of audio")
+
+        result = await deliver(speech, sink, show)
     for path, form in ((options.srt, subtitles.srt), (options.vtt, subtitles.vtt)):
         if path is not None:
             path.write_text(form(result.segments), encoding="utf-8")
@@ -108,7 +98,7 @@ async def _speak(
 
 
 def base64_of(path: Path) -> str:
-    """Read a file as base64.
+    """Return a file as base64.
 
     Raises:
         InvalidRequest: it cannot be read.

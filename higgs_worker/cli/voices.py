@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from higgs_worker.api.voice_spec import VoiceSpec
-from higgs_worker.build import library, load_references
 from higgs_worker.cli.say import base64_of
+from higgs_worker.load import load_references, voice_library
 from higgs_worker.settings import Settings
 
 
@@ -43,14 +43,14 @@ def _add(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
 
 
 def _list(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
-    return {"voices": [asdict(summary) for summary in library(settings).list()]}
+    return {"voices": [asdict(summary) for summary in voice_library(settings).list()]}
 
 
 def _show(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
-    voice = library(settings).get(options.name)
+    voice = voice_library(settings).get(options.name)
     return {key: value for key, value in asdict(voice).items() if key != "wav"}
 
 
 def _remove(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
-    library(settings).remove(options.name)
+    voice_library(settings).remove(options.name)
     return {"removed": options.name}

@@ -1,33 +1,31 @@
-"""The platform's loop: how many jobs are taken, until when, and how long each may run.
+"""How many jobs the worker takes at once, and until when.
 
-RunPod's SDK takes jobs by long polls. Told to stop, it waits for the polls under way, and a job
-that one of them brings then is lost. `Intake` gives those polls up instead. Knows neither the SDK
-itself, which is handed in, nor what a job is.
+RunPod's SDK takes jobs by long polls. When it is told to stop, it waits for the polls under way,
+and a job that one of them brings is lost. `Intake` cancels those polls instead. The SDK's functions
+are handed in.
 """
 
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any
 
-from higgs_worker.errors import DeadlineExceeded, WorkerStopping
-
 DEFAULT_SLOTS = 16
-"""Half of what a card of 24 GB holds: a long text takes several, and on a smaller card jobs wait
-in the engine's queue. More would keep jobs from other workers that have room."""
+"""Jobs at once where the setting leaves it open: half the slots of a 24 GB card, because a long
+text takes several. On a smaller card jobs wait in the engine's queue; with more, jobs would wait
+here while other workers are free."""
 NUM_AHEAD = 1
-"""Jobs taken beyond the slots: the SDK needs up to a second to notice that one has ended."""
+"""Jobs beyond the slots: the SDK needs up to a second to notice that a job has ended."""
 IDLE_PAUSE_S = 0.5
-"""Between polls that bring nothing at once: the SDK itself would repeat them 1,800 times a second
-for as long as the control plane is down or does not hold them."""
+"""Least time between polls that bring nothing. While the control plane is down, or does not hold
+polls open, the SDK itself would repeat them 1,800 times a second."""
 STOP_DELAY_S = 0.2
-"""Stops are passed on so much later: the SDK looks into its queue every 0.1 s and knows no job that
-is still in it."""
+"""Delay of a stop signal for a job: the SDK looks into its queue every 0.1 s, and ignores signals
+for jobs that are still in it."""
 MAX_DIGITS = 4300
-"""Python reads no longer whole numbers unless told to, because their time is quadratic."""
+"""Python refuses to parse longer whole numbers, because the time grows with the square."""
 
 log = logging.getLogger(__name__)
 
@@ -35,20 +33,20 @@ Poll = Callable[..., Awaitable[list[Any] | None]]
 
 
 def concurrency(configured: int | None, max_slots: int | None) -> int:
-    """Return how many jobs to take at once; before the model is loaded, so without asking it."""
+    """Return how many jobs to take at once; decided before the model is loaded."""
     return configured or (max_slots or DEFAULT_SLOTS) + NUM_AHEAD
 
 
 def parse_big_int(digits: str) -> int | float:
-    """Read a whole number of JSON; a very long one as a float, which is infinite.
+    """Return a whole number of a JSON document; one of very many digits becomes infinity.
 
-    With Python's own reading, one such number lets the SDK drop every job of its batch.
+    Python's own parser raises there, and the SDK then drops all jobs that came in one poll.
     """
     return int(digits) if len(digits) <= MAX_DIGITS else float(digits)
 
 
 def delay_stops(poll: Poll) -> Poll:
-    """Wrap the poll for stops: what it finds is told when the jobs it is about have begun."""
+    """Wrap the poll for stop signals: they are returned once their jobs have started."""
 
     @wraps(poll)
     async def delayed(*args: Any) -> list[Any]:
@@ -61,7 +59,7 @@ def delay_stops(poll: Poll) -> Poll:
 
 
 class Intake:
-    """Takes jobs until it is told to stop, by a signal or by `stop`."""
+    """Lets the SDK take jobs until a signal or `stop` ends that."""
 
     def __init__(
         self,
@@ -69,13 +67,12 @@ class Intake:
         on_stop: Callable[[], None],
         on_start: Callable[[], object] = lambda: None,
     ) -> None:
-        """Begin.
-
+        """
         Args:
-            num_jobs: taken at once. Constant, because the SDK takes nothing while a change waits
-                for all jobs to end.
+            num_jobs: at once. It never changes, because the SDK takes no job while a change waits
+                for all running jobs to end.
             on_stop: called once, in the event loop.
-            on_start: called once, before the first jobs are taken.
+            on_start: called once, before the first poll.
         """
         self._num_jobs = num_jobs
         self._on_stop, self._on_start = on_stop, on_start
@@ -83,10 +80,10 @@ class Intake:
         self._shut_down: Callable[[], Any] | None = None
 
     def concurrency(self, _current: int) -> int:
-        """Serve as the SDK's `concurrency_modifier`, which it calls before each take.
+        """Return the number of jobs. This is the SDK's `concurrency_modifier`.
 
-        At that moment no take is under way, and whatever was taken is in the SDK's queue: the only
-        moment at which its loop can be ended without losing a job.
+        The SDK calls it before each poll. No poll is under way then, and all jobs are in the SDK's
+        queue: the only moment at which its loop can be ended without losing a job.
         """
         if self._shut_down is None:
             self._shut_down = self._listen()
@@ -97,17 +94,17 @@ class Intake:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether nothing more is taken."""
+        """Whether no more jobs are taken."""
         return self._stopping.is_set()
 
     def stop(self) -> None:
-        """Take nothing more; the SDK's loop ends when what was taken is done. In the loop."""
+        """Stop polling; the SDK's loop ends once running jobs are done. Call in the event loop."""
         if not self.is_stopping:
             self._stopping.set()
             self._on_stop()
 
     def until_stopped(self, poll: Poll) -> Poll:
-        """Wrap one of the SDK's polls: it is given up when the worker stops, and never hammers."""
+        """Wrap a poll of the SDK: it is cancelled on a stop, and never repeated fast."""
 
         @wraps(poll)
         async def guarded(*args: Any) -> list[Any]:
@@ -136,7 +133,7 @@ class Intake:
             stopping.cancel()
 
     def _listen(self) -> Callable[[], Any]:
-        """Take the signals from the SDK and return its own reaction to them."""
+        """Take over the SDK's signals and return what it does on one."""
         react = signal.getsignal(signal.SIGTERM)
         if not callable(react):
             raise TypeError("the SDK handles no SIGTERM; this worker was made for runpod 1.12")
@@ -147,67 +144,3 @@ class Intake:
     def _on_signal(self, number: signal.Signals) -> None:
         log.info("told to stop by %s; no more jobs are taken", number.name)
         self.stop()
-
-
-class Deadlines:
-    """Limits how long jobs run: each by itself, and all of them once the worker stops."""
-
-    def __init__(self, timeout_s: float | None = None) -> None:
-        self._timeout_s = timeout_s
-        self._running: set[asyncio.Timeout] = set()
-        self._stop_at: float | None = None
-
-    @property
-    def num_running(self) -> int:
-        """How many jobs are within `limit`."""
-        return len(self._running)
-
-    def stop(self, grace_s: float) -> None:
-        """Let everything that runs, and whatever begins from now on, end in this time."""
-        self._stop_at = asyncio.get_running_loop().time() + grace_s
-        for timeout in self._running:
-            if timeout.expired():
-                continue
-            timeout.reschedule(_earliest([timeout.when(), self._stop_at]))
-
-    @asynccontextmanager
-    async def limit(self, doing: Callable[[], str] = str) -> AsyncGenerator[None, None]:
-        """Bound what runs inside.
-
-        Args:
-            doing: says what the worker is at if not at the job itself, which the error then tells.
-
-        Raises:
-            DeadlineExceeded: the job's own time came first.
-            WorkerStopping: the worker had to stop before.
-        """
-        now = asyncio.get_running_loop().time()
-        own = None if self._timeout_s is None else now + self._timeout_s
-        timeout = asyncio.timeout_at(_earliest([own, self._stop_at]))
-        try:
-            async with timeout:
-                self._running.add(timeout)
-                try:
-                    yield
-                finally:
-                    self._running.remove(timeout)
-        except TimeoutError:
-            if not timeout.expired():
-                raise
-            if own is not None and timeout.when() == own:
-                over = (
-                    f"the job took longer than the {self._timeout_s:g} s that HIGGS_JOB_TIMEOUT_S "
-                    "allows"
-                )
-                raise DeadlineExceeded(
-                    f"{over}, because the worker is still {found}; send it again later"
-                    if (found := doing())
-                    else f"{over}; send a shorter text"
-                ) from None
-            raise WorkerStopping(
-                "the worker was stopped before it finished this; send it again"
-            ) from None
-
-
-def _earliest(moments: Iterable[float | None]) -> float | None:
-    return min((moment for moment in moments if moment is not None), default=None)

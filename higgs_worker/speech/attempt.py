@@ -1,7 +1,7 @@
 """One attempt at one chunk: a sequence in the engine, its frames in the codec, PCM as it comes.
 
-Frames go from the engine's thread to the codec's and PCM from there to the event loop, so nothing
-here waits for a whole. Knows no request and judges nothing.
+The engine's thread hands frames to the codec's thread, and that one hands PCM to the event loop, so
+no part waits for the whole.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ PCM = NDArray[np.float32]
 
 
 class Attempt:
-    """Speaks one submission; iterate over it once to hear it.
+    """Generates one submission; iterate over it once for its PCM.
 
     Leaving the iteration early cancels what has not been generated.
     """
@@ -37,17 +37,17 @@ class Attempt:
             engine: generates frames.
             codec: turns them into PCM.
             submission: what to generate.
-            is_live: whether PCM is wanted as early as can be; else it comes in larger pieces, which
-                cost less and are of the same sizes every time.
+            is_live: whether PCM is wanted as early as possible. Otherwise it comes in larger
+                pieces, which cost less and have the same sizes every time.
 
         Raises:
-            WorkerError: the engine does not take it.
+            WorkerError: the engine refuses the submission.
         """
         self._codec = codec
         self._frames: list[Codes] = []
         self._is_complete = False
-        self._ear = _PcmQueue(asyncio.get_running_loop())
-        self._stream = codec.open(self._ear, is_live=is_live)
+        self._queue = _PcmQueue(asyncio.get_running_loop())
+        self._stream = codec.open(self._queue, is_live=is_live)
         try:
             self._handle = engine.submit(
                 submission, on_frames=self._on_frames, num_first_frames=codec.num_first_frames
@@ -64,36 +64,36 @@ class Attempt:
 
     @property
     def generation(self) -> Generation | None:
-        """What was generated; None when it was left early."""
+        """What was generated; None when the iteration was left early."""
         return self._handle.result(0) if self._is_complete else None
 
     async def __aiter__(self) -> AsyncGenerator[PCM, None]:
-        """Give the PCM piece by piece, each final.
+        """Yield the PCM piece by piece; a piece is final.
 
         Raises:
-            WorkerError: it could not be spoken to its end.
+            WorkerError: generation failed before its end.
         """
         try:
-            while (pcm := await self._ear.next()) is not None:
+            while (pcm := await self._queue.next()) is not None:
                 yield pcm
             self._is_complete = True
         finally:
-            # Both do nothing when all has been said.
+            # Both do nothing after a complete iteration.
             self._handle.cancel()
             self._codec.drop(self._stream)
 
     def _on_frames(self, codes: Codes) -> None:
-        """In the engine's thread: the next frames."""
+        """Pass the next frames on. Called in the engine's thread."""
         self._frames.append(codes)
         self._codec.feed(self._stream, codes)
 
     def _on_generated(self, error: WorkerError | None) -> None:
-        """In the engine's thread: no more frames will come."""
+        """End the codec's stream. Called in the engine's thread, after the last frames."""
         if error is None:
             self._codec.finish(self._stream)
         else:
             self._codec.drop(self._stream)
-            self._ear.on_end(error)
+            self._queue.on_end(error)
 
 
 class _PcmQueue:
@@ -101,19 +101,19 @@ class _PcmQueue:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._heard: asyncio.Queue[PCM | Exception | None] = asyncio.Queue()
+        self._items: asyncio.Queue[PCM | Exception | None] = asyncio.Queue()
 
     def on_pcm(self, pcm: PCM) -> None:
-        """Take the next samples, in any thread."""
+        """Add the next samples. Any thread may call."""
         self._put(pcm)
 
     def on_end(self, error: Exception | None) -> None:
-        """Take the end, in any thread."""
+        """Add the end; None means success. Any thread may call."""
         self._put(error)
 
     async def next(self) -> PCM | None:
-        """Wait for the next samples; None: it is complete."""
-        item = await self._heard.get()
+        """Wait for the next samples and return them, or None at the end."""
+        item = await self._items.get()
         if isinstance(item, WorkerError):
             raise item
         if isinstance(item, Exception):
@@ -122,7 +122,7 @@ class _PcmQueue:
 
     def _put(self, item: PCM | Exception | None) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._heard.put_nowait, item)
+            self._loop.call_soon_threadsafe(self._items.put_nowait, item)
         except RuntimeError:
-            # The loop is closed: whoever listened is gone.
+            # The loop is closed: nobody waits for PCM any more.
             return

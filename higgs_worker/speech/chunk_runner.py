@@ -1,204 +1,228 @@
-"""One chunk as it is spoken: takes, judged, until one is good enough.
+"""One chunk of text until its speech is good enough: attempts, each judged, the best one kept.
 
-A take is judged when it is complete, and one that sounds wrong is spoken again with another seed;
-of several the best is kept. Whoever listens live is given a chunk only when its turn comes; what it
-has of it then is passed on at once, and from then on the take is final: what was heard is never
-taken back. A chunk that is spoken ahead of its turn, or for a listener who waits for the whole, is
-judged before anybody hears it.
+A chunk passes through three states. WAITING: attempts run, nobody hears them, and a bad one is
+repeated with another seed. LIVE: the listener has reached the chunk and gets PCM as it comes; once
+it has read a piece, the present attempt is final, because sound that was heard cannot be taken
+back. DONE: an attempt is kept (or an error), and the rest of it can be read.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from enum import Enum, auto
 
 import numpy as np
 
 from higgs_worker.audio.edges import Edges
-from higgs_worker.engine.sequence import Codes
+from higgs_worker.engine.sequence import Codes, Prompt, Sampling, Submission
 from higgs_worker.errors import EngineFailed, InternalError, NoSound, QueueFull, WorkerError
 from higgs_worker.speech import quality
 from higgs_worker.speech.attempt import PCM, Attempt
+from higgs_worker.speech.model import LoadedModel
 from higgs_worker.speech.quality import Fault, Said
-
-log = logging.getLogger(__name__)
+from higgs_worker.speech.seeds import ChunkSeeds
 
 RESUBMIT_S = 0.2
+"""Pause before a full queue is tried again."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkPolicy:
-    """By what the takes of a chunk are judged."""
+    """How the attempts at a chunk are made and judged."""
 
-    sample_rate: int
-    frame_rate: int
     expected_s: float
+    """How long the text should take to speak."""
     cap_is_ours: bool
-    """To reach the cap is a fault, not what the caller asked for."""
+    """Whether reaching the length limit is a fault; it is not when the caller set the limit."""
     retries: int
+    may_wait: bool
+    """Whether a full queue is waited for. The first chunk of a request is refused instead."""
+    is_live: bool
+    """Whether PCM is wanted as early as possible."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class ChunkResult:
-    """The take that is kept."""
+    """The attempt that is kept."""
 
+    pieces: list[PCM]
     codes: Codes
     hit_cap: bool
     queue_s: float
     faults: list[Fault]
-    pcm: list[PCM] = field(default_factory=list)
 
     @property
     def weight(self) -> float:
-        """How bad it is."""
+        """How bad it is; 0 is good."""
         return sum(fault.weight for fault in self.faults)
 
 
+class _State(Enum):
+    WAITING = auto()
+    LIVE = auto()
+    DONE = auto()
+
+
 class ChunkRunner:
-    """Speaks one chunk."""
+    """Generates one chunk: one task calls `run`, another iterates over `pcm`."""
 
-    def __init__(
-        self, take: Callable[[int], Attempt], standard: ChunkPolicy, *, may_wait: bool
-    ) -> None:
-        """Prepare to speak.
+    def __init__(self, model: LoadedModel, policy: ChunkPolicy) -> None:
+        self._model = model
+        self._policy = policy
+        self._state = _State.WAITING
+        self._changed = asyncio.Event()
+        self._pieces: list[PCM] = []
+        """Of the present attempt; of the kept one when DONE."""
+        self._num_read = 0
+        """Pieces that the listener has read."""
+        self._error: WorkerError | None = None
+        self.num_attempts = 0
+        self.result: ChunkResult | None = None
 
-        Args:
-            take: begins an attempt, by its number from 0; may raise a WorkerError.
-            standard: by what it is judged.
-            may_wait: a full queue is waited for rather than passed on to the caller.
-        """
-        self._take = take
-        self._standard = standard
-        self._may_wait = may_wait
-        self._passed_on: asyncio.Queue[PCM | Exception | None] = asyncio.Queue()
-        self._turn = False
-        self._num_heard = 0
-        """Pieces of the present take that were passed on."""
-        self._pcm: list[PCM] = []
-        self.num_takes = 0
-        self.outcome: ChunkResult | None = None
-        self.is_done = asyncio.Event()
+    def go_live(self) -> None:
+        """Let the listener read the present attempt while it is generated."""
+        if self._state is _State.WAITING:
+            self._enter(_State.LIVE)
 
-    @property
-    def was_heard_early(self) -> bool:
-        """Whether some was passed on before it was complete."""
-        return self._num_heard > 0
-
-    def give_turn(self) -> None:
-        """Pass on what there is, and all that comes, as it comes."""
-        self._turn = True
-        self._pass_on()
-
-    async def heard(self) -> AsyncGenerator[PCM, None]:
-        """Give the PCM: as it comes once it has the turn, else when it is complete.
+    async def pcm(self) -> AsyncGenerator[PCM, None]:
+        """Yield the PCM: as it comes when LIVE, otherwise once the chunk is DONE.
 
         Raises:
-            WorkerError: it could not be spoken.
+            WorkerError: the chunk could not be generated.
         """
-        while (item := await self._passed_on.get()) is not None:
-            if isinstance(item, Exception):
-                raise item
-            yield item
+        while True:
+            while self._state is not _State.WAITING and self._num_read < len(self._pieces):
+                self._num_read += 1
+                yield self._pieces[self._num_read - 1]
+            if self._state is _State.DONE:
+                if self._error is not None:
+                    raise self._error
+                return
+            self._changed.clear()
+            await self._changed.wait()
 
-    async def speak(self, then: Callable[[ChunkResult], None]) -> None:
-        """Speak until a take is kept; whoever listens is told, and others go on, after `then`."""
+    async def run(
+        self, prompt: Prompt, sampling: Sampling, seeds: ChunkSeeds, max_frames: int
+    ) -> ChunkResult | None:
+        """Generate until an attempt is kept, and return it.
+
+        Args:
+            prompt: the chunk, laid out for the model.
+            sampling: how to draw; its seed is replaced by that of the attempt.
+            seeds: one per attempt.
+            max_frames: the cap on the length.
+
+        Returns:
+            None after a failure, which whoever iterates over `pcm` gets.
+        """
+        submission = Submission(prompt, sampling, max_frames)
         try:
-            self.outcome = await self._best()
-            then(self.outcome)
-        except WorkerError as error:
-            self._passed_on.put_nowait(error)
+            self.result = await self._best_attempt(submission, seeds)
         except Exception as error:
-            log.exception("a chunk met a defect")
-            failure = InternalError("a chunk could not be spoken; the log says why")
-            failure.__cause__ = error
-            self._passed_on.put_nowait(failure)
+            self.fail(error)
         else:
-            for pcm in self.outcome.pcm[self._num_heard :]:
-                self._passed_on.put_nowait(pcm)
-            self._passed_on.put_nowait(None)
-        self.is_done.set()
+            self._pieces = self.result.pieces
+            self._enter(_State.DONE)
+        return self.result
 
-    async def _best(self) -> ChunkResult:
+    def fail(self, error: Exception) -> None:
+        """End the chunk with an error for whoever iterates over `pcm`."""
+        if isinstance(error, WorkerError):
+            self._error = error
+        else:
+            log.error("a chunk met a defect", exc_info=error)
+            self._error = InternalError("a chunk could not be spoken; the log says why")
+            self._error.__cause__ = error
+        del self._pieces[self._num_read :]
+        self._enter(_State.DONE)
+
+    @property
+    def _is_committed(self) -> bool:
+        """Whether some of the present attempt was heard."""
+        return self._num_read > 0
+
+    async def _best_attempt(self, submission: Submission, seeds: ChunkSeeds) -> ChunkResult:
         best: ChunkResult | None = None
         failure: WorkerError | None = None
-        while self.num_takes <= self._standard.retries:
-            self._pcm = []
+        while self.num_attempts <= self._policy.retries:
+            self._pieces = []
+            seed = seeds.of_attempt(self.num_attempts)
+            sampling = replace(submission.sampling, seed=seed)
             try:
-                outcome = await self._attempt()
+                result = await self._attempt(replace(submission, sampling=sampling))
             except (EngineFailed, NoSound) as error:
-                if self.was_heard_early:
+                if self._is_committed:
                     raise
-                log.warning("a take failed: %s", error.message)
+                log.warning("an attempt failed: %s", error.message)
                 failure = error
                 continue
-            if self.was_heard_early:
-                return outcome
-            if best is None or outcome.weight < best.weight:
-                best = outcome
-            if not outcome.faults:
+            if self._is_committed:
+                return result
+            if best is None or result.weight < best.weight:
+                best = result
+            if not result.faults:
                 break
         if best is None:
             raise failure or NoSound("the model said nothing; send another seed, or a longer text")
         return best
 
-    async def _attempt(self) -> ChunkResult:
-        standard = self._standard
-        take = await self._begin()
-        self.num_takes += 1
-        edges = Edges(standard.sample_rate)
+    async def _attempt(self, submission: Submission) -> ChunkResult:
+        attempt = await self._submit(submission)
+        self.num_attempts += 1
+        edges = Edges(self._model.sample_rate)
         fell_silent = False
-        async with aclosing(aiter(take)) as pieces:
+        async with aclosing(aiter(attempt)) as pieces:
             async for pcm in pieces:
-                self._keep(edges.feed(pcm))
+                self._add(edges.feed(pcm))
                 if edges.quiet_s > quality.MAX_QUIET_S:
                     fell_silent = True
                     break
-        self._keep(edges.finish())
-        if not self._pcm:
+        self._add(edges.finish())
+        if not self._pieces:
             raise NoSound("the model said nothing that can be heard; send another seed")
-        generation = take.generation
-        outcome = ChunkResult(
-            codes=take.codes,
-            hit_cap=generation is not None and generation.finish_reason == "length",
-            queue_s=generation.queue_s if generation else 0.0,
-            faults=[],
-            pcm=self._pcm,
+        codes, generation = attempt.codes, attempt.generation
+        hit_cap = generation is not None and generation.finish_reason == "length"
+        said = Said(
+            pcm=np.concatenate(self._pieces),
+            sample_rate=self._model.sample_rate,
+            frame_rate=self._model.frame_rate,
+            codes=codes,
+            expected_s=self._policy.expected_s,
+            hit_cap=hit_cap and self._policy.cap_is_ours,
+            fell_silent=fell_silent,
         )
-        outcome.faults = await asyncio.to_thread(self._judge, outcome, fell_silent)
-        return outcome
+        return ChunkResult(
+            pieces=self._pieces,
+            codes=codes,
+            hit_cap=hit_cap,
+            queue_s=generation.queue_s if generation else 0.0,
+            faults=await asyncio.to_thread(quality.judge, said),
+        )
 
-    async def _begin(self) -> Attempt:
+    async def _submit(self, submission: Submission) -> Attempt:
         while True:
             try:
-                return self._take(self.num_takes)
+                return Attempt(
+                    self._model.engine,
+                    self._model.codec,
+                    submission,
+                    is_live=self._policy.is_live,
+                )
             except QueueFull:
-                if not self._may_wait:
+                if not self._policy.may_wait:
                     raise
-            # What is half said is not given up because others came first.
+            # A half-spoken request is not dropped because other requests filled the queue.
             await asyncio.sleep(RESUBMIT_S)
 
-    def _judge(self, outcome: ChunkResult, fell_silent: bool) -> list[Fault]:
-        standard = self._standard
-        return quality.judge(
-            Said(
-                pcm=np.concatenate(outcome.pcm),
-                sample_rate=standard.sample_rate,
-                frame_rate=standard.frame_rate,
-                codes=outcome.codes,
-                expected_s=standard.expected_s,
-                hit_cap=outcome.hit_cap and standard.cap_is_ours,
-                fell_silent=fell_silent,
-            )
-        )
-
-    def _keep(self, pcm: PCM) -> None:
+    def _add(self, pcm: PCM) -> None:
         if len(pcm):
-            self._pcm.append(pcm)
-            self._pass_on()
+            self._pieces.append(pcm)
+            self._changed.set()
 
-    def _pass_on(self) -> None:
-        if self._turn and self.outcome is None:
-            for pcm in self._pcm[self._num_heard :]:
-                self._passed_on.put_nowait(pcm)
-            self._num_heard = len(self._pcm)
+    def _enter(self, state: _State) -> None:
+        self._state = state
+        self._changed.set()

@@ -1,17 +1,18 @@
-"""How each chunk is to sound: which voice it has, and what its prompt shows the model of it.
+"""What the model is shown before each chunk: the speaker's voice, and chunks spoken earlier.
 
-A recording is shown as an earlier turn. A speaker without one is given a voice by the model, from
-a description or from nothing, and whoever speaks on takes it from the first chunk; so a long text
-keeps its voice although its chunks are spoken side by side. Each turn of a dialogue shows only its
-own speaker, because voices that are shown together mix.
+A recording is shown as an earlier turn. A speaker without one gets a voice from the model, by a
+description or by chance, and all later chunks of that speaker take it from the first; so a long
+text keeps its voice although its chunks are generated side by side. Each turn of a dialogue shows
+only its own speaker, because voices that are shown together mix.
 Source: boson-ai/higgs-audio `examples/generation.py`; issues 27 and 138 there.
 """
 
 from collections.abc import Mapping
 
 from higgs_worker.engine.sequence import Codes, Prompt
-from higgs_worker.speech.chunking import Chunk, ChunkPlan, SpeakerRole
+from higgs_worker.speech.chunking import Chunk, ChunkPlan
 from higgs_worker.speech.prompt import PastTurn, PromptBuilder, PromptContext, SpeakerProfile
+from higgs_worker.speech.roles import SpeakerRole
 from higgs_worker.voices.references import Reference
 
 UNDESCRIBED = ("feminine", "masculine")
@@ -19,92 +20,93 @@ UNDESCRIBED = ("feminine", "masculine")
 
 
 class Conditioning:
-    """The voices of one request. What was spoken is learned chunk by chunk."""
+    """Builds the prompts of one request's chunks, and learns from those that were spoken."""
 
     def __init__(
         self,
         prompts: PromptBuilder,
-        script: ChunkPlan,
+        plan: ChunkPlan,
         scene: str | None,
         references: Mapping[str | None, Reference],
         *,
         num_context: int,
     ) -> None:
-        """Take the recordings that were found for the speakers who have one.
+        """No chunk is known yet.
 
         Args:
-            prompts: lays them out.
-            script: who says it.
+            prompts: lays prompts out.
+            plan: who speaks.
             scene: setting and style, or None.
-            references: by speaker.
-            num_context: how many chunks before it a chunk hears; 0: none.
+            references: recordings by speaker, for those who have one.
+            num_context: how many earlier chunks of its speaker a chunk is shown; 0: none.
         """
         self._prompts = prompts
-        self._script = script
+        self._plan = plan
         self._scene = scene
         self._references = references
-        # What holds joint chunks together is that each hears the one before.
-        self._num_context = max(num_context, 1) if script.is_joint else num_context
-        self._said: dict[int, PastTurn] = {}
+        # Joint chunks have no other tie than the chunk before.
+        self._num_context = max(num_context, 1) if plan.is_joint else num_context
+        self._past: dict[int, PastTurn] = {}
+        """Chunks that were spoken, by index."""
         self._chunks: list[Chunk] = []
-        self._order: dict[str | None, list[int]] = {}
-        """Chunks by speaker."""
-        self._place: list[int] = []
+        self._by_speaker: dict[str | None, list[int]] = {}
+        """Indices of chunks."""
+        self._positions: list[int] = []
         """Of each chunk among its speaker's."""
 
-    def enter(self, chunk: Chunk) -> None:
-        """Take in the next chunk; they come in their order."""
-        order = self._order.setdefault(chunk.speaker, [])
-        self._place.append(len(order))
-        order.append(len(self._chunks))
+    def add(self, chunk: Chunk) -> None:
+        """Add the next chunk, in the order of the text."""
+        own = self._by_speaker.setdefault(chunk.speaker, [])
+        self._positions.append(len(own))
+        own.append(len(self._chunks))
         self._chunks.append(chunk)
 
     def needs(self, index: int) -> list[int]:
-        """Say which chunks must have been spoken before this one."""
-        return sorted({*self._context(index), *self._model(index)})
+        """Return the chunks that must have been spoken before this one."""
+        return sorted({*self._context(index), *self._voice_source(index)})
 
     def learn(self, index: int, codes: Codes) -> None:
-        """Take note of how a chunk was spoken, [F, K]."""
-        self._said[index] = PastTurn(self._chunks[index].text, codes)
+        """Store how a chunk was spoken, [F, K]."""
+        self._past[index] = PastTurn(self._chunks[index].text, codes)
 
     def prompt(self, index: int) -> Prompt:
-        """Lay out one chunk; those that it needs have been learned."""
+        """Return the prompt of a chunk; the chunks that it needs have been learned."""
         chunk = self._chunks[index]
-        heard = self._context(index)
-        context = [self._said[each] for each in heard]
-        if self._script.is_joint:
-            return self._prompts.build(chunk.text, self._joint(context))
-        role = self._script.roles[chunk.speaker]
-        text, profiles, is_dialogue = chunk.text, self._profiles(role), False
-        model = [self._said[each] for each in self._model(index) if each not in heard]
+        shown = self._context(index)
+        context = [self._past[each] for each in shown]
+        if self._plan.is_joint:
+            return self._prompts.build(chunk.text, self._joint_context(context))
+        role = self._plan.roles[chunk.speaker]
+        text, is_dialogue = chunk.text, False
+        profiles = [SpeakerProfile("SPEAKER0", role.description)] if role.description else []
+        voice = [self._past[each] for each in self._voice_source(index) if each not in shown]
         if reference := self._references.get(chunk.speaker):
-            model = [PastTurn(reference.text, reference.codes)]
-        elif not profiles and len(self._script.roles) > 1 and not self._place[index]:
+            voice = [PastTurn(reference.text, reference.codes)]
+        elif not profiles and len(self._plan.roles) > 1 and not self._positions[index]:
             text, is_dialogue = f"[{role.tag}] {chunk.text}", True
-            profiles = [SpeakerProfile(role.tag, self._usual(role))]
-        setting = PromptContext(self._scene, profiles, model, context, is_dialogue=is_dialogue)
-        return self._prompts.build(text, setting)
+            profiles = [SpeakerProfile(role.tag, self._usual_description(role))]
+        prompt_context = PromptContext(
+            self._scene, profiles, voice, context, is_dialogue=is_dialogue
+        )
+        return self._prompts.build(text, prompt_context)
 
     def _context(self, index: int) -> list[int]:
-        order, place = self._order[self._chunks[index].speaker], self._place[index]
-        return order[max(0, place - self._num_context) : place]
+        own, position = self._by_speaker[self._chunks[index].speaker], self._positions[index]
+        return own[max(0, position - self._num_context) : position]
 
-    def _model(self, index: int) -> list[int]:
-        """Give the chunk that a voice without recording is taken from, if this is not it."""
+    def _voice_source(self, index: int) -> list[int]:
+        """Return the chunk that a voice without a recording is taken from, if it is another."""
         speaker = self._chunks[index].speaker
-        if self._script.is_joint or speaker in self._references or not self._place[index]:
+        if self._plan.is_joint or speaker in self._references or not self._positions[index]:
             return []
-        return self._order[speaker][:1]
+        return self._by_speaker[speaker][:1]
 
-    def _profiles(self, role: SpeakerRole) -> list[SpeakerProfile]:
-        return [SpeakerProfile("SPEAKER0", role.description)] if role.description else []
-
-    def _usual(self, role: SpeakerRole) -> str:
-        tags = sorted(each.tag for each in self._script.roles.values())
+    def _usual_description(self, role: SpeakerRole) -> str:
+        tags = sorted(each.tag for each in self._plan.roles.values())
         return UNDESCRIBED[tags.index(role.tag) % len(UNDESCRIBED)]
 
-    def _joint(self, context: list[PastTurn]) -> PromptContext:
-        roles = self._script.roles
+    def _joint_context(self, context: list[PastTurn]) -> PromptContext:
+        roles = self._plan.roles
         if all(speaker in self._references for speaker in roles):
             found = [(role.tag, self._references[speaker]) for speaker, role in roles.items()]
             shown = [PastTurn(f"[{tag}] {each.text}", each.codes) for tag, each in found]
@@ -114,10 +116,11 @@ class Conditioning:
             if reference := self._references.get(speaker):
                 profiles.append(SpeakerProfile(role.tag, reference.codes))
             else:
-                profiles.append(SpeakerProfile(role.tag, role.description or self._usual(role)))
+                description = role.description or self._usual_description(role)
+                profiles.append(SpeakerProfile(role.tag, description))
         return PromptContext(
             self._scene,
             profiles,
             context=context,
-            is_dialogue=not self._references and not any(role.choice for role in roles.values()),
+            is_dialogue=not self._references and not any(role.voice for role in roles.values()),
         )

@@ -1,8 +1,8 @@
-"""Text, voices and scene -> the prompt that the model was trained on.
+"""Text, voices and scene as the prompt that the model was trained on.
 
 Lays out upstream's chat format as text ids and reference codes. Text between two control tokens is
-encoded in one piece, because the tokenizer splits words by what stands next to them. What callers
-write is never read as a control token. Knows the forms, not which one a request needs.
+encoded in one piece, because the tokenizer splits words by their neighbours. Text from callers is
+never read as a control token.
 Source: boson-ai/higgs-audio `examples/generation.py` (`prepare_generation_context`); transformers'
 Higgs Audio V2 chat template.
 """
@@ -44,7 +44,7 @@ Part = Control | str | AudioSegment
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PastTurn:
-    """Something that has been said: a recording, or a chunk that was generated before."""
+    """A text and how it was spoken: a recording, or a chunk that was generated earlier."""
 
     text: str
     codes: Codes
@@ -53,7 +53,7 @@ class PastTurn:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpeakerProfile:
-    """A speaker as the system turn introduces them: in words, or by a recording."""
+    """How the system turn describes one speaker: in words, or by a recording."""
 
     tag: str
     """SPEAKER0, SPEAKER1 …"""
@@ -63,20 +63,20 @@ class SpeakerProfile:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PromptContext:
-    """What comes before the text: scene, speakers, and what was said."""
+    """What comes before the text: scene, speakers, and earlier turns."""
 
     scene: str | None = None
     profiles: Sequence[SpeakerProfile] = ()
     references: Sequence[PastTurn] = ()
-    """Recordings whose voices are to be taken, as turns; the prefix that is kept ends here."""
+    """Recordings whose voices are copied, as turns; the cached prefix ends after them."""
     context: Sequence[PastTurn] = ()
-    """What was said just before, oldest first."""
+    """The chunks just before this one, oldest first."""
     is_dialogue: bool = False
-    """Several speakers for whom no recording was given: upstream has another instruction there."""
+    """Several speakers without a recording; upstream has another instruction for them."""
 
 
 class PromptBuilder:
-    """Makes prompts with one checkpoint's tokenizer."""
+    """Builds prompts with one checkpoint's tokenizer."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -91,7 +91,7 @@ class PromptBuilder:
 
     @classmethod
     def from_directory(cls, directory: Path) -> "PromptBuilder":
-        """Read `tokenizer.json`.
+        """Return the builder for the `tokenizer.json` in a directory.
 
         Raises:
             WeightsNotFound: there is no such file.
@@ -106,52 +106,52 @@ class PromptBuilder:
             raise InvalidCheckpoint(f"{path} is damaged ({error}); fetch it again") from error
         return cls(tokenizer)
 
-    def build(self, text: str, setting: PromptContext) -> Prompt:
-        """Lay out one text to be spoken.
+    def build(self, text: str, context: PromptContext) -> Prompt:
+        """Return the prompt for one text.
 
-        Upstream's forms: (a) neither profiles nor references; (b) a reference; (c) profiles in a
-        dialogue; (d) several references, tagged; (e) profiles by recording; (f) by description.
-        There is no system turn when references are all there is to say.
+        Upstream has six forms: (a) neither profiles nor references; (b) one reference; (c) profiles
+        in a dialogue; (d) several references, tagged; (e) profiles by recording; (f) profiles by
+        description. Without scene and profiles, references need no system turn.
         """
-        has_system = setting.scene or setting.profiles or not setting.references
+        has_system = context.scene or context.profiles or not context.references
         shared: list[Part] = [Control.BEGIN]
         if has_system:
-            shared = self._system(setting)
-        for exchange in setting.references:
-            shared += self._exchange(exchange)
+            shared = self._system(context)
+        for turn in context.references:
+            shared += self._past_turn(turn)
         own: list[Part] = []
-        for exchange in setting.context:
-            own += self._exchange(exchange)
+        for turn in context.context:
+            own += self._past_turn(turn)
         return self._encode(shared, [*own, *self._turn("user", text), *self._answer()])
 
-    def _system(self, setting: PromptContext) -> list[Part]:
+    def _system(self, context: PromptContext) -> list[Part]:
         described: list[Part] = []
-        if setting.scene:
-            described += [escape_control_tokens(setting.scene), "\n"]
-        if setting.scene and setting.profiles:
+        if context.scene:
+            described += [escape_control_tokens(context.scene), "\n"]
+        if context.scene and context.profiles:
             described += ["\n"]
-        for profile in setting.profiles:
-            described += [f"{profile.tag}: ", *self._introduced(profile.voice), "\n"]
+        for profile in context.profiles:
+            described += [f"{profile.tag}: ", *self._voice(profile.voice), "\n"]
         if described:
             described = ["\n\n", Control.SCENE_START, "\n", *described, Control.SCENE_END]
         return [
             Control.BEGIN,
             *self._header("system"),
-            DIALOGUE_INSTRUCTION if setting.is_dialogue else INSTRUCTION,
+            DIALOGUE_INSTRUCTION if context.is_dialogue else INSTRUCTION,
             *described,
             Control.END_OF_TURN,
         ]
 
-    def _introduced(self, voice: str | Codes) -> list[Part]:
+    def _voice(self, voice: str | Codes) -> list[Part]:
         if isinstance(voice, str):
             return [escape_control_tokens(voice)]
         return [Control.AUDIO_IN_START, AudioSegment(voice), Control.AUDIO_END]
 
-    def _exchange(self, exchange: PastTurn) -> list[Part]:
+    def _past_turn(self, turn: PastTurn) -> list[Part]:
         return [
-            *self._turn("user", exchange.text),
+            *self._turn("user", turn.text),
             *self._answer(),
-            AudioSegment(exchange.codes),
+            AudioSegment(turn.codes),
             Control.AUDIO_END,
             Control.END_OF_TURN,
         ]
@@ -160,16 +160,16 @@ class PromptBuilder:
         return [*self._header(role), escape_control_tokens(text), Control.END_OF_TURN]
 
     def _answer(self) -> list[Part]:
-        """Open the assistant's turn and force audio to start."""
+        """Return the start of the assistant's turn; its last token makes the model speak."""
         return [*self._header("assistant"), Control.AUDIO_OUT_START]
 
     def _header(self, role: str) -> list[Part]:
         return [Control.HEADER_START, role, Control.HEADER_END, "\n\n"]
 
     def _encode(self, shared: list[Part], own: list[Part]) -> Prompt:
-        """Encode what many prompts share, and what is this one's own.
+        """Encode the part that many prompts share and the part of this one alone.
 
-        The border is a control token, so both encode as they would together.
+        They meet at a control token, so both encode as they would in one piece.
         """
         prefix, rest = self._segments(shared), self._segments(own)
         return Prompt((*prefix, *rest), num_shared=len(prefix))
@@ -200,5 +200,5 @@ class PromptBuilder:
 
 
 def escape_control_tokens(text: str) -> str:
-    """Trim, and take the control tokens apart that a caller wrote: `<|eot_id|>` is just text."""
+    """Return the text trimmed, with control tokens broken up: `<|eot_id|>` is only text then."""
     return text.strip().replace("<|", "< |").replace("|>", "| >")

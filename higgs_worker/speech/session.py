@@ -1,59 +1,38 @@
-"""One request being spoken: its chunks side by side in the engine, heard in order.
+"""One request being spoken: its chunks are generated side by side and heard in order.
 
-As many chunks are under way as there are slots, and no more than twice as many are spoken ahead of
-the listener; so a text of any length needs bounded memory, requests come between each other's
-chunks, and a listener who stops listening stops the engine. Chunks are joined with pauses,
-cut to a breath at their edges and brought to one loudness. Knows no job, no HTTP and no encoding.
+As many chunks run as the engine has slots, and no more than twice as many are generated ahead of
+the listener. So a text of any length needs bounded memory, requests share the engine, and a
+listener who stops listening stops the engine. Chunks are cut to a breath at their edges, brought to
+one loudness and joined with pauses.
 """
 
 import asyncio
-import hashlib
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from higgs_worker.api.request import SpeechRequest
-from higgs_worker.api.result import ModelInfo, Segment, SpeechResult, Timing, Usage
-from higgs_worker.audio import borders, encode, shape
-from higgs_worker.audio import edges as joint
-from higgs_worker.engine.sequence import Sampling, Submission
-from higgs_worker.speech import quality
-from higgs_worker.speech.attempt import PCM, Attempt
+from higgs_worker.api.result import Segment, SpeechResult, Timing, Usage
+from higgs_worker.audio import borders, edges, shape
+from higgs_worker.engine.sequence import Prompt, Sampling
+from higgs_worker.speech.attempt import PCM
 from higgs_worker.speech.chunk_runner import ChunkPolicy, ChunkResult, ChunkRunner
 from higgs_worker.speech.chunking import Chunk, ChunkPlan
 from higgs_worker.speech.conditioning import Conditioning
-from higgs_worker.voices.references import Reference, References
-
-if TYPE_CHECKING:
-    from higgs_worker.codec.thread import CodecThread
-    from higgs_worker.engine.engine import Engine
-    from higgs_worker.speech.prompt import PromptBuilder
+from higgs_worker.speech.model import LoadedModel
+from higgs_worker.speech.seeds import ChunkSeeds
+from higgs_worker.text.duration import expected_duration_s, max_duration_s
+from higgs_worker.voices.references import Reference
 
 _MAX_QUOTED = 40
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """A loaded model: everything that turns text into sound."""
-
-    prompts: "PromptBuilder"
-    engine: "Engine"
-    codec: "CodecThread"
-    references: References
-    sample_rate: int
-    frame_rate: int
-    info: ModelInfo
-    warnings: tuple[str, ...] = ()
-    """What every listener to this model should know."""
-
-
 @dataclass(slots=True)
 class Clock:
-    """When things happened, on `time.perf_counter`, and what they waited for."""
+    """When things happened, on `time.perf_counter`, and how long they waited for what."""
 
     arrived: float
     queue_s: float = 0.0
@@ -63,102 +42,102 @@ class Clock:
 
 
 class SpeechSession:
-    """Speaks one request; iterate over it once to hear it.
+    """Speaks one request; iterate over it once for its PCM.
 
     Leaving the iteration early cancels what has not been generated.
     """
 
     def __init__(
         self,
-        speaker: LoadedModel,
+        model: LoadedModel,
         request: SpeechRequest,
-        script: ChunkPlan,
+        plan: ChunkPlan,
         references: Mapping[str | None, Reference],
         *,
         seed: int,
         clock: Clock,
         is_live: bool,
     ) -> None:
-        """Prepare to speak; nothing is generated before somebody listens.
+        """Nothing is generated before the iteration starts.
 
         Args:
-            speaker: the model.
-            request: how it is to be spoken.
-            script: what is to be spoken.
+            model: what speaks.
+            request: how to speak.
+            plan: what to speak, in chunks.
             references: the recordings of its speakers, for those who have one.
-            seed: decides all that is drawn.
-            clock: since when this request is under way.
-            is_live: whether each piece is wanted as early as can be; else a chunk is heard when
-                it is complete, and found good or as good as it gets.
+            seed: decides everything that is drawn.
+            clock: since when this request has been under way.
+            is_live: whether each piece is wanted as early as possible. Otherwise a chunk is heard
+                once it is complete, and judged good or the best of its attempts.
         """
-        self.speaker = speaker
         self.request = request
         self.seed = seed
-        self.clock = clock
+        self.sample_rate = model.sample_rate
+        """Of the PCM, in hertz."""
         self.num_samples = 0
         self.fraction_spoken = 0.0
-        """Of the text, in characters."""
-        self._script = script
+        """Of the text, by characters, 0 to 1."""
+        self._model = model
+        self._plan = plan
+        self._clock = clock
         self._is_live = is_live
-        self._cast = Conditioning(
-            speaker.prompts, script, request.scene, references, num_context=request.context_chunks
+        self._conditioning = Conditioning(
+            model.prompts, plan, request.scene, references, num_context=request.context_chunks
         )
-        self._room = asyncio.Semaphore(speaker.engine.num_slots)
+        self._free_slots = asyncio.Semaphore(model.engine.num_slots)
         self._chunks: list[Chunk] = []
-        """Those that were begun."""
-        self._utterances: list[ChunkRunner] = []
+        """Those that were started; runners and tasks stand at the same index."""
+        self._runners: list[ChunkRunner] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._num_chars_spoken = 0
         self._loudness: float | None = None
-        """Of the first chunk; the others are brought to it."""
+        """Of the first chunk, in LUFS; the other chunks are brought to it."""
         self._segments: dict[int, Segment] = {}
-        """By sentence."""
+        """By the index of the sentence."""
         self._warnings: list[str] = []
         self._num_frames = 0
         self._num_text_ids = 0
         self._hit_cap = False
 
     async def __aiter__(self) -> AsyncGenerator[PCM, None]:
-        """Give the PCM piece by piece, each final.
+        """Yield the PCM piece by piece; a piece is final.
 
         Raises:
             NoSound: the model said nothing.
-            WorkerError: it could not be spoken to its end.
+            WorkerError: the request could not be spoken to its end.
         """
+        ahead: asyncio.Task[None] | None = None
         try:
-            await self._begin(1)
-            for index, chunk in enumerate(self._chunks):  # grows meanwhile
-                ahead = asyncio.create_task(self._begin(index + 2 * self.speaker.engine.num_slots))
-                self._tasks.append(ahead)
+            await self._start_chunks(1)
+            for index, chunk in enumerate(self._chunks):  # the list grows meanwhile
+                num_ahead = index + 2 * self._model.engine.num_slots
+                ahead = asyncio.create_task(self._start_chunks(num_ahead))
                 async with aclosing(self._hear(index, chunk)) as pieces:
                     async for pcm in pieces:
                         self.num_samples += len(pcm)
                         yield pcm
                 await ahead
-            if silence := self._samples(self._script.end_pause_s):
+            if silence := self._samples(self._plan.end_pause_s):
                 self.num_samples += silence
                 yield np.zeros(silence, np.float32)
         finally:
-            for task in self._tasks:
+            tasks = [*self._tasks, *([ahead] if ahead else [])]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    def result(self, audio: bytes) -> SpeechResult:
-        """Describe what was said, once it has been said, with its encoded form."""
-        request, clock = self.request, self.clock
-        spoken_s = self.num_samples / self.speaker.sample_rate
-        begun = clock.arrived + clock.queue_s + clock.load_s
+    def result(self) -> SpeechResult:
+        """Describe what was said; call it after the iteration has ended."""
+        request, clock = self.request, self._clock
+        spoken_s = self.num_samples / self.sample_rate
+        started = clock.arrived + clock.queue_s + clock.load_s
         segments = tuple(self._segments.values()) if request.timestamps == "sentence" else ()
         return SpeechResult(
-            audio=audio,
-            format=request.format,
-            sample_rate=encode.encoded_rate(request.format, request.sample_rate),
-            channels=1,
             duration_s=spoken_s / request.speed,
             segments=segments,
             seed=self.seed,
             finish_reason="length" if self._hit_cap else "stop",
-            warnings=(*self.speaker.warnings, *self._warnings),
+            warnings=(*self._model.warnings, *self._warnings),
             usage=Usage(
                 text_tokens=self._num_text_ids,
                 audio_frames=self._num_frames,
@@ -169,151 +148,142 @@ class SpeechSession:
                 load_s=clock.load_s,
                 first_audio_s=clock.first_audio - clock.arrived,
                 total_s=time.perf_counter() - clock.arrived,
-                rtf=(clock.last_audio - begun) / spoken_s,
+                rtf=(clock.last_audio - started) / spoken_s,
             ),
-            model=self.speaker.info,
+            model=self._model.info,
         )
 
-    async def _begin(self, num: int) -> None:
-        """Have so many chunks begun, as far as there are so many; writes them meanwhile."""
-        written = await asyncio.to_thread(self._script.first, num)
-        for index, chunk in enumerate(written[len(self._chunks) :], len(self._chunks)):
+    async def _start_chunks(self, num: int) -> None:
+        """Start chunks until `num` are under way or the text ends; splits the text as needed."""
+        planned = await asyncio.to_thread(self._plan.first, num)
+        for index, chunk in enumerate(planned[len(self._chunks) :], len(self._chunks)):
             self._chunks.append(chunk)
-            self._cast.enter(chunk)
-            self._utterances.append(self._utterance(index))
-            self._tasks.append(asyncio.create_task(self._speak(index)))
+            self._conditioning.add(chunk)
+            self._runners.append(ChunkRunner(self._model, self._policy(index, chunk)))
+            self._tasks.append(asyncio.create_task(self._run_chunk(index)))
 
-    def _utterance(self, index: int) -> ChunkRunner:
-        request = self.request
-        standard = ChunkPolicy(
-            sample_rate=self.speaker.sample_rate,
-            frame_rate=self.speaker.frame_rate,
-            expected_s=quality.expected_duration_s(self._chunks[index].words),
-            cap_is_ours=request.max_duration_s is None,
-            retries=request.retries,
+    def _policy(self, index: int, chunk: Chunk) -> ChunkPolicy:
+        return ChunkPolicy(
+            expected_s=expected_duration_s(chunk.words),
+            cap_is_ours=self.request.max_duration_s is None,
+            retries=self.request.retries,
+            may_wait=index > 0,
+            is_live=self._is_live,
         )
-        return ChunkRunner(lambda n: self._take(index, n), standard, may_wait=index > 0)
 
-    async def _speak(self, index: int) -> None:
-        for needed in self._cast.needs(index):
-            await self._utterances[needed].is_done.wait()
-            if self._utterances[needed].outcome is None:
-                return  # whoever listens is told there, and hears nothing beyond
-        chunk, utterance = self._chunks[index], self._utterances[index]
-        async with self._room:
-            await utterance.speak(then=lambda kept: self._cast.learn(index, kept.codes))
+    async def _run_chunk(self, index: int) -> None:
+        """Generate a chunk once the chunks that its prompt quotes are done."""
+        for needed in self._conditioning.needs(index):
+            await asyncio.wait([self._tasks[needed]])
+            if self._runners[needed].result is None:
+                return  # the listener meets the error there, and hears nothing after it
+        chunk, runner = self._chunks[index], self._runners[index]
+        async with self._free_slots:
+            try:
+                prompt = self._conditioning.prompt(index)
+                max_frames = self._max_frames(chunk, prompt)
+            except Exception as error:
+                runner.fail(error)
+                return
+            seeds = ChunkSeeds(self.seed, index)
+            result = await runner.run(prompt, self._sampling(), seeds, max_frames)
+        self._num_text_ids += runner.num_attempts * prompt.num_text_ids
+        if result is not None:
+            self._conditioning.learn(index, result.codes)
         self._num_chars_spoken += len(chunk.text)
-        fraction = self._num_chars_spoken / self._script.num_chars
+        fraction = self._num_chars_spoken / self._plan.num_chars
         self.fraction_spoken = max(self.fraction_spoken, min(fraction, 1.0))
 
-    def _take(self, index: int, number: int) -> Attempt:
-        """Begin to speak a chunk.
-
-        Raises:
-            WorkerError: the engine does not take it.
-        """
-        speaker, request = self.speaker, self.request
-        prompt = self._cast.prompt(index)
-        if request.max_duration_s is None:
-            # Our own cap may be cut to what fits, a caller's may not: it would be cut off unasked.
-            words = self._chunks[index].words
-            expected = round(quality.expected_duration_s(words) * speaker.frame_rate)
-            cap = round(quality.max_duration_s(words) * speaker.frame_rate)
-            max_frames = max(expected, min(cap, speaker.engine.max_frames(prompt)))
-        else:
-            max_frames = round(request.max_duration_s * speaker.frame_rate)
-        sampling = Sampling(
-            seed=_seed(self.seed, index, number),
+    def _sampling(self) -> Sampling:
+        request = self.request
+        return Sampling(
+            seed=self.seed,
             temperature=request.temperature,
             top_p=request.top_p,
             top_k=request.top_k,
             ras_window=request.ras_window,
             ras_max_repeats=request.ras_max_repeats,
         )
-        submission = Submission(prompt, sampling, max_frames)
-        take = Attempt(speaker.engine, speaker.codec, submission, is_live=self._is_live)
-        self._num_text_ids += prompt.num_text_ids
-        return take
+
+    def _max_frames(self, chunk: Chunk, prompt: Prompt) -> int:
+        frame_rate = self._model.frame_rate
+        if self.request.max_duration_s is not None:
+            return round(self.request.max_duration_s * frame_rate)
+        # Our own cap may be lowered to what fits; a caller's may not, for audio would be cut off
+        # that the caller asked for.
+        expected = round(expected_duration_s(chunk.words) * frame_rate)
+        cap = round(max_duration_s(chunk.words) * frame_rate)
+        return max(expected, min(cap, self._model.engine.max_frames(prompt)))
 
     async def _hear(self, index: int, chunk: Chunk) -> AsyncGenerator[PCM, None]:
-        """Give a chunk with the silence before it, and note what there is to say about it."""
-        utterance = self._utterances[index]
+        """Yield a chunk with the silence before it, then record what its result tells."""
+        runner = self._runners[index]
         if self._is_live:
-            utterance.give_turn()
+            runner.go_live()
         silence = self._samples(chunk.pause_s)
-        begun = self.num_samples + silence
+        start = self.num_samples + silence
         heard: list[PCM] = []
         gain = 1.0
-        async for pcm in utterance.heard():
+        async for pcm in runner.pcm():
             if not heard:
-                self.clock.first_audio = self.clock.first_audio or time.perf_counter()
-                gain = await asyncio.to_thread(self._gain, utterance)
+                self._clock.first_audio = self._clock.first_audio or time.perf_counter()
+                gain = await asyncio.to_thread(self._gain, runner.result)
                 if silence:
                     yield np.zeros(silence, np.float32)
             heard.append(pcm if gain == 1 else pcm * np.float32(gain))
-            self.clock.last_audio = time.perf_counter()
+            self._clock.last_audio = time.perf_counter()
             yield heard[-1]
-        await asyncio.to_thread(self._note, chunk, np.concatenate(heard), begun)
-        if utterance.outcome is not None:
-            self._report(index, utterance, utterance.outcome)
-            utterance.outcome.pcm.clear()
+        await asyncio.to_thread(self._record_segments, chunk, np.concatenate(heard), start)
+        if runner.result is not None:
+            self._record_result(index, runner, runner.result)
+            runner.result.pieces.clear()
 
-    def _gain(self, utterance: ChunkRunner) -> float:
-        # What is passed on before it is complete cannot be measured first.
-        if self._loudness is None or utterance.outcome is None or utterance.was_heard_early:
+    def _gain(self, result: ChunkResult | None) -> float:
+        # A chunk that is heard before it is complete cannot be measured first.
+        if self._loudness is None or result is None:
             return 1.0
-        whole = np.concatenate(utterance.outcome.pcm)
-        return joint.matching_gain(whole, self.speaker.sample_rate, self._loudness)
+        return edges.matching_gain(np.concatenate(result.pieces), self.sample_rate, self._loudness)
 
-    def _note(self, chunk: Chunk, pcm: PCM, begun: int) -> None:
-        """Note when each sentence of a chunk is heard, from sample `begun` on."""
-        rate = self.speaker.sample_rate
+    def _record_segments(self, chunk: Chunk, pcm: PCM, start: int) -> None:
+        """Record when each sentence of a chunk is heard; the chunk begins at sample `start`."""
         if self._loudness is None:
-            self._loudness = shape.loudness_lufs(pcm, rate)
-        lengths = [quality.expected_duration_s(share.text) for share in chunk.shares]
-        inner = borders.place(pcm, rate, lengths)
-        edges = [begun, *(begun + border for border in inner), begun + len(pcm)]
-        scale = 1 / (rate * self.request.speed)
-        for share, start, end in zip(chunk.shares, edges[:-1], edges[1:], strict=True):
-            if share.sentence in self._segments:
+            self._loudness = shape.loudness_lufs(pcm, self.sample_rate)
+        lengths = [expected_duration_s(part.text) for part in chunk.parts]
+        inner = borders.place(pcm, self.sample_rate, lengths)
+        marks = [start, *(start + border for border in inner), start + len(pcm)]
+        scale = 1 / (self.sample_rate * self.request.speed)
+        for part, begin, end in zip(chunk.parts, marks[:-1], marks[1:], strict=True):
+            if part.sentence in self._segments:
                 # The sentence began in an earlier chunk.
-                earlier = self._segments[share.sentence]
-                self._segments[share.sentence] = replace(earlier, end_s=end * scale)
+                earlier = self._segments[part.sentence]
+                self._segments[part.sentence] = replace(earlier, end_s=end * scale)
                 continue
-            sentence = self._script.sentences[share.sentence]
-            self._segments[share.sentence] = Segment(
+            sentence = self._plan.sentences[part.sentence]
+            self._segments[part.sentence] = Segment(
                 text=sentence.text,
                 speaker=sentence.speaker,
-                start_s=start * scale,
+                start_s=begin * scale,
                 end_s=end * scale,
                 spoken=sentence.spoken if sentence.spoken != sentence.text else None,
             )
 
-    def _report(self, index: int, utterance: ChunkRunner, kept: ChunkResult) -> None:
+    def _record_result(self, index: int, runner: ChunkRunner, kept: ChunkResult) -> None:
         self._num_frames += len(kept.codes)
         self._hit_cap = self._hit_cap or kept.hit_cap
         if index == 0:
-            self.clock.queue_s += kept.queue_s
-        chunk = self._chunks[index]
-        begins = f"{chunk.text.strip()[:_MAX_QUOTED]!r}"
-        where = f"chunk {index + 1} ({begins} …)" if len(self._chunks) > 1 else "the speech"
+            self._clock.queue_s += kept.queue_s
+        quoted = f"{self._chunks[index].text.strip()[:_MAX_QUOTED]!r}"
+        where = f"chunk {index + 1} ({quoted} …)" if len(self._chunks) > 1 else "the speech"
+        num = runner.num_attempts
         if kept.faults:
             wrong = " and ".join(fault.sentence for fault in kept.faults)
-            takes = f"{utterance.num_takes} takes" if utterance.num_takes > 1 else "one take"
+            attempts = f"{num} attempts" if num > 1 else "one attempt"
             self._warnings.append(
-                f"{where} sounds wrong: {wrong}; this was the best of {takes}. Another seed, a "
+                f"{where} sounds wrong: {wrong}; this was the best of {attempts}. Another seed, a "
                 "lower temperature or more retries may help"
             )
-        elif utterance.num_takes > 1:
+        elif num > 1:
             self._warnings.append(f"{where} sounded wrong and was spoken again, with success")
 
     def _samples(self, seconds: float) -> int:
-        return round(seconds * self.speaker.sample_rate)
-
-
-def _seed(seed: int, index: int, number: int) -> int:
-    """Give the seed of a take; the request's own for the first of the first chunk."""
-    if not index and not number:
-        return seed
-    name = f"{seed}/{index}/{number}".encode()
-    return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big") >> 1
+        return round(seconds * self.sample_rate)

@@ -9,35 +9,19 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from handler import serve
 from higgs_worker import logs
 from higgs_worker.api.request import SpeechRequest
-from higgs_worker.api.result import ModelInfo, SpeechResult, Timing, Usage
+from higgs_worker.api.result import SpeechResult
 from higgs_worker.errors import EngineBroken
-from higgs_worker.serverless.runner import JobRunner
+from higgs_worker.serverless.sdk import serve
 from higgs_worker.settings import Settings
+from tests.fakes.speeches import RATE, RESULT, FixedSpeech, runner, samples_of
 
-RATE = 24_000
 REPORT_EVERY_S = 0.5
-RESULT = SpeechResult(
-    audio=b"",
-    format="wav",
-    sample_rate=RATE,
-    channels=1,
-    duration_s=1.0,
-    segments=(),
-    seed=7,
-    finish_reason="stop",
-    warnings=(),
-    usage=Usage(text_tokens=1, audio_frames=25, characters=1),
-    timing=Timing(queue_s=0.0, load_s=0.0, first_audio_s=0.0, total_s=0.0, rtf=0.0),
-    model=ModelInfo(id="scripted", revision=None),
-)
 
 
 class ScriptedService:
@@ -46,29 +30,35 @@ class ScriptedService:
     def __init__(self) -> None:
         self.num_cancelled = 0
 
-    async def speak(
-        self, request: SpeechRequest, on_progress: Callable[[float], None] | None = None
-    ) -> SpeechResult:
+    def preload(self) -> None:
+        """There is no model."""
+
+    async def start(
+        self,
+        request: SpeechRequest,
+        on_progress: Callable[[float], None] | None = None,
+        *,
+        is_live: bool = True,
+    ) -> Any:
         """Do what the text says."""
         verb, _, argument = request.text.partition(" ")
+        pcm, result = samples_of(request.text), RESULT
         match verb:
+            case "pieces":
+                return ScriptedSpeech(request)
             case "sleep":  # that many seconds
                 await self._sleep(float(argument), on_progress)
-            case "bytes":  # of audio
-                return replace(RESULT, audio=bytes(int(argument)))
+            case "bytes":  # of audio, without the file's header
+                pcm = np.zeros(int(argument) // 2, np.float32)
             case "odd":  # what JSON cannot hold
-                return replace(RESULT, warnings=("half \ud83d",), duration_s=float("nan"))
+                result = replace(RESULT, warnings=("half \ud83d",), duration_s=float("nan"))
             case "defect":
                 raise RuntimeError(f"a defect; {argument}")
             case "broken":
                 raise EngineBroken("the device is gone; this worker must be replaced")
             case "cancelled":  # how many sleepers were
-                return replace(RESULT, seed=self.num_cancelled)
-        return replace(RESULT, audio=request.text.encode())
-
-    async def start(self, request: SpeechRequest, *_: Any, **__: Any) -> Any:
-        """Begin to speak in pieces."""
-        return ScriptedSpeech(request)
+                result = replace(RESULT, seed=self.num_cancelled)
+        return FixedSpeech(request, pcm, result)
 
     async def _sleep(self, seconds: float, on_progress: Callable[[float], None] | None) -> None:
         started = time.monotonic()
@@ -91,7 +81,7 @@ class ScriptedSpeech:
 
     def __init__(self, request: SpeechRequest) -> None:
         self.request = request
-        self.speaker = SimpleNamespace(sample_rate=RATE)
+        self.sample_rate = RATE
         _, count, self._piece_s, self._pause_s, *self._then = request.text.split()
         self._count = int(count)
         self._started = time.monotonic()
@@ -111,22 +101,20 @@ class ScriptedSpeech:
         finally:
             ScriptedSpeech.num_left += self._total_s == 0
 
-    def result(self, audio: bytes) -> SpeechResult:
+    def result(self) -> SpeechResult:
         """Describe it; the seed tells how many speeches were left before their end."""
         timing = replace(RESULT.timing, total_s=self._total_s)
-        return replace(
-            RESULT, audio=audio, timing=timing, format=self.request.format, seed=self.num_left
-        )
+        return replace(RESULT, timing=timing, seed=self.num_left)
 
 
 def main() -> None:
     """Serve until told to stop."""
     settings = Settings.from_env()
     logs.setup(settings.log_level)
-    worker = JobRunner(
+    scripted = runner(
         ScriptedService(), max_text_chars=settings.max_text_chars, report_every_s=REPORT_EVERY_S
     )
-    serve(worker, settings)
+    serve(scripted, settings)
 
 
 if __name__ == "__main__":

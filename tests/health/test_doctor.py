@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 
 from higgs_worker.__main__ import main
-from higgs_worker.build import source_of
 from higgs_worker.health.checks import CheckResult
 from higgs_worker.health.doctor import examine
+from higgs_worker.load import checkpoint_source
 from higgs_worker.settings import Settings
 
 
 def findings(volume: Path, **variables: str) -> dict[str, CheckResult]:
     """Examine an environment; the last finding of each name."""
     settings = Settings.from_env({"HIGGS_VOLUME": str(volume), **variables})
-    return {each.name: each for each in examine(settings, source_of(settings))}
+    return {each.name: each for each in examine(settings, checkpoint_source(settings))}
 
 
 def test_all_is_well_with_the_demo(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from higgs_worker.build import source_of
 from higgs_worker.errors import EngineBroken, VolumeUnusable
 from higgs_worker.health import checks
 from higgs_worker.health import startup as fitness
 from higgs_worker.health.startup import UnfitWorker, fitness_checks
+from higgs_worker.load import checkpoint_source
 from higgs_worker.settings import Settings
 from higgs_worker.weights import locate as weights
 from tests.fakes.hub import REPO, TOKEN, StandIn
@@ -30,7 +30,7 @@ def refusals(volume: Path, **variables: str) -> dict[str, str]:
     """Run the checks as the SDK does, but go on after a failure; what failed, and why."""
     found = settings(volume, **variables)
     refused = {}
-    for check in fitness_checks(found, source_of(found)):
+    for check in fitness_checks(found, checkpoint_source(found)):
         try:
             check()
         except UnfitWorker as error:
@@ -52,7 +52,7 @@ def test_a_volume_that_cannot_be_written(tmp_path: Path) -> None:
         checks.check_volume(tmp_path / "file")
     refused = refusals(tmp_path / "file")
     assert list(refused) == ["volume_is_writable"]
-    first = fitness_checks(settings(tmp_path), source_of(settings(tmp_path)))[0]
+    first = fitness_checks(settings(tmp_path), checkpoint_source(settings(tmp_path)))[0]
     assert first.__name__ == "volume_is_writable"
 
 

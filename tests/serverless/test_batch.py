@@ -3,33 +3,30 @@
 import asyncio
 import base64
 import json
-from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from higgs_worker.api.request import SpeechRequest
-from higgs_worker.api.result import SpeechResult
-from higgs_worker.delivery.destination import Outlet
+from higgs_worker.deadlines import Deadlines
+from higgs_worker.delivery.sink import Speech
 from higgs_worker.errors import EngineFailed
-from higgs_worker.serverless.intake import Deadlines
-from higgs_worker.serverless.runner import JobRunner
+from tests.fakes.speeches import FixedSpeech, TextService, runner, text_in
 from tests.serverless.test_output import Shelf
-from tests.serverless.test_runner import RESULT
 
 
-class Reciting:
-    """A service whose audio is the text; it counts who speaks, and fails or waits when told to."""
+class Reciting(TextService):
+    """Says each text as samples; it counts who speaks, and fails or waits when told to."""
 
     def __init__(self) -> None:
-        self.requests: list[SpeechRequest] = []
+        super().__init__()
         self.num_speaking = self.most_speaking = 0
 
-    async def speak(self, request: SpeechRequest, on_progress: Any = None) -> SpeechResult:
-        """Say the text; "fail" fails, "wait" never ends."""
-        self.requests.append(request)
+    async def start(self, request: SpeechRequest, *args: Any, **how: Any) -> Speech:
+        """Prepare to say the text; "fail" fails, "wait" never ends."""
         self.num_speaking += 1
         self.most_speaking = max(self.most_speaking, self.num_speaking)
         try:
@@ -38,15 +35,16 @@ class Reciting:
             self.num_speaking -= 1
         if request.text == "fail":
             raise EngineFailed("the device failed on this")
-        on_progress(1.0)
-        audio = request.text.encode() * (1_000_000 if request.text == "large" else 1)
-        return replace(RESULT, audio=audio)
+        speech = await super().start(request, *args, **how)
+        if request.text == "large":
+            return FixedSpeech(request, np.zeros(2_500_000, np.float32), self.result)
+        return speech
 
 
 def run(given: Any, service: Any = None, job_id: str = "7", **parts: Any) -> dict[str, Any]:
     """Run one batch job."""
-    runner = JobRunner(service or Reciting(), max_text_chars=1500, **parts)
-    output = asyncio.run(runner.run({"id": job_id, "input": given}))
+    batches = runner(service or Reciting(), **parts)
+    output = asyncio.run(batches.run({"id": job_id, "input": given}))
     json.dumps(output, allow_nan=False, ensure_ascii=False).encode("utf-8")
     return output
 
@@ -54,7 +52,7 @@ def run(given: Any, service: Any = None, job_id: str = "7", **parts: Any) -> dic
 def texts_of(output: dict[str, Any]) -> list[str]:
     """Return what is heard, text by text; of a failure its code."""
     return [
-        each["code"] if "error" in each else base64.b64decode(each["audio"]["base64"]).decode()
+        each["code"] if "error" in each else text_in(base64.b64decode(each["audio"]["base64"]))
         for each in output["batch"]
     ]
 
@@ -115,8 +113,7 @@ def test_what_does_not_fit_is_that_text_s_failure_alone() -> None:
     ]
     assert len(json.dumps({"output": output})) < 10_000_000
     shelf = Shelf()
-    outlet = Outlet(shelf)  # type: ignore[arg-type]
-    output = run({"batch": [{"text": "large"}] * 3, "speed": 1.1}, outlet=outlet)
+    output = run({"batch": [{"text": "large"}] * 3, "speed": 1.1}, storage=shelf)
     assert output["num_failed"] == 0
     assert [each["audio"]["key"] for each in output["batch"]] == [
         f"higgs/7-{n}.wav" for n in range(3)
@@ -135,11 +132,10 @@ def test_a_text_that_takes_too_long_takes_no_other_with_it() -> None:
 def test_a_cancelled_batch_stops_all_of_it() -> None:
     """Nobody speaks on."""
     service = Reciting()
-    runner = JobRunner(service, max_text_chars=100)  # type: ignore[arg-type]
 
     async def cancel() -> None:
         asked = {"id": "1", "input": {"batch": [{"text": "wait"}] * 5}}
-        task = asyncio.create_task(runner.run(asked))
+        task = asyncio.create_task(runner(service).run(asked))
         while service.num_speaking < 5:
             await asyncio.sleep(0.001)
         task.cancel()
@@ -152,11 +148,10 @@ def test_a_cancelled_batch_stops_all_of_it() -> None:
 
 def test_a_streaming_worker_answers_in_one_piece() -> None:
     """Which may be no larger than a piece."""
-    runner = JobRunner(Reciting(), max_text_chars=100)  # type: ignore[arg-type]
 
     async def pieces(text: str) -> list[dict[str, Any]]:
         asked = {"id": "1", "input": {"batch": [{"text": "One."}, {"text": text}]}}
-        return [each async for each in runner.stream(asked)]
+        return [each async for each in runner(Reciting()).stream(asked)]
 
     (output,) = asyncio.run(pieces("Two."))
     assert texts_of(output) == ["One.", "Two."]

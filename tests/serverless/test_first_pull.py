@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from higgs_worker.build import build
-from higgs_worker.serverless.intake import Deadlines
+from higgs_worker.deadlines import Deadlines
 from higgs_worker.serverless.runner import JobRunner
 from higgs_worker.settings import Settings
 from higgs_worker.weights.locate import FILES
@@ -94,7 +94,7 @@ def test_two_jobs_on_an_empty_volume_are_one_pull(standin: Hub, tmp_path: Path) 
 def test_a_deadline_ends_the_job_and_not_the_pull(standin: Hub) -> None:
     """The refusal tells what is being waited for; the next job finds the same pull going on."""
     worker = build(Settings.from_env(standin.settings))
-    worker.service.preload()
+    worker.responder.service.preload()
     assert standin.is_midway.wait(10)
     reports: list[dict[str, Any]] = []
 
@@ -104,7 +104,7 @@ def test_a_deadline_ends_the_job_and_not_the_pull(standin: Hub) -> None:
 
     async def both() -> tuple[dict[str, Any], list[dict[str, Any]]]:
         job = {"id": "1", "input": INPUT}
-        hasty = replace(worker, deadlines=Deadlines(0.05))
+        hasty = replace(worker, responder=replace(worker.responder, deadlines=Deadlines(0.05)))
         refused = await hasty.run(job)
         while f"pulling {REPO}" not in refused["error"]:  # nothing had arrived by then
             refused = await hasty.run(job)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from higgs_worker.api.openai import SPEECH, STAND_INS, error_object, speech_input
+from higgs_worker.api.openai import SPEECH, STAND_INS, error_object, speech_fields, with_stand_in
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.build import build
 from higgs_worker.errors import EngineFailed, InvalidRequest, NoSound, PromptTooLong, QueueFull
@@ -88,7 +88,7 @@ def test_every_field_of_openai_has_a_meaning() -> None:
         "stream_format": "audio",
         "seed": 3,
     }
-    request = SpeechRequest.parse(speech_input(body, ["clara"]), max_text_chars=100)
+    request = SpeechRequest.parse(speech_fields(body), max_text_chars=100)
     assert request.voice is not None
     assert (request.text, request.voice.name, request.scene) == ("Hello.", "clara", "In a church.")
     assert (request.format, request.speed, request.seed) == ("opus", 1.5, 3)
@@ -98,9 +98,17 @@ def test_openai_s_voices_have_stand_ins_unless_there_is_one_of_that_name() -> No
     """Every stand-in is built in."""
     built_in = {each.name for each in VoiceLibrary(PRESETS).list()}
     assert set(STAND_INS.values()) <= built_in
-    assert speech_input({"input": "a", "voice": "Alloy"}, [])["voice"] == "clara"
-    assert speech_input({"input": "a", "voice": "alloy"}, ["Alloy"])["voice"] == "alloy"
-    assert speech_input({"input": "a", "voice": "nobody"}, [])["voice"] == "nobody"
+    for voice, voices, expected in (
+        ("Alloy", [], "clara"),
+        ("alloy", ["Alloy"], "alloy"),
+        ("nobody", [], "nobody"),
+    ):
+        request = SpeechRequest.parse({"text": "a", "voice": voice}, max_text_chars=100)
+        spoken = with_stand_in(request, voices)
+        assert spoken.voice is not None
+        assert spoken.voice.name == expected
+    nobody = SpeechRequest.parse({"text": "a"}, max_text_chars=100)
+    assert with_stand_in(nobody, []) is nobody
 
 
 @pytest.mark.parametrize(

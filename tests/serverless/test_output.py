@@ -3,79 +3,23 @@
 import asyncio
 import base64
 import hashlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from higgs_worker.api.request import SpeechRequest
-from higgs_worker.api.result import ModelInfo, SpeechResult, Timing, Usage
+from higgs_worker.api.result import Segment
 from higgs_worker.audio.encode import encode
-from higgs_worker.delivery.destination import Outlet
 from higgs_worker.errors import KeyTaken, StorageFailed
-from higgs_worker.serverless.runner import JobRunner
-from higgs_worker.speech.service import finish
 from higgs_worker.storage.upload import StoredObject
+from tests.fakes.speeches import RATE, RESULT, TONE, FixedService, runner
 
-RATE = 24000
-PCM = np.sin(np.arange(RATE) / 20).astype(np.float32) / 2
-AUDIO = encode(PCM, RATE, "wav")
-
-
-class Speaking:
-    """A service that says everything at once, or in pieces of a tenth of a second; it counts."""
-
-    def __init__(self, pcm: np.ndarray = PCM) -> None:
-        self.pcm = pcm
-        self.num_spoken = 0
-
-    async def speak(self, request: SpeechRequest, on_progress: object = None) -> SpeechResult:
-        """Speak."""
-        self.num_spoken += 1
-        return self._result(request, finish(self.pcm, RATE, request))
-
-    async def start(self, request: SpeechRequest, on_progress: object = None, **how: Any) -> Any:
-        """Begin to speak."""
-        self.num_spoken += 1
-        service = self
-
-        class Recital:
-            speaker = SimpleNamespace(sample_rate=RATE)
-            fraction_spoken = 0.5
-
-            def __init__(self) -> None:
-                self.request = request
-
-            async def __aiter__(self) -> AsyncGenerator[np.ndarray, None]:
-                for start in range(0, len(service.pcm), RATE // 10):
-                    yield service.pcm[start : start + RATE // 10]
-
-            def result(self, audio: bytes) -> SpeechResult:
-                return service._result(request, audio)
-
-        return Recital()
-
-    def _result(self, request: SpeechRequest, audio: bytes) -> SpeechResult:
-        return SpeechResult(
-            audio=audio,
-            format=request.format,
-            sample_rate=RATE,
-            channels=1,
-            duration_s=len(self.pcm) / RATE,
-            segments=(),
-            seed=1,
-            finish_reason="stop",
-            warnings=(),
-            usage=Usage(1, 1, 1),
-            timing=Timing(0, 0, 0, 1, 1),
-            model=ModelInfo("scripted", None),
-        )
+AUDIO = encode(TONE, RATE, "wav")
 
 
 class Parcel:
@@ -151,16 +95,10 @@ class Shelf:
         return self.parcels[-1]
 
 
-def runner(service: Any, shelf: Shelf | None, save_dir: Path | None = None) -> JobRunner:
-    """Put a worker together."""
-    outlet = Outlet(shelf, save_dir)  # type: ignore[arg-type]
-    return JobRunner(service, max_text_chars=10**6, outlet=outlet)
-
-
 def run(service: Any, shelf: Shelf | None, job_id: str = "7", **fields: Any) -> dict[str, Any]:
     """Run one job."""
     job = {"id": job_id, "input": {"text": "Hello."} | fields}
-    return asyncio.run(runner(service, shelf).run(job))
+    return asyncio.run(runner(service, shelf, max_text_chars=10**6).run(job))
 
 
 def stream(
@@ -170,7 +108,10 @@ def stream(
 
     async def pieces() -> list[dict[str, Any]]:
         job = {"id": "7", "input": {"text": "Hello."} | fields}
-        return [each async for each in runner(service, shelf, save_dir).stream(job)]
+        return [
+            each
+            async for each in runner(service, shelf, save_dir, max_text_chars=10**6).stream(job)
+        ]
 
     *heard, last = asyncio.run(pieces())
     return b"".join(base64.b64decode(e["audio"]["base64"]) for e in heard if "audio" in e), last
@@ -179,7 +120,7 @@ def stream(
 def test_a_bucket_takes_the_audio() -> None:
     """Where there is one it is used, and the result says where the audio is."""
     shelf = Shelf()
-    audio = run(Speaking(), shelf)["audio"]
+    audio = run(FixedService(), shelf)["audio"]
     assert shelf.objects["higgs/7.wav"] == AUDIO
     assert audio["url"] == "https://x/higgs/7.wav"
     assert audio["expires_at"] == "2026-01-01T00:00:00+00:00"
@@ -190,8 +131,8 @@ def test_a_bucket_takes_the_audio() -> None:
 def test_audio_is_sent_while_it_is_spoken() -> None:
     """Unless what is asked for needs the whole sound."""
     shelf = Shelf()
-    run(Speaking(), shelf)
-    run(Speaking(), shelf, speed=1.5)
+    run(FixedService(), shelf)
+    run(FixedService(), shelf, speed=1.5)
     assert [each.num_fed for each in shelf.parcels] == [10, 0]
     assert all(each.is_left for each in shelf.parcels)
 
@@ -205,31 +146,31 @@ def test_the_file_is_the_same_whichever_way_it_goes(
     """With a true header, although it was begun before its length was known."""
     fields = {"format": format, "sample_rate": sample_rate, "speed": speed}
     shelf = Shelf()
-    run(Speaking(), shelf, **fields)
-    inside = run(Speaking(), None, **fields)
+    run(FixedService(), shelf, **fields)
+    inside = run(FixedService(), None, **fields)
     assert shelf.objects[f"higgs/7.{format}"] == base64.b64decode(inside["audio"]["base64"])
 
 
 def test_base64_on_request_and_without_a_bucket() -> None:
     """The audio is in the result when that was asked for or there is no other place."""
-    for output in (run(Speaking(), Shelf(), output="base64"), run(Speaking(), None)):
+    for output in (run(FixedService(), Shelf(), output="base64"), run(FixedService(), None)):
         assert base64.b64decode(output["audio"]["base64"]) == AUDIO
 
 
 @pytest.mark.parametrize("speed", [1, 1.5])
 def test_audio_that_cannot_be_stored_is_not_thrown_away(speed: float) -> None:
     """It comes inside the result with a warning, if it fits; else the job fails."""
-    output = run(Speaking(), Shelf(fails=True), output="s3", speed=speed)
-    inside = run(Speaking(), None, speed=speed)
+    output = run(FixedService(), Shelf(fails=True), output="s3", speed=speed)
+    inside = run(FixedService(), None, speed=speed)
     assert output["audio"]["base64"] == inside["audio"]["base64"]
     assert "does not answer" in output["warnings"][0]
-    large = run(Speaking(np.zeros(6_000_000, np.float32)), Shelf(fails=True), speed=speed)
+    large = run(FixedService(np.zeros(6_000_000, np.float32)), Shelf(fails=True), speed=speed)
     assert large["code"] == "storage_failed"
 
 
 def test_what_cannot_be_delivered_is_not_spoken() -> None:
     """A taken key, no bucket, or a text far too long for the route: refused before any work."""
-    service = Speaking()
+    service = FixedService()
     assert run(service, Shelf(), key="higgs/taken.wav")["code"] == "key_taken"
     assert run(service, None, output="s3")["code"] == "invalid_request"
     assert run(service, None, key="higgs/a.wav")["code"] == "invalid_request"
@@ -238,39 +179,40 @@ def test_what_cannot_be_delivered_is_not_spoken() -> None:
     assert stream(service, None, output="s3")[1]["code"] == "invalid_request"
     long = "A long text. " * 5000
     assert run(service, None, text=long)["code"] == "result_too_large"
-    assert service.num_spoken == 0
+    assert service.requests == []
     assert "audio" in run(service, Shelf(), text=long)
     assert "audio" in run(service, None, text=long, format="opus", job_id="sync-1")
 
 
 def test_streamed_audio_is_stored_when_asked() -> None:
-    """The object holds what was streamed; otherwise it is only streamed."""
+    """The object is the file, with a true header; otherwise the audio is only streamed."""
     shelf = Shelf()
-    heard, last = stream(Speaking(), shelf, output="s3")
-    assert heard == shelf.objects["higgs/7.wav"]
+    _, last = stream(FixedService(), shelf, output="s3")
+    assert shelf.objects["higgs/7.wav"] == AUDIO
     assert last["audio"]["key"] == "higgs/7.wav"
+    assert last["audio"]["num_bytes"] == len(AUDIO)
+    assert last["audio"]["sha256"] == hashlib.sha256(AUDIO).hexdigest()
+    stream(FixedService(), shelf, key="higgs/mine.wav")
+    assert shelf.objects["higgs/mine.wav"] == AUDIO
+    heard, last = stream(FixedService(), Shelf())
     assert last["audio"]["sha256"] == hashlib.sha256(heard).hexdigest()
-    stream(Speaking(), shelf, key="higgs/mine.wav")
-    assert shelf.objects["higgs/mine.wav"] == heard
-    heard, last = stream(Speaking(), Shelf())
-    assert heard
     assert "key" not in last["audio"]
 
 
 def test_streamed_audio_is_saved(tmp_path: Path) -> None:
-    """Where that was asked for, as any other."""
-    heard, _ = stream(Speaking(), None, tmp_path)
-    assert (tmp_path / "7.wav").read_bytes() == heard
+    """Where that was asked for, as any other, as a proper file."""
+    stream(FixedService(), None, tmp_path)
+    assert (tmp_path / "7.wav").read_bytes() == AUDIO
 
 
 def test_streamed_audio_that_cannot_be_stored() -> None:
     """A warning, as long as the job's output holds the pieces; else the job fails."""
-    heard, last = stream(Speaking(), Shelf(fails=True), output="s3")
+    heard, last = stream(FixedService(), Shelf(fails=True), output="s3")
     assert heard
     assert "does not answer" in last["warnings"][0]
-    _, last = stream(Speaking(np.zeros(5_000_000, np.float32)), Shelf(fails=True), output="s3")
+    _, last = stream(FixedService(np.zeros(5_000_000, np.float32)), Shelf(fails=True), output="s3")
     assert last["code"] == "storage_failed"
-    _, last = stream(Speaking(np.zeros(5_000_000, np.float32)), Shelf(), output="s3")
+    _, last = stream(FixedService(np.zeros(5_000_000, np.float32)), Shelf(), output="s3")
     assert last["audio"]["url"]
     assert not last["warnings"]
 
@@ -278,12 +220,9 @@ def test_streamed_audio_that_cannot_be_stored() -> None:
 def test_segments_without_room_are_left_out() -> None:
     """A result is never larger than the platform takes, though its audio is elsewhere."""
 
-    class Wordy(Speaking):
-        def _result(self, request: SpeechRequest, audio: bytes) -> SpeechResult:
-            segment = SimpleNamespace(text="é" * 10**6, speaker=None, start_s=0, end_s=1, spoken="")
-            return replace(super()._result(request, audio), segments=(segment,) * 6)  # type: ignore[arg-type]
-
-    output = run(Wordy(), Shelf())
+    segments = (Segment("é" * 10**6, None, 0, 1, spoken=""),) * 6
+    wordy = FixedService(result=replace(RESULT, segments=segments))
+    output = run(wordy, Shelf())
     assert output["segments"] == []
     assert "left out" in output["warnings"][0]
-    assert len(run(Wordy(), Shelf(), job_id="sync-1")["segments"]) == 6
+    assert len(run(wordy, Shelf(), job_id="sync-1")["segments"]) == 6

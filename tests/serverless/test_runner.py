@@ -9,21 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.api.result import ModelInfo, Segment, SpeechResult, Timing, Usage
-from higgs_worker.delivery.destination import Outlet
+from higgs_worker.audio.encode import encode
+from higgs_worker.delivery.sink import Speech
 from higgs_worker.errors import NoSound
-from higgs_worker.serverless.runner import JobRunner
+from tests.fakes.speeches import RATE, TONE, FixedService, runner
 
+AUDIO = encode(TONE, RATE, "wav")
 RESULT = SpeechResult(
-    audio=b"RIFF....",
-    format="wav",
-    sample_rate=24000,
-    channels=1,
     duration_s=1.23456,
     segments=(),
     seed=7,
@@ -35,15 +34,16 @@ RESULT = SpeechResult(
 )
 
 
-class EchoService:
-    """Answers at once with a fixed result that repeats the text."""
+class EchoService(FixedService):
+    """Says a second of sound, with the text as the result's only segment."""
 
-    def __init__(self, result: SpeechResult = RESULT) -> None:
-        self.result = result
+    def __init__(self, pcm: np.ndarray = TONE) -> None:
+        super().__init__(pcm)
 
-    async def speak(self, request: SpeechRequest, on_progress: object) -> SpeechResult:
-        """Return the result, with the text as its only segment."""
-        return replace(self.result, segments=(Segment(request.text, None, 0.0, 1.23456),))
+    async def start(self, request: SpeechRequest, *args: Any, **how: Any) -> Speech:
+        """Prepare to say it."""
+        self.result = replace(RESULT, segments=(Segment(request.text, None, 0.0, 1.23456),))
+        return await super().start(request, *args, **how)
 
 
 class BrokenService:
@@ -52,16 +52,14 @@ class BrokenService:
     def __init__(self, failure: BaseException) -> None:
         self.failure = failure
 
-    async def speak(self, request: SpeechRequest, on_progress: object) -> SpeechResult:
+    async def start(self, request: SpeechRequest, *args: Any, **how: Any) -> Speech:
         """Raise."""
         raise self.failure
 
 
 def run(job: object, service: Any = None, save_dir: Path | None = None) -> dict[str, Any]:
     """Run one job and check that its output can be posted."""
-    outlet = Outlet(save_dir=save_dir)
-    runner = JobRunner(service or EchoService(), max_text_chars=1500, outlet=outlet)
-    output = asyncio.run(runner.run(job))
+    output = asyncio.run(runner(service or EchoService(), save_dir=save_dir).run(job))
     json.dumps(output, allow_nan=False, ensure_ascii=False).encode("utf-8")
     return output
 
@@ -79,8 +77,8 @@ def log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> An
         yield caplog
 
 
-def test_success_has_the_contract_s_shape() -> None:
-    """A result is spelled out completely, seconds to the millisecond."""
+def test_the_shape_of_a_success() -> None:
+    """A result is spelled out completely (docs/requests.md), seconds to the millisecond."""
     assert run(job()) == {
         "audio": {
             "format": "wav",
@@ -88,9 +86,9 @@ def test_success_has_the_contract_s_shape() -> None:
             "sample_rate": 24000,
             "channels": 1,
             "duration_s": 1.235,
-            "num_bytes": 8,
-            "sha256": hashlib.sha256(b"RIFF....").hexdigest(),
-            "base64": base64.b64encode(b"RIFF....").decode(),
+            "num_bytes": len(AUDIO),
+            "sha256": hashlib.sha256(AUDIO).hexdigest(),
+            "base64": base64.b64encode(AUDIO).decode(),
         },
         "segments": [{"text": "Hello.", "speaker": None, "start_s": 0.0, "end_s": 1.235}],
         "seed": 7,
@@ -167,7 +165,7 @@ def test_a_wrong_result_is_a_defect() -> None:
     """A service that returns nonsense does not break the reply."""
 
     class SilentService:
-        async def speak(self, request: SpeechRequest, on_progress: object) -> None:
+        async def start(self, request: SpeechRequest, *args: object, **how: object) -> None:
             return None
 
     assert run(job(), SilentService())["code"] == "internal_error"
@@ -182,13 +180,14 @@ def test_cancelling_is_not_a_failure() -> None:
 @pytest.mark.parametrize(("job_id", "limit"), [("job-1", 10_000_000), ("sync-1", 20_000_000)])
 def test_the_platform_s_limit_is_exact(job_id: str, limit: int) -> None:
     """The largest result that fits is returned; three bytes more are refused with a way out."""
-    empty = run(job(job_id=job_id), EchoService(replace(RESULT, audio=b"")))
+    empty = run(job(job_id=job_id), EchoService(np.zeros(1, np.float32)))
     overhead = len(json.dumps({"output": empty}, ensure_ascii=False).encode())
-    room = (limit - overhead - 10) // 4 * 3  # ten: num_bytes has more digits than in `empty`
-    fits = run(job(job_id=job_id), EchoService(replace(RESULT, audio=bytes(room))))
+    # Ten: num_bytes has more digits than in `empty`. A sample has two bytes.
+    num_samples = ((limit - overhead - 10) // 4 * 3) // 2
+    fits = run(job(job_id=job_id), EchoService(np.zeros(num_samples, np.float32)))
     posted = len(json.dumps({"output": fits}, ensure_ascii=False).encode())
     assert limit - 20 < posted <= limit
-    refused = run(job(job_id=job_id), EchoService(replace(RESULT, audio=bytes(room + 15))))
+    refused = run(job(job_id=job_id), EchoService(np.zeros(num_samples + 8, np.float32)))
     assert refused["code"] == "result_too_large"
     assert "max_duration_s" in refused["error"]
     assert ("/runsync" in refused["error"]) == (job_id == "job-1")
@@ -209,7 +208,7 @@ def test_audio_is_saved_under_a_safe_name(tmp_path: Path, job_id: str, name: str
     """A job's id never leads out of the directory."""
     run(job(job_id=job_id), save_dir=tmp_path / "new")
     assert [each.name for each in tmp_path.rglob("*.wav")] == [name]
-    assert (tmp_path / "new" / name).read_bytes() == RESULT.audio
+    assert (tmp_path / "new" / name).read_bytes() == AUDIO
 
 
 def test_a_failed_save_is_a_warning(tmp_path: Path) -> None:
@@ -277,9 +276,9 @@ def test_any_job_of_a_streaming_worker_gets_one_reply(anything: object) -> None:
     """What is wrong is one piece with the error, which the SDK makes the job's failure."""
 
     async def pieces() -> list[dict[str, Any]]:
-        # A text among the arbitrary jobs would reach the service, which speaks no pieces.
-        runner = JobRunner(EchoService(), max_text_chars=1500)  # type: ignore[arg-type]
-        return [piece async for piece in runner.stream(anything)]
+        return [piece async for piece in runner(EchoService()).stream(anything)]
 
-    (only,) = asyncio.run(pieces())
-    assert only["error"].startswith(f"{only['code']}: ")
+    *_, last = asyncio.run(pieces())
+    assert ("audio" in last) != ("error" in last)
+    if "error" in last:
+        assert last["error"].startswith(f"{last['code']}: ")

@@ -16,15 +16,15 @@ from higgs_worker.speech.chunking import (
 )
 
 
-def script(text: str, **fields: object) -> ChunkPlan:
-    """Write the script of a text."""
+def plan_of(text: str, **fields: object) -> ChunkPlan:
+    """Plan a text."""
     fields = {"strict_tags": False} | fields
     return plan(SpeechRequest.parse({"text": text} | fields, max_text_chars=10**6))
 
 
 def test_a_sentence_is_a_chunk() -> None:
     """The least there is to say."""
-    (chunk,) = script("Hello there.").chunks
+    (chunk,) = plan_of("Hello there.").chunks
     assert chunk.text.strip() == "Hello there."
     assert chunk.speaker is None
     assert chunk.pause_s == 0.0
@@ -32,7 +32,7 @@ def test_a_sentence_is_a_chunk() -> None:
 
 def test_what_is_spoken_is_kept_beside_what_was_written() -> None:
     """Numbers are written out, and the caller's words stay known."""
-    sentence, other = script("It costs $5. Fine.").sentences
+    sentence, other = plan_of("It costs $5. Fine.").sentences
     assert sentence.text == "It costs $5."
     assert sentence.spoken == "It costs five dollars."
     assert other.text == other.spoken == "Fine."
@@ -40,32 +40,32 @@ def test_what_is_spoken_is_kept_beside_what_was_written() -> None:
 
 def test_normalisation_can_be_switched_off() -> None:
     """Then the model reads what was written."""
-    (sentence,) = script("It costs $5.", normalise=False).sentences
+    (sentence,) = plan_of("It costs $5.", normalise=False).sentences
     assert sentence.spoken == "It costs $5."
 
 
 def test_chunks_keep_their_bound() -> None:
     """No chunk has more words than asked for."""
     text = " ".join(f"Sentence {n} has just a few words." for n in range(60))
-    for chunk in script(text, chunk_words=25).chunks:
+    for chunk in plan_of(text, chunk_words=25).chunks:
         assert len(chunk.text.split()) <= 25
 
 
 def test_a_voice_that_is_yet_to_be_found_begins_short() -> None:
     """The first chunk of a speaker without a recording is a good reference; others' is not cut."""
     text = " ".join(f"Sentence {n} has just a few words." for n in range(60))
-    first, second, *_ = script(text).chunks
+    first, second, *_ = plan_of(text).chunks
     assert len(first.text.split()) <= OPENING_WORDS < len(second.text.split())
-    first, *_ = script(text, voice="Anna").chunks
+    first, *_ = plan_of(text, voice="Anna").chunks
     assert len(first.text.split()) > OPENING_WORDS
-    first, *_ = script(text, voice={"description": "calm"}).chunks
+    first, *_ = plan_of(text, voice={"description": "calm"}).chunks
     assert len(first.text.split()) <= OPENING_WORDS
 
 
 def test_a_long_text_is_written_as_far_as_it_is_asked_for() -> None:
     """The first sound waits for the first stretch alone, and nothing is lost behind it."""
     text = " ".join(f"Sentence number {n} has just a few words." for n in range(400))
-    found = script(text, chunk_words=25, normalise=False)
+    found = plan_of(text, chunk_words=25, normalise=False)
     assert len(found.sentences) < 60
     assert found.num_chars == pytest.approx(len(text), rel=0.01)
     whole = found.chunks
@@ -91,34 +91,34 @@ def test_stretches_are_the_text(text: str, max_chars: int) -> None:
 def test_pauses_follow_the_borders() -> None:
     """After a paragraph longer than after a sentence; a change of speaker has its own."""
     text = "One is here. Two is here.\n\nThree is here."
-    assert [chunk.pause_s for chunk in script(text, chunk_words=5, voice="Anna").chunks] == [
+    assert [chunk.pause_s for chunk in plan_of(text, chunk_words=5, voice="Anna").chunks] == [
         0.0,
         PAUSES_S["sentence"],
         PAUSES_S["paragraph"],
     ]
-    turns = script("[SPEAKER0] Hi. [SPEAKER1] Hello.").chunks
+    turns = plan_of("[SPEAKER0] Hi. [SPEAKER1] Hello.").chunks
     assert [chunk.pause_s for chunk in turns] == [0.0, TURN_PAUSE_S]
 
 
 def test_pauses_that_were_asked_for_replace_natural_ones() -> None:
     """They stand before the words that follow them, also across speakers and at the end."""
-    found = script("[pause 300ms] One. [pause 1s] [SPEAKER1] Two. [pause 2s]")
+    found = plan_of("[pause 300ms] One. [pause 1s] [SPEAKER1] Two. [pause 2s]")
     assert [chunk.pause_s for chunk in found.chunks] == [0.3, 1.0]
     assert found.end_pause_s == 2.0
 
 
 def test_lines_wrapped_to_a_width_are_joined() -> None:
     """A newline within a sentence is a space; one after a heading or in a list ends it."""
-    assert len(script("This text was\nwrapped at\nsome width.").sentences) == 1
-    assert len(script(f"{'It was long before ' * 4}\nAnna came.").sentences) == 1
-    assert len(script("Two roads diverged in a wood,\nAnd I took one.").sentences) == 1
-    assert len(script("A heading\nThe text below it.").sentences) == 2
-    assert len(script("- one\n- Two\n- 3").sentences) == 3
+    assert len(plan_of("This text was\nwrapped at\nsome width.").sentences) == 1
+    assert len(plan_of(f"{'It was long before ' * 4}\nAnna came.").sentences) == 1
+    assert len(plan_of("Two roads diverged in a wood,\nAnd I took one.").sentences) == 1
+    assert len(plan_of("A heading\nThe text below it.").sentences) == 2
+    assert len(plan_of("- one\n- Two\n- 3").sentences) == 3
 
 
 def test_speakers_have_tags_and_voices() -> None:
     """Numbered speakers keep their numbers, named ones take those that are left."""
-    found = script(
+    found = plan_of(
         "[Anna] Hi. [SPEAKER1] Hello. [Bert] Hey.",
         speakers={"Anna": "a", "SPEAKER1": {"description": "old"}, "Bert": None},
     )
@@ -127,9 +127,9 @@ def test_speakers_have_tags_and_voices() -> None:
         "SPEAKER1": "SPEAKER1",
         "Bert": "SPEAKER2",
     }
-    assert found.roles["Anna"].choice
-    assert found.roles["Anna"].choice.name == "a"
-    assert found.roles["Bert"].choice is None
+    assert found.roles["Anna"].voice
+    assert found.roles["Anna"].voice.name == "a"
+    assert found.roles["Bert"].voice is None
 
 
 @pytest.mark.parametrize(
@@ -152,43 +152,43 @@ def test_what_cannot_be_spoken_is_refused(
 ) -> None:
     """The error says what is wrong with the text and what to send."""
     with pytest.raises(InvalidRequest, match=message):
-        script(text, **fields)
+        plan_of(text, **fields)
 
 
 def test_one_tagged_speaker_may_take_the_voice() -> None:
     """`voice` is whose voice it is, tag or no tag, while there is one speaker."""
-    found = script("[SPEAKER0] Hello.", voice="Anna")
-    assert found.roles["SPEAKER0"].choice
-    assert found.roles["SPEAKER0"].choice.name == "Anna"
+    found = plan_of("[SPEAKER0] Hello.", voice="Anna")
+    assert found.roles["SPEAKER0"].voice
+    assert found.roles["SPEAKER0"].voice.name == "Anna"
 
 
 def test_events_alone_can_be_spoken() -> None:
     """A laugh needs no words."""
-    (chunk,) = script("[laugh]").chunks
+    (chunk,) = plan_of("[laugh]").chunks
     assert "<SE>[Laughter]</SE>" in chunk.text
 
 
 def test_a_word_of_a_hundred_thousand_letters() -> None:
     """It is cut, not refused and not waited for."""
-    chunks = script("x" * 100_000, normalise=False).chunks
+    chunks = plan_of("x" * 100_000, normalise=False).chunks
     assert "".join(chunk.text.strip() for chunk in chunks) == "x" * 100_000
 
 
 @pytest.mark.parametrize(
     "text", ["שלום עולם. מה שלומך?", "e\u0301te\u0301 a\u0300 la mer.", "你好。世界！"]
 )
-def test_any_script_is_spoken(text: str) -> None:
+def test_any_text_is_spoken(text: str) -> None:
     """Right to left, combining marks, no spaces: all words arrive."""
-    spoken = "".join(chunk.text for chunk in script(text, normalise=False).chunks)
+    spoken = "".join(chunk.text for chunk in plan_of(text, normalise=False).chunks)
     assert "".join(spoken.split()) == "".join(text.split())
 
 
 def test_joint_turns_are_put_together() -> None:
     """Turns share a chunk as far as its words reach; nobody's sentence is lost."""
     text = " ".join(f"[SPEAKER{n % 2}] This is turn number {n}." for n in range(8))
-    found = script(text, dialogue="joint", chunk_words=20, normalise=False)
+    found = plan_of(text, dialogue="joint", chunk_words=20, normalise=False)
     assert found.is_joint
-    assert [len(chunk.shares) for chunk in found.chunks] == [4, 4]
+    assert [len(chunk.parts) for chunk in found.chunks] == [4, 4]
     assert found.chunks[0].text.splitlines()[:2] == [
         "[SPEAKER0] This is turn number 0.",
         "[SPEAKER1] This is turn number 1.",
@@ -208,16 +208,16 @@ def test_joint_turns_are_put_together() -> None:
     st.sampled_from(["turns", "joint"]),
 )
 def test_every_sentence_is_in_the_chunks(text: str, chunk_words: int, dialogue: str) -> None:
-    """Whatever the text, the chunks' shares are its sentences, in order, whole."""
+    """Whatever the text, the chunks' parts are its sentences, in order, whole."""
     try:
-        found = script(text, chunk_words=chunk_words, dialogue=dialogue, normalise=False)
+        found = plan_of(text, chunk_words=chunk_words, dialogue=dialogue, normalise=False)
     except InvalidRequest:
         return
     spoken: dict[int, str] = {}
     for chunk in found.chunks:
         assert chunk.text.strip()
-        for share in chunk.shares:
-            spoken[share.sentence] = spoken.get(share.sentence, "") + share.text
+        for part in chunk.parts:
+            spoken[part.sentence] = spoken.get(part.sentence, "") + part.text
     assert list(spoken) == list(range(len(found.sentences)))
     assert [each.strip() for each in spoken.values()] == [
         each.spoken.strip() for each in found.sentences

@@ -5,6 +5,7 @@ import io
 import logging
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
@@ -14,15 +15,17 @@ import pytest
 
 from higgs_worker.api.request import Format, SpeechRequest
 from higgs_worker.api.result import SpeechResult
-from higgs_worker.build import load_model
+from higgs_worker.delivery.file import AudioFile
 from higgs_worker.errors import EngineBroken, PromptTooLong, WeightsNotFound
+from higgs_worker.load import load_model
 from higgs_worker.settings import Settings
-from higgs_worker.speech import quality
 from higgs_worker.speech import service as service_module
+from higgs_worker.speech.model import LoadedModel
 from higgs_worker.speech.prompt import PromptContext
 from higgs_worker.speech.service import SpeechService
-from higgs_worker.speech.session import LoadedModel
+from higgs_worker.text.duration import expected_duration_s, max_duration_s
 from tests.fakes import toy_model
+from tests.fakes.speeches import listen
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +43,23 @@ def request(**fields: object) -> SpeechRequest:
     return SpeechRequest.parse(usual | fields, max_text_chars=5000)
 
 
-def speak(service: SpeechService, **fields: object) -> SpeechResult:
+@dataclass
+class Spoken:
+    """A request that was spoken to its end."""
+
+    audio: AudioFile
+    result: SpeechResult
+
+
+async def speak_to_end(service: SpeechService, **fields: object) -> Spoken:
+    """Speak one request, for nobody who listens meanwhile."""
+    session = await service.start(request(**fields), is_live=False)
+    return Spoken(await listen(session), session.result())
+
+
+def speak(service: SpeechService, **fields: object) -> Spoken:
     """Speak one request to its end."""
-    return asyncio.run(service.speak(request(**fields)))
+    return asyncio.run(speak_to_end(service, **fields))
 
 
 def test_same_seed_same_audio(speaker: LoadedModel) -> None:
@@ -50,10 +67,10 @@ def test_same_seed_same_audio(speaker: LoadedModel) -> None:
     service = SpeechService(lambda: speaker)
     first, again = speak(service, seed=5), speak(service, seed=5)
     other = speak(service, seed=6)
-    assert first.audio == again.audio != other.audio
+    assert first.audio.data == again.audio.data != other.audio.data
     drawn, redrawn = speak(service), speak(service)
-    assert drawn.seed != redrawn.seed
-    assert speak(service, seed=drawn.seed).audio == drawn.audio
+    assert drawn.result.seed != redrawn.result.seed
+    assert speak(service, seed=drawn.result.seed).audio == drawn.audio
 
 
 @pytest.mark.parametrize(
@@ -86,25 +103,25 @@ def test_every_field_has_an_effect(speaker: LoadedModel, field: str, value: obje
 @pytest.mark.parametrize("format", get_args(Format))
 def test_every_format_plays(speaker: LoadedModel, format: str) -> None:
     """Each format, at another rate and speed, holds the audio that its result describes."""
-    result = speak(
+    spoken = speak(
         SpeechService(lambda: speaker), seed=1, format=format, sample_rate=22050, speed=0.8
     )
-    assert result.format == format
-    assert result.duration_s == pytest.approx(0.5)
+    assert spoken.audio.info.format == format
+    assert spoken.result.duration_s == pytest.approx(0.5)
     if format == "pcm":
-        assert len(result.audio) == 2 * round(0.5 * 22050)
+        assert len(spoken.audio.data) == 2 * round(0.5 * 22050)
         return
-    with av.open(io.BytesIO(result.audio)) as container:
+    with av.open(io.BytesIO(spoken.audio.data)) as container:
         samples = sum(frame.samples for frame in container.decode(audio=0))
         rate = container.streams.audio[0].rate
-    assert rate == (48000 if format == "opus" else result.sample_rate)
+    assert rate == (48000 if format == "opus" else spoken.audio.info.sample_rate)
     assert samples / rate == pytest.approx(0.5, abs=0.1)
 
 
 def test_the_edges_are_silent(speaker: LoadedModel) -> None:
     """Audio begins and ends at zero: no click."""
-    result = speak(SpeechService(lambda: speaker), seed=1)
-    samples = np.frombuffer(result.audio[44:], dtype="<i2")
+    audio = speak(SpeechService(lambda: speaker), seed=1).audio
+    samples = np.frombuffer(audio.data[44:], dtype="<i2")
     assert abs(int(samples[0])) <= 1
     assert abs(int(samples[-1])) <= 1
 
@@ -112,7 +129,7 @@ def test_the_edges_are_silent(speaker: LoadedModel) -> None:
 def test_speech_comes_piece_by_piece(speaker: LoadedModel) -> None:
     """The first samples are there long before the last, and joined they are the whole."""
 
-    async def listen() -> tuple[list[np.ndarray], float]:
+    async def hear() -> tuple[list[np.ndarray], float]:
         speech = await SpeechService(lambda: speaker).start(request(seed=1, max_duration_s=8.0))
         pieces, early = [], 1.0
         async for pcm in speech:
@@ -120,7 +137,7 @@ def test_speech_comes_piece_by_piece(speaker: LoadedModel) -> None:
             pieces.append(pcm)
         return pieces, early
 
-    pieces, early = asyncio.run(listen())
+    pieces, early = asyncio.run(hear())
     assert early == 0.0
     assert len(pieces) > 4
     assert len(pieces[0]) < 24000
@@ -135,7 +152,7 @@ def test_who_stops_listening_frees_the_slot(speaker: LoadedModel) -> None:
         speech = await service.start(request(seed=1, max_duration_s=30.0))
         async for _ in speech:
             break
-        speaking = asyncio.create_task(service.speak(request(max_duration_s=30.0)))
+        speaking = asyncio.create_task(speak_to_end(service, max_duration_s=30.0))
         await asyncio.sleep(0.1)
         speaking.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -145,7 +162,7 @@ def test_who_stops_listening_frees_the_slot(speaker: LoadedModel) -> None:
                 break
             await asyncio.sleep(0.05)
         assert speaker.engine._scheduler.is_idle
-        assert (await service.speak(request())).audio
+        assert (await speak_to_end(service)).audio
 
     asyncio.run(leave())
 
@@ -159,12 +176,12 @@ def test_the_model_is_loaded_once_and_late(speaker: LoadedModel) -> None:
         time.sleep(0.2)
         return speaker
 
-    async def both() -> list[SpeechResult]:
+    async def both() -> list[Spoken]:
         service = SpeechService(load)
         assert not loads
-        return await asyncio.gather(*(service.speak(request(seed=i)) for i in range(2)))
+        return await asyncio.gather(*(speak_to_end(service, seed=i) for i in range(2)))
 
-    first, second = asyncio.run(both())
+    first, second = (spoken.result for spoken in asyncio.run(both()))
     assert len(loads) == 1
     assert max(first.timing.queue_s, second.timing.queue_s) > 0.1
     assert first.timing.total_s >= first.timing.first_audio_s > 0
@@ -188,9 +205,9 @@ def test_a_failed_load_is_tried_again(speaker: LoadedModel) -> None:
 
 def test_the_length_follows_the_text(speaker: LoadedModel) -> None:
     """Without a limit of the caller's, a random model is stopped by that of the text."""
-    result = speak(SpeechService(lambda: speaker), text="Hello there.", max_duration_s=None)
+    result = speak(SpeechService(lambda: speaker), text="Hello there.", max_duration_s=None).result
     assert result.finish_reason == "length"
-    assert result.duration_s == pytest.approx(quality.max_duration_s("Hello there."), abs=0.04)
+    assert result.duration_s == pytest.approx(max_duration_s("Hello there."), abs=0.04)
 
 
 def test_a_model_may_say_less_at_once_than_is_asked_for(speaker: LoadedModel) -> None:
@@ -202,18 +219,18 @@ def test_a_model_may_say_less_at_once_than_is_asked_for(speaker: LoadedModel) ->
         (of_small_model, 50, 3),
         (of_small_model, 6, 4),
     ):
-        result = speak(service, text=text, chunk_words=chunk_words)
+        result = speak(service, text=text, chunk_words=chunk_words).result
         assert result.duration_s == pytest.approx(expected * 0.4, abs=0.1)  # each to its limit
 
 
 def test_our_own_limit_is_cut_to_what_fits(speaker: LoadedModel) -> None:
     """A text that fits with a shorter limit than we would grant is spoken all the same."""
     text = "word " * 59 + "word."
-    wished = round(quality.max_duration_s(text) * 25)
+    wished = round(max_duration_s(text) * 25)
     prompt = speaker.prompts.build(text, PromptContext(request().scene))
     room = speaker.engine.max_frames(prompt)
-    assert quality.expected_duration_s(text) * 25 < room < wished
-    result = speak(SpeechService(lambda: speaker), text=text, max_duration_s=None)
+    assert expected_duration_s(text) * 25 < room < wished
+    result = speak(SpeechService(lambda: speaker), text=text, max_duration_s=None).result
     assert result.usage.audio_frames == room
 
 
@@ -283,7 +300,7 @@ def test_who_waits_for_the_model_is_told_how_far_it_is(
     speaker: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And a request that gives up leaves the load alone."""
-    monkeypatch.setattr(service_module, "TOLD_EVERY_S", 0.01)
+    monkeypatch.setattr(service_module, "REPORT_EVERY_S", 0.01)
     may_end = threading.Event()
     told: list[str] = []
 
@@ -296,13 +313,13 @@ def test_who_waits_for_the_model_is_told_how_far_it_is(
     def on_progress(fraction: float, doing: str = "") -> None:
         told.append(doing)
 
-    async def listen() -> SpeechResult:
+    async def wait_for_the_model() -> AudioFile:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
-                await service.speak(request(), on_progress)
+                await service.start(request(), on_progress)
         may_end.set()
-        return await service.speak(request(), on_progress)
+        return await listen(await service.start(request(), on_progress))
 
-    assert asyncio.run(listen()).audio
+    assert asyncio.run(wait_for_the_model()).data
     assert set(told) == {"pulling: 17 %", ""}
     assert told[-1] == ""

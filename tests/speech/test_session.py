@@ -42,11 +42,13 @@ def request(**fields: object) -> SpeechRequest:
 class Heard:
     """Everything about one request that was spoken."""
 
-    def __init__(self, speech: SpeechSession, script: ChunkPlan, pieces: list[np.ndarray]) -> None:
-        self.script = script
+    def __init__(
+        self, speech: SpeechSession, chunk_plan: ChunkPlan, pieces: list[np.ndarray]
+    ) -> None:
+        self.plan = chunk_plan
         self.pieces = pieces
         self.pcm = np.concatenate([*pieces, np.zeros(0, np.float32)])
-        self.result: SpeechResult = speech.result(b"")
+        self.result: SpeechResult = speech.result()
 
     def pitches(self) -> list[int]:
         """Give the pitches of chunks that were heard, in order."""
@@ -55,7 +57,7 @@ class Heard:
 
     def expected(self) -> list[int]:
         """Give the pitches of all chunks, in order."""
-        return [code_of(chunk.text) for chunk in self.script.chunks]
+        return [code_of(chunk.text) for chunk in self.plan.chunks]
 
 
 def speech_of(
@@ -66,19 +68,25 @@ def speech_of(
     references: dict[str | None, Reference] | None = None,
 ) -> tuple[SpeechSession, ChunkPlan]:
     """Prepare a request; in a running loop."""
-    script = plan(asked)
+    chunk_plan = plan(asked)
     speech = SpeechSession(
-        stage, asked, script, references or {}, seed=asked.seed or 0, clock=Clock(0.0), is_live=live
+        stage,
+        asked,
+        chunk_plan,
+        references or {},
+        seed=asked.seed or 0,
+        clock=Clock(0.0),
+        is_live=live,
     )
-    return speech, script
+    return speech, chunk_plan
 
 
 def hear(stage: Any, asked: SpeechRequest, **how: Any) -> Heard:
     """Speak a request to its end."""
 
     async def listen() -> Heard:
-        speech, script = speech_of(stage, asked, **how)
-        return Heard(speech, script, [pcm async for pcm in speech])
+        speech, chunk_plan = speech_of(stage, asked, **how)
+        return Heard(speech, chunk_plan, [pcm async for pcm in speech])
 
     return asyncio.run(listen())
 
@@ -99,9 +107,9 @@ def test_chunks_are_heard_in_order_and_each_once(live: bool) -> None:
     """However the chunks end, the listener hears the text from front to back."""
     stage = speaker()
     heard = hear(stage, request(), live=live)
-    assert len(heard.script.chunks) > 8
+    assert len(heard.plan.chunks) > 8
     assert heard.pitches() == heard.expected()
-    assert len(actor_of(stage).lines) == len(heard.script.chunks)
+    assert len(actor_of(stage).lines) == len(heard.plan.chunks)
 
 
 def test_chunks_are_spoken_side_by_side_within_bounds() -> None:
@@ -116,12 +124,12 @@ def test_a_listener_who_pauses_holds_the_engine_back() -> None:
 
     async def listen() -> tuple[int, int]:
         stage = speaker(num_slots=3)
-        speech, script = speech_of(stage, request(context_chunks=0), live=True)
+        speech, chunk_plan = speech_of(stage, request(context_chunks=0), live=True)
         async with aclosing(aiter(speech)) as pieces:
             await anext(pieces)
             for _ in range(2000):
                 await asyncio.sleep(0)
-            return len(actor_of(stage).lines), len(script.chunks)
+            return len(actor_of(stage).lines), len(chunk_plan.chunks)
 
     asked, total = asyncio.run(listen())
     assert asked <= 6 < total
@@ -154,7 +162,7 @@ def test_the_first_chunk_gives_its_voice_to_the_rest() -> None:
     assert rest
     for line in rest:
         (reference,) = line.setting.references
-        assert reference.text.strip() == heard.script.chunks[0].text.strip()
+        assert reference.text.strip() == heard.plan.chunks[0].text.strip()
         assert set(reference.codes[:, 0]) == {code_of(first.text)}
 
 
@@ -166,10 +174,10 @@ def test_a_recording_is_every_chunks_reference() -> None:
     async def listen() -> None:
         actor_of(stage).hold = asyncio.Event()
         references = {None: Reference("As I speak.", codes)}
-        speech, script = speech_of(stage, request(voice="Anna"), references=references)
+        speech, chunk_plan = speech_of(stage, request(voice="Anna"), references=references)
         listening = asyncio.create_task(drain(speech))
         async with asyncio.timeout(10):
-            while actor_of(stage).num_live < len(script.chunks):
+            while actor_of(stage).num_live < len(chunk_plan.chunks):
                 await asyncio.sleep(0.001)
         actor_of(stage).hold.set()
         await listening
@@ -187,7 +195,7 @@ def test_context_is_what_was_said_before() -> None:
     heard = hear(stage, request(context_chunks=2, voice={"description": "calm"}))
     assert actor_of(stage).most_live == 1
     for index, line in enumerate(actor_of(stage).lines):
-        texts = [chunk.text for chunk in heard.script.chunks[max(0, index - 2) : index]]
+        texts = [chunk.text for chunk in heard.plan.chunks[max(0, index - 2) : index]]
         assert [each.text for each in line.setting.context] == texts
 
 
@@ -203,8 +211,8 @@ def test_each_turn_is_shown_its_own_speaker_alone() -> None:
         ),
         references={name: Reference(f"{name} speaks.", each) for name, each in codes.items()},
     )
-    assert [chunk.speaker for chunk in heard.script.chunks] == ["Anna", "Bert", "Anna"]
-    for line, chunk in zip(actor_of(stage).lines, heard.script.chunks, strict=True):
+    assert [chunk.speaker for chunk in heard.plan.chunks] == ["Anna", "Bert", "Anna"]
+    for line, chunk in zip(actor_of(stage).lines, heard.plan.chunks, strict=True):
         assert [each.text for each in line.setting.references] == [f"{chunk.speaker} speaks."]
     assert [segment.speaker for segment in heard.result.segments] == ["Anna", "Bert", "Anna"]
 
@@ -265,7 +273,7 @@ def test_a_sentence_in_two_chunks_is_one_segment() -> None:
     """What is too long for one chunk is still one sentence to the listener."""
     text = "word " * 60 + "end."
     heard = hear(speaker(), request(text=text))
-    assert len(heard.script.chunks) > 2
+    assert len(heard.plan.chunks) > 2
     (segment,) = heard.result.segments
     assert segment.text == text
     assert segment.end_s == len(heard.pcm) / RATE
@@ -326,7 +334,7 @@ def test_what_stays_bad_is_kept_and_said(kind: str) -> None:
     assert len(actor_of(stage).lines) == 3
     (warning,) = heard.result.warnings
     assert sentence in warning
-    assert "best of 3 takes" in warning
+    assert "best of 3 attempts" in warning
 
 
 def test_the_best_of_bad_takes_is_kept() -> None:
@@ -357,7 +365,7 @@ def test_one_bad_chunk_of_many() -> None:
         )
     )
     heard = hear(stage, request(retries=1))
-    assert len(actor_of(stage).lines) == len(heard.script.chunks) + 1
+    assert len(actor_of(stage).lines) == len(heard.plan.chunks) + 1
     assert heard.pitches() == heard.expected()
     (warning,) = heard.result.warnings
     assert "number 20" in warning or "chunk" in warning

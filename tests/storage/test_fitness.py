@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from higgs_worker.build import source_of
 from higgs_worker.health import startup as fitness
 from higgs_worker.health.startup import UnfitWorker, fitness_checks
+from higgs_worker.load import checkpoint_source
 from higgs_worker.settings import Settings
 from tests.fakes.control_plane import ControlPlane
 from tests.fakes.delivery import SCRIPTED, Worker
@@ -31,7 +31,7 @@ def check(port: int, prefix: str, volume: Path, **variables: str) -> None:
     settings = replace(settings, s3=replace(settings.s3, attempts=1))
     (found,) = (
         each
-        for each in fitness_checks(settings, source_of(settings))
+        for each in fitness_checks(settings, checkpoint_source(settings))
         if each.__name__ == "bucket_takes_results"
     )
     found()

@@ -4,28 +4,15 @@ import asyncio
 import hashlib
 import io
 import wave
-from typing import Any
 
 import numpy as np
 import pytest
 
-from higgs_worker.api.request import SpeechRequest
-from higgs_worker.delivery.destination import Outlet
-from higgs_worker.serverless.runner import JobRunner
 from higgs_worker.storage.storage import Storage
 from higgs_worker.storage.upload import PART_BYTES
 from tests.fakes.s3 import get
-from tests.fakes.scripted_worker import RATE, ScriptedService, ScriptedSpeech
-
-
-class Speaking(ScriptedService):
-    """Speaks in pieces, and says how far it is."""
-
-    async def start(self, request: SpeechRequest, *_: Any, **__: Any) -> Any:
-        """Begin to speak."""
-        speech = ScriptedSpeech(request)
-        speech.fraction_spoken = 0.5
-        return speech
+from tests.fakes.scripted_worker import ScriptedService
+from tests.fakes.speeches import RATE, runner
 
 
 @pytest.mark.slow
@@ -33,7 +20,7 @@ def test_a_long_speech_is_sent_part_by_part(
     storage: Storage, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its second part before its first, which has the header; the file is whole and plays."""
-    worker = JobRunner(Speaking(), max_text_chars=100, outlet=Outlet(storage))
+    worker = runner(ScriptedService(), storage)
     job = {"id": "long", "input": {"text": "pieces 24 10 0.01", "output": "s3"}}
     audio = asyncio.run(worker.run(job))["audio"]
     data, mime_type = get(audio["url"])

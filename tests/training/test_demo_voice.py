@@ -1,7 +1,6 @@
 """The recipe of the embedded voice, at toy size and on tones instead of speech."""
 
 import argparse
-import asyncio
 import itertools
 import json
 import random
@@ -12,13 +11,14 @@ import pytest
 import torch
 
 from higgs_worker.api.request import SpeechRequest
-from higgs_worker.build import load_model
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.kv_cache import KVCache
 from higgs_worker.engine.model import LanguageModel, PackedRows
 from higgs_worker.engine.parameters import Weights
+from higgs_worker.load import load_model
 from higgs_worker.settings import Settings
 from higgs_worker.speech.service import SpeechService
+from tests.fakes import speeches
 from training.demo_voice import ears, frames, language, sizes, speech, spelling, text, tokenizer
 from training.demo_voice.__main__ import Recipe
 from training.demo_voice.network import Network
@@ -93,7 +93,7 @@ def test_the_recipe_makes_a_model_that_the_worker_loads(work: Path) -> None:
     request = SpeechRequest.parse(
         {"text": "Hello.", "max_duration_s": 0.4, "retries": 0}, max_text_chars=10
     )
-    assert asyncio.run(SpeechService(lambda: speaker).speak(request)).audio
+    assert speeches.speak(SpeechService(lambda: speaker), request)
 
 
 def test_the_network_that_learns_is_the_engine_s() -> None:

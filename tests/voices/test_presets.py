@@ -1,6 +1,5 @@
 """The built-in voices, as they lie in the package."""
 
-import asyncio
 import io
 import logging
 import wave
@@ -12,12 +11,13 @@ import pytest
 
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.audio.shape import loudness_lufs
-from higgs_worker.build import load_model
+from higgs_worker.load import load_model
 from higgs_worker.settings import Settings
+from higgs_worker.speech.model import LoadedModel
 from higgs_worker.speech.service import SpeechService
-from higgs_worker.speech.session import LoadedModel
 from higgs_worker.voices.library import PRESETS, SAMPLE_RATE, Voice, VoiceLibrary
 from higgs_worker.voices.references import LOUDNESS_LUFS
+from tests.fakes import speeches
 
 NAMES = ("bram", "clara", "edda", "pippa")
 MAX_BYTES = 1_500_000
@@ -115,7 +115,7 @@ def test_a_preset_speaks(speaker: LoadedModel, caplog: pytest.LogCaptureFixture)
         fields = {"text": "Hello.", "max_duration_s": 0.4, "seed": 1}
         voiced = fields if voice is None else fields | {"voice": voice}
         request = SpeechRequest.parse(voiced, max_text_chars=100)
-        return asyncio.run(service.speak(request)).audio
+        return speeches.speak(service, request)
 
     bram = speak("bram")
     assert len({bram, speak("Clara"), speak(None)}) == 3

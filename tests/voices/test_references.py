@@ -1,6 +1,5 @@
 """Reference voices: read once, kept by content, heard in the speech."""
 
-import asyncio
 import base64
 import logging
 from pathlib import Path
@@ -12,13 +11,14 @@ from numpy.typing import NDArray
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.api.voice_spec import VoiceSpec
 from higgs_worker.audio import encode
-from higgs_worker.build import load_model
 from higgs_worker.errors import InvalidAudio, InvalidCheckpoint, UnknownVoice, UnusableReference
+from higgs_worker.load import load_model
 from higgs_worker.settings import Settings
+from higgs_worker.speech.model import LoadedModel
 from higgs_worker.speech.service import SpeechService
-from higgs_worker.speech.session import LoadedModel
 from higgs_worker.voices.library import VoiceLibrary
 from higgs_worker.voices.references import References
+from tests.fakes import speeches
 
 
 def babble(seed: int, duration_s: float = 2.0, silence_s: float = 0.3) -> bytes:
@@ -150,7 +150,7 @@ def test_the_voice_is_heard(speaker: LoadedModel) -> None:
     def speak(**voice: object) -> bytes:
         raw = {"text": "Hello.", "seed": 1, "max_duration_s": 0.4}
         request = SpeechRequest.parse(raw | voice, max_text_chars=100)
-        return asyncio.run(SpeechService(lambda: speaker).speak(request)).audio
+        return speeches.speak(SpeechService(lambda: speaker), request)
 
     one, two = (base64.b64encode(babble(seed)).decode() for seed in (1, 2))
     heard = [

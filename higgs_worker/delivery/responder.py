@@ -1,0 +1,213 @@
+"""A validated body in, the output of a reply out: for speech, for batches, for actions.
+
+What a RunPod job and an HTTP request have in common lies here. Failures are raised; `to_error` logs
+one and returns what the caller may see of it.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from higgs_worker.api import openai
+from higgs_worker.api.action import Action
+from higgs_worker.api.batch import Batch
+from higgs_worker.api.openai import OpenAIList, OpenAISpeech
+from higgs_worker.api.output import rounded, to_failure, to_json_safe
+from higgs_worker.api.progress import OnProgress
+from higgs_worker.api.request import SpeechRequest
+from higgs_worker.deadlines import Deadlines
+from higgs_worker.delivery.budget import SizeBudget, without_details
+from higgs_worker.delivery.delivery import Delivery
+from higgs_worker.delivery.pieces import PieceQueue
+from higgs_worker.delivery.sink import Speech, deliver
+from higgs_worker.errors import (
+    BatchFailed,
+    EngineBroken,
+    InternalError,
+    StorageFailed,
+    WorkerError,
+)
+from higgs_worker.logs import job_context
+from higgs_worker.voices.actions import Actions
+
+_MAX_NAME_LENGTH = 100
+_MAX_BATCH_TEXTS = 64
+"""Texts of batches that are spoken at once, so that they leave room in the engine's queue."""
+
+log = logging.getLogger(__name__)
+
+
+class Service(Protocol):
+    """What speaks."""
+
+    def preload(self) -> None:
+        """Start to load the model."""
+
+    async def start(
+        self,
+        request: SpeechRequest,
+        on_progress: OnProgress | None = None,
+        *,
+        is_live: bool = True,
+    ) -> Speech:
+        """Prepare to speak a request, or raise a WorkerError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Responder:
+    """Answers bodies with a service, a delivery and the actions."""
+
+    service: Service
+    actions: Actions
+    delivery: Delivery = field(default_factory=Delivery)
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    on_broken: Callable[[], None] = lambda: None
+    """Called when nothing can be spoken any more in this process."""
+    on_spoke: Callable[[float, float], None] = lambda *_: None
+    """Called after each success: when it started, on `time.perf_counter`, and how many seconds it
+    took to its first sound."""
+    _batch_slots: asyncio.Semaphore = field(
+        default_factory=lambda: asyncio.Semaphore(_MAX_BATCH_TEXTS), repr=False
+    )
+
+    def act(self, body: Action | OpenAIList) -> dict[str, Any]:
+        """Return the output of an action or a list. Blocks.
+
+        Raises:
+            WorkerError: it cannot be done.
+        """
+        if isinstance(body, OpenAIList):
+            if body.route == openai.MODELS:
+                return openai.models(self.actions.model)
+            return openai.voices(self.actions.names())
+        output: dict[str, Any] = to_json_safe(self.actions.run(body))
+        return output
+
+    async def to_request(self, body: SpeechRequest | OpenAISpeech) -> SpeechRequest:
+        """Return the request of a body, with a voice for one of OpenAI's."""
+        if isinstance(body, SpeechRequest):
+            return body
+        return openai.with_stand_in(body.request, await asyncio.to_thread(self.actions.names))
+
+    async def speak(
+        self,
+        name: str,
+        request: SpeechRequest,
+        budget: SizeBudget,
+        on_progress: OnProgress,
+        started: float,
+    ) -> dict[str, Any]:
+        """Speak one request and return the output, its audio delivered.
+
+        Args:
+            name: what the request is called in keys, files and the log.
+            request: what to speak.
+            budget: of the reply.
+            on_progress: is told how far the request is.
+            started: when the request came, on `time.perf_counter`.
+
+        Raises:
+            WorkerError: it could not be spoken or delivered.
+        """
+        key = await self.delivery.choose_key(name, request, budget)
+        speech = await self.service.start(request, on_progress, is_live=False)
+        with self.delivery.open_reply(
+            name, request, speech.sample_rate, key=key, budget=budget
+        ) as sink:
+            output = await deliver(speech, sink, on_progress)
+        self._record_success(output, started)
+        return output
+
+    async def speak_pieces(
+        self, name: str, speech: Speech, queue: PieceQueue, key: str | None, started: float
+    ) -> tuple[dict[str, Any], StorageFailed | None]:
+        """Speak into a queue; return the output, and why the audio is not stored if it is not.
+
+        Args:
+            name: what the request is called in keys, files and the log.
+            speech: prepared by the service.
+            queue: gets the audio.
+            key: as `Delivery.choose_key` returned it.
+            started: when the request came, on `time.perf_counter`.
+
+        Raises:
+            WorkerError: it could not be spoken.
+        """
+        with self.delivery.open_pieces(
+            name, speech.request, speech.sample_rate, queue, key=key
+        ) as sink:
+            output = await deliver(speech, sink)
+        self._record_success(output, started)
+        return output, sink.storage_failure
+
+    async def speak_batch(
+        self, name: str, batch: Batch, budget: SizeBudget, on_progress: OnProgress
+    ) -> dict[str, Any]:
+        """Speak the entries of a batch side by side and return their outputs, in order.
+
+        Raises:
+            BatchFailed: none of them could be spoken.
+        """
+        budget.reserve_failures(len(batch.entries))
+        fractions = [0.0] * len(batch.entries)
+
+        async def speak(index: int, entry: SpeechRequest | WorkerError) -> dict[str, Any]:
+            def report(fraction: float, doing: str = "") -> None:
+                fractions[index] = fraction
+                on_progress(sum(fractions) / len(fractions), doing)
+
+            started = time.perf_counter()
+            own_name = f"{name}-{index}"
+            with job_context(own_name):
+                try:
+                    async with self.deadlines.limit(), self._batch_slots:
+                        if isinstance(entry, WorkerError):
+                            raise entry
+                        output = await self.speak(own_name, entry, budget, report, started)
+                except Exception as error:
+                    output = without_details(to_failure(self.to_error(own_name, error, started)))
+            report(1.0)
+            return {"index": index} | output
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(speak(*each)) for each in enumerate(batch.entries)]
+        outputs = [task.result() for task in tasks]
+        num_failed = sum("error" in output for output in outputs)
+        if num_failed == len(outputs):
+            raise BatchFailed(
+                f"none of the {num_failed} texts could be spoken; the first: {outputs[0]['error']}",
+                details={"batch": outputs},
+            )
+        return {"batch": outputs, "num_failed": num_failed}
+
+    def to_error(self, name: str, error: Exception, started: float) -> WorkerError:
+        """Log a failure and return what the caller may see of it."""
+        if isinstance(error, EngineBroken):
+            self.on_broken()
+        if isinstance(error, WorkerError):
+            log.warning("%s: %s", error.code, error.message, extra=elapsed(started))
+            return error
+        log.error("the job met a defect", exc_info=error, extra=elapsed(started))
+        return InternalError(
+            f"the worker failed on job '{name[:_MAX_NAME_LENGTH]}' in a way it did not "
+            "foresee; look for this id in the worker's log, and report what stands there"
+        )
+
+    def _record_success(self, output: dict[str, Any], started: float) -> None:
+        """Log the figures of a success; the text itself is the caller's and stays out."""
+        figures = {
+            "characters": output["usage"]["characters"],
+            "duration_s": output["audio"]["duration_s"],
+            "finish_reason": output["finish_reason"],
+            **output["timing"],
+        }
+        log.info("spoke", extra=figures | elapsed(started))
+        self.on_spoke(started, output["timing"]["first_audio_s"])
+
+
+def elapsed(started: float) -> dict[str, float]:
+    """Return what each line of the log about a request's end has: how long it took."""
+    return {"job_s": rounded(time.perf_counter() - started)}

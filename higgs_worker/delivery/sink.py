@@ -1,0 +1,65 @@
+"""The one loop that brings a speech to its destination, and what a destination must offer."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from higgs_worker.api.progress import OnProgress
+from higgs_worker.api.request import SpeechRequest
+from higgs_worker.api.result import SpeechResult
+
+PCM = NDArray[np.float32]
+"""[S], mono, nominally in [-1, 1]."""
+
+Output = TypeVar("Output", covariant=True)
+
+
+class Speech(Protocol):
+    """A request being spoken; iterating over it once gives its PCM."""
+
+    @property
+    def request(self) -> SpeechRequest:
+        """What is spoken, and how."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Of the PCM, in hertz."""
+
+    @property
+    def fraction_spoken(self) -> float:
+        """How much of the text has been spoken, 0 to 1."""
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        """Yield the PCM piece by piece."""
+
+    def result(self) -> SpeechResult:
+        """Describe the speech, once the iteration has ended."""
+
+
+class Sink(Protocol[Output]):
+    """Where the audio of one speech goes."""
+
+    async def feed(self, pcm: PCM) -> None:
+        """Accept the next samples; waiting here slows nobody but the listener."""
+
+    async def finish(self, result: SpeechResult) -> Output:
+        """Bring the audio to its end and return what there is to say of it."""
+
+
+async def deliver(
+    speech: Speech, sink: Sink[Output], on_progress: OnProgress | None = None
+) -> Output:
+    """Feed a speech to a sink and return what the sink makes of it.
+
+    Raises:
+        WorkerError: the speech could not be spoken to its end, or not delivered.
+    """
+    async with aclosing(aiter(speech)) as pieces:  # type: ignore[type-var]  # a generator, if real
+        async for pcm in pieces:
+            await sink.feed(pcm)
+            if on_progress is not None:
+                on_progress(speech.fraction_spoken)
+    return await sink.finish(speech.result())

@@ -1,0 +1,123 @@
+"""RunPod's SDK: its loop, fed with this worker's jobs, and what has to be mended in it.
+
+The only module that imports `runpod`; what it knows of the SDK's inside was read in runpod 1.12.
+`docs/delivery.md` lists what each mend is for, and what can still be lost.
+"""
+
+import json
+import sys
+import types
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from higgs_worker.deadlines import Deadlines
+from higgs_worker.serverless.intake import Intake, concurrency, delay_stops, parse_big_int
+from higgs_worker.serverless.runner import JobRunner
+from higgs_worker.settings import Settings
+
+MAX_NESTING = 10_000
+"""Levels of JSON that a job may have; the platform itself refuses more."""
+
+
+def serve(
+    runner: JobRunner,
+    settings: Settings,
+    *,
+    checks: Iterable[Callable[[], None]] = (),
+    on_checked: Callable[[], object] = lambda: None,
+) -> None:
+    """Run the SDK's loop until the platform ends it.
+
+    Args:
+        runner: runs the jobs.
+        settings: what the operator chose.
+        checks: fitness checks, made by the SDK before the first job; one that raises fails the
+            worker.
+        on_checked: called when the SDK has made them.
+    """
+    allow_deep_json()
+    skip_processor_name()
+    import runpod
+    from runpod.http_client import AsyncClientSession
+    from runpod.serverless.modules import rp_http, worker_state
+
+    async def report(job: Mapping[str, Any], progress: dict[str, Any]) -> None:
+        # As the SDK's progress_update, but it can be waited for.
+        async with AsyncClientSession() as session:
+            await rp_http.send_result(session, {"status": "IN_PROGRESS", "output": progress}, job)
+
+    def ask_for_another_worker() -> None:
+        if not intake.is_stopping:
+            intake.stop()
+            # The SDK overlooks `refresh_worker` in the output of a generator.
+            config["refresh_worker"] = True
+
+    deadlines = Deadlines(settings.job_timeout_s)
+    intake = Intake(
+        concurrency(settings.concurrency, settings.max_slots),
+        on_start=on_checked,
+        on_stop=lambda: deadlines.stop(settings.grace_s),
+    )
+    is_local: bool = worker_state.IS_LOCAL_TEST
+    if is_local:
+        on_checked()  # there are no checks then
+    cancel_polls_on_stop(intake)
+    resend_results()
+    accept_big_numbers()
+    for check in checks:
+        runpod.serverless.register_fitness_check(check)
+    responder = replace(runner.responder, deadlines=deadlines, on_broken=ask_for_another_worker)
+    runner = replace(runner, responder=responder, report=None if is_local else report)
+    config: dict[str, Any] = {
+        # The SDK's local test never iterates over a generator: the job would not be run.
+        "handler": runner.stream if settings.stream and not is_local else runner.run,
+        "concurrency_modifier": intake.concurrency,
+        "return_aggregate_stream": True,
+    }
+    runpod.serverless.start(config)
+
+
+def allow_deep_json() -> None:
+    """Let JSON be nested deeply.
+
+    Python parses it by recursion; at its usual limit the SDK drops all jobs of a poll.
+    """
+    sys.setrecursionlimit(MAX_NESTING + 1000)
+
+
+def skip_processor_name() -> None:
+    """Keep the SDK from asking for the processor's name: it takes a second, and is only shown."""
+    module: Any = types.ModuleType("cpuinfo")
+    module.get_cpu_info = dict
+    sys.modules.setdefault("cpuinfo", module)
+
+
+def cancel_polls_on_stop(intake: Intake) -> None:
+    """Cancel the SDK's polls when the worker stops, which would otherwise lose a job."""
+    from runpod.serverless.modules import rp_scale
+
+    rp_scale.get_job = intake.until_stopped(rp_scale.get_job)
+    rp_scale.get_stop_signals = intake.until_stopped(delay_stops(rp_scale.get_stop_signals))
+
+
+def resend_results() -> None:
+    """Send a result again after a lost connection or a 429; the SDK does so only after a 500."""
+    from aiohttp import ClientConnectionError, ClientPayloadError
+    from runpod.serverless.modules import rp_http
+
+    rp_http.FibonacciRetry = partial(
+        rp_http.FibonacciRetry,
+        exceptions={ClientConnectionError, ClientPayloadError, TimeoutError},
+        statuses={429},
+    )
+
+
+def accept_big_numbers() -> None:
+    """Read a number of very many digits as infinity; the SDK drops all jobs of a poll over it."""
+    from aiohttp import ClientResponse
+
+    read = ClientResponse.json
+    loads = partial(json.loads, parse_int=parse_big_int)
+    read.__kwdefaults__ = {**(read.__kwdefaults__ or {}), "loads": loads}
