@@ -51,7 +51,8 @@ check: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/shellcheck bootstrap.sh .ci/run .github/release-notes tests/fakes/base_image.sh
+	@$(BIN)/shellcheck bootstrap.sh deploy-runpod.sh .ci/run .github/release-notes \
+		tests/fakes/base_image.sh
 	@$(BIN)/hadolint Dockerfile.runpod.ultra
 	@$(BIN)/actionlint -shellcheck $(BIN)/shellcheck
 	@$(BIN)/zizmor --offline --quiet .github

@@ -28,35 +28,48 @@ CHANGELOG = """# Changelog
 """
 
 
-@pytest.fixture
-def ci() -> dict[str, Any]:
-    """Return the workflow."""
-    text = (ROOT / ".github/workflows/ci.yml").read_text()
-    workflow = yaml.safe_load(text)
+def read(name: str) -> dict[str, Any]:
+    """Return a workflow."""
+    workflow = yaml.safe_load((ROOT / ".github/workflows" / name).read_text())
     assert isinstance(workflow, dict)
     return workflow
 
 
+@pytest.fixture
+def ci() -> dict[str, Any]:
+    """Return the workflow that checks and tests."""
+    return read("ci.yml")
+
+
+@pytest.fixture
+def build() -> dict[str, Any]:
+    """Return the workflow that builds and pushes the image."""
+    return read("build-runpod-container.yml")
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_actions_are_pinned_by_commit(path: Path) -> None:
-    """Every action is named by a commit, with the version it is beside it."""
-    used = re.findall(r"uses: *(.*)", path.read_text())
+    """Every action of others is named by a commit, with its version beside it."""
+    used = re.findall(r"uses: *([^$ ].*)", path.read_text())
     assert used
     for each in used:
         assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", each), each
 
 
-def test_one_version_of_an_action(ci: dict[str, Any]) -> None:
-    """An action is used at one commit only."""
-    used = {step["uses"] for job in ci["jobs"].values() for step in job["steps"] if "uses" in step}
+def test_one_version_of_an_action(ci: dict[str, Any], build: dict[str, Any]) -> None:
+    """All workflows use an action at the same commit."""
+    jobs = [*ci["jobs"].values(), *build["jobs"].values()]
+    used = {step["uses"] for job in jobs for step in job.get("steps", []) if "uses" in step}
     assert len({name.partition("@")[0] for name in used}) == len(used)
 
 
-def test_rights_are_the_least(ci: dict[str, Any]) -> None:
-    """No job may write, but the one that pushes the image and the one that makes the release."""
-    assert ci["permissions"] == {}
-    rights = {name: job["permissions"] for name, job in ci["jobs"].items()}
-    assert rights == {
+def test_permissions_are_the_least(ci: dict[str, Any], build: dict[str, Any]) -> None:
+    """Only the job that pushes the image and the job that makes the release may write."""
+    permissions = {}
+    for workflow in (ci, build):
+        assert workflow["permissions"] == {}
+        permissions |= {name: job["permissions"] for name, job in workflow["jobs"].items()}
+    assert permissions == {
         "check": {"contents": "read"},
         "image": {"contents": "read"},
         "publish": {"contents": "read", "packages": "write"},
@@ -64,11 +77,44 @@ def test_rights_are_the_least(ci: dict[str, Any]) -> None:
     }
 
 
-def test_nothing_is_published_untested(ci: dict[str, Any]) -> None:
-    """An image is pushed after check, tests and a run of it, and never for a pull request."""
-    jobs = ci["jobs"]
+def test_the_events_that_start_a_build(build: dict[str, Any]) -> None:
+    """The image is built on main, on version tags, for pull requests and by hand."""
+    events = build[True]  # YAML reads the key `on` as true
+    assert events == {
+        "push": {"branches": ["main"], "tags": ["v*"]},
+        "pull_request": None,
+        "workflow_dispatch": None,
+    }
+
+
+def test_checks_run_once_for_every_event(ci: dict[str, Any], build: dict[str, Any]) -> None:
+    """ci.yml leaves main and tags to its caller, and the two never wait for each other."""
+    assert ci[True] == {
+        "push": {"branches-ignore": ["main"]},
+        "pull_request": None,
+        "workflow_call": None,
+    }
+    assert [step["run"] for step in ci["jobs"]["check"]["steps"] if "run" in step] == [".ci/run"]
+    assert ci["concurrency"]["group"] != build["concurrency"]["group"]
+
+
+def test_the_image_has_tags_that_never_move(build: dict[str, Any]) -> None:
+    """An image is tagged with its version and its commit; no tag is called `latest`."""
+    steps = build["jobs"]["publish"]["steps"]
+    tags = {step["id"]: step["with"] for step in steps if "flavor" in step.get("with", {})}
+    assert list(tags) == ["thin", "baked"]
+    for each in tags.values():
+        assert "latest=false" in each["flavor"]
+        assert {"type=ref,event=tag", "type=sha,format=long"} <= set(each["tags"].split())
+        assert "type=semver,pattern={{version}}" in each["tags"]
+
+
+def test_nothing_is_published_untested(build: dict[str, Any]) -> None:
+    """An image is pushed after checks, tests and a run of it, and never for a pull request."""
+    jobs = build["jobs"]
+    assert jobs["check"]["uses"] == "$/.github/workflows/ci.yml"
     assert jobs["publish"]["needs"] == ["check", "image"]
-    assert "github.event_name == 'push'" in jobs["publish"]["if"]
+    assert jobs["publish"]["if"] == "github.event_name != 'pull_request'"
     assert jobs["release"]["needs"] == "publish"
     pushes = [step["with"] for step in jobs["publish"]["steps"] if "push" in step.get("with", {})]
     assert [each["target"] for each in pushes] == ["thin", "baked"]
