@@ -138,6 +138,35 @@ def test_the_environment_is_one_that_the_worker_reads() -> None:
     Settings.from_env(values | tests)
 
 
+def test_the_defaults_are_those_of_the_settings() -> None:
+    """A default shown in RunPod's Hub, or set by the endpoint's file, is the worker's own."""
+    known = {each.name: each for each in variables()}
+    defaults = {name: known[name].default for name in known}
+    inputs = {
+        each["key"]: each["input"]
+        for each in read(".runpod/hub.json")["config"]["env"]
+        if "input" in each
+    }
+    for name, given in inputs.items():
+        raw = str(given["default"]).lower() if given["type"] == "boolean" else str(given["default"])
+        shown = known[name].kind.read(raw) if raw else None  # an empty variable counts as unset
+        assert shown == defaults[name], name
+    for name, raw in read("runpod-serverless-config.json")["env"].items():
+        if name in known:
+            assert known[name].kind.read(raw) == defaults[name], name
+
+
+def test_the_bounds_and_choices_are_those_of_the_settings() -> None:
+    """The Hub's form offers what the worker accepts, no more and no less."""
+    known = {each.name: each.kind for each in variables()}
+    for each in read(".runpod/hub.json")["config"]["env"]:
+        given, kind = each.get("input", {}), known.get(each["key"])
+        if given.get("type") == "number":
+            assert (given["min"], given["max"]) == (kind.low, kind.high), each["key"]
+        if "options" in given:
+            assert {option["value"] for option in given["options"]} == set(kind.words)
+
+
 def test_machines_are_asked_for_that_can_run_the_locked_torch() -> None:
     """The CUDA versions asked for are those of the locked torch's major version."""
     major = locked_cuda().partition(".")[0]
@@ -173,7 +202,7 @@ def test_the_hub_file_has_the_form_of_the_guide() -> None:
 def test_the_hub_tests_are_jobs_that_the_worker_takes() -> None:
     """Every input in tests.json, and test_input.json, passes the worker's own checks."""
     for each in [*read(".runpod/tests.json")["tests"], read("test_input.json")]:
-        SpeechRequest.parse(each["input"], max_text_chars=1500)
+        SpeechRequest.parse(each["input"], max_text_chars=Settings().max_text_chars)
     assert all(each["timeout"] >= 300_000 for each in read(".runpod/tests.json")["tests"])
 
 

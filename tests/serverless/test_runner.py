@@ -79,7 +79,7 @@ def log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> An
         yield caplog
 
 
-def test_success_has_the_contract_s_shape() -> None:
+def test_success_has_the_documented_shape() -> None:
     """A result is spelled out completely, seconds to the millisecond."""
     assert run(job()) == {
         "audio": {
