@@ -11,11 +11,10 @@ import pytest
 
 from higgs_worker.build import source_of
 from higgs_worker.errors import EngineBroken, VolumeUnusable
-from higgs_worker.health import checks
-from higgs_worker.health import startup as fitness
+from higgs_worker.health import checks, startup
 from higgs_worker.health.startup import UnfitWorker, fitness_checks
 from higgs_worker.settings import Settings
-from higgs_worker.weights import locate as weights
+from higgs_worker.weights.locate import DEMO_DIRECTORY, FILES
 from tests.fakes.hub import REPO, TOKEN, StandIn
 
 DEMO = {"HIGGS_MODEL": "demo", "HIGGS_DEVICE": "cpu"}
@@ -133,7 +132,7 @@ def test_a_model_that_is_not_one(tmp_path: Path) -> None:
     refused = refusals(tmp_path, HIGGS_CODEC=str(tmp_path))
     assert "has no config.json and no model.safetensors" in refused["codec_is_usable"]
     other = tmp_path / "other"
-    shutil.copytree(weights.DEMO_DIRECTORY / "model", other)
+    shutil.copytree(DEMO_DIRECTORY / "model", other)
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps(config | {"model_type": "gpt2"}))
     refused = refusals(tmp_path, HIGGS_MODEL=str(other))
@@ -165,7 +164,7 @@ def test_damaged_weights_are_left_to_the_pull(
     snapshot.mkdir(parents=True)
     (repo / "refs").mkdir()
     (repo / "refs" / "main").write_text("1" * 40)
-    for name in weights.FILES["model"]:
+    for name in FILES["model"]:
         blob = repo / "blobs" / (f"{len(name):x}" * 64)[:64]
         blob.parent.mkdir(exist_ok=True)
         blob.write_text("{not json")
@@ -180,7 +179,7 @@ def test_a_hub_that_does_not_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is warned of, and a start does not wait for it; the pull asks again."""
-    monkeypatch.setattr(fitness, "NETWORK_S", 0.3)
+    monkeypatch.setattr(startup, "NETWORK_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         started = time.monotonic()
         silence = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -193,7 +192,7 @@ def test_a_hub_that_does_not_answer(
 
 def test_a_volume_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What must answer and does not makes a worker unfit, by its name."""
-    monkeypatch.setattr(fitness, "LOCAL_S", 0.05)
+    monkeypatch.setattr(startup, "LOCAL_S", 0.05)
     monkeypatch.setattr(checks, "check_volume", lambda _: time.sleep(0.5))
     assert "no answer within 0.05 s" in refusals(tmp_path)["volume_is_writable"]
 
