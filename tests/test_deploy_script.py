@@ -4,7 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from higgs_worker.__main__ import main
+from higgs_worker.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 

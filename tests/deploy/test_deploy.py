@@ -1,4 +1,4 @@
-"""`higgs-worker deploy` against a stand-in of RunPod: made, changed, left alone, or an error."""
+"""`higgs-worker deploy` against a stand-in of RunPod: created, updated, left alone, or an error."""
 
 import json
 from collections import deque
@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from higgs_worker.__main__ import main
-from higgs_worker.deploy import api as runpod_api
-from higgs_worker.deploy import endpoint as deploy
+from higgs_worker.cli.main import main
+from higgs_worker.deploy import api, endpoint
 from tests.fakes.runpod_api import KEY, RunPod, problem
 
 ROOT = Path(__file__).parents[2]
@@ -21,8 +20,8 @@ IMAGE = "ghcr.io/somebody/higgs-worker:v0.1.0"
 def runpod(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunPod]:
     """An account, and the key to it."""
     monkeypatch.setenv("RUNPOD_API_KEY", KEY)
-    monkeypatch.setattr(deploy, "POLL_S", 0.001)
-    monkeypatch.setattr(runpod_api, "MAX_WAIT_S", 0.001)
+    monkeypatch.setattr(endpoint, "POLL_S", 0.001)
+    monkeypatch.setattr(api, "MAX_WAIT_S", 0.001)
     with RunPod() as runpod:
         yield runpod
 
@@ -49,7 +48,7 @@ def test_an_endpoint_is_made_and_speaks(runpod: RunPod, capsys: Any) -> None:
     ((method, path, body),) = changes(runpod)
     assert (method, path, body["image"]) == ("POST", "/serverless", IMAGE)
     outcome = json.loads(told)
-    assert outcome["state"] == "made"
+    assert outcome["state"] == "created"
     assert outcome["first_job"] == "2.5 s of audio"
     assert outcome["url"] == f"{runpod.url}/serverless-0/runsync"
     assert "$RUNPOD_API_KEY" in outcome["example"]
@@ -62,7 +61,7 @@ def test_deploying_twice_changes_nothing(runpod: RunPod, capsys: Any, wraps_list
     run(runpod, capsys, "--no-job")
     _, told = run(runpod, capsys, "--no-job")
     assert len(changes(runpod)) == 1
-    assert json.loads(told)["state"] == "is as the file says"
+    assert json.loads(told)["state"] == "already as the file says"
 
 
 def test_only_what_differs_is_changed(runpod: RunPod, capsys: Any) -> None:
@@ -75,7 +74,7 @@ def test_only_what_differs_is_changed(runpod: RunPod, capsys: Any) -> None:
     assert (method, path) == ("PATCH", "/serverless/serverless-0")
     assert body.keys() == {"image", "env"}
     assert body["env"]["HIGGS_MODEL"] == "bosonai/higgs-audio-v2-generation-3B-base"
-    assert json.loads(told)["state"] == "changed: env, image"
+    assert json.loads(told)["state"] == "updated: env, image"
 
 
 def test_a_volume_is_found_or_made(runpod: RunPod, capsys: Any) -> None:
@@ -88,8 +87,8 @@ def test_a_volume_is_found_or_made(runpod: RunPod, capsys: Any) -> None:
         assert code == 0
     (volume,) = runpod.resources["network-volumes"]
     assert (volume["name"], volume["dataCenter"]) == ("voices", "EU-RO-1")
-    (endpoint,) = runpod.resources["serverless"]
-    assert endpoint["networkVolumes"] == [volume["id"]]
+    (made,) = runpod.resources["serverless"]
+    assert made["networkVolumes"] == [volume["id"]]
 
 
 def test_a_dry_run_sends_nothing(runpod: RunPod, capsys: Any, monkeypatch: Any) -> None:
@@ -112,7 +111,7 @@ def test_a_dry_run_sends_nothing(runpod: RunPod, capsys: Any, monkeypatch: Any) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--gpu", "ADA_25"), "there is no pool of GPUs 'ADA_25'; take some of AMPERE_16"),
+        (("--gpu", "ADA_25"), "there is no pool of GPUs 'ADA_25'; choose from AMPERE_16"),
         (("--gpu", "AMPERE_16"), "have 16 GB and the model needs 20"),
         (("--env", "HIGGS_STREAM"), "--env takes NAME=VALUE"),
         (("--config", "none.json"), "none.json cannot be read"),
@@ -148,14 +147,14 @@ def test_without_a_key(runpod: RunPod, capsys: Any, monkeypatch: Any) -> None:
     ("answer", "message"),
     [
         (problem(401, "Unauthorized"), "the key in RUNPOD_API_KEY is not accepted"),
-        (problem(402, "Payment required"), "not enough credit"),
+        (problem(402, "Payment required"), "does not have enough credit"),
         (problem(403, "Forbidden"), "give it write access"),
         (problem(404, "Not Found"), "no such thing in this account"),
         (problem(409, "Conflict", detail="quota of workers"), "quota of workers"),
         (problem(422, "Unprocessable", errors=["workers.max"]), 'Unprocessable ["workers.max"]'),
         (problem(500, "Oops"), "RunPod may be down"),
         ((200, {}, b"<html>"), "RunPod may be down"),
-        ((200, {}, b'"text"'), "something else than an object"),
+        ((200, {}, b'"text"'), "something that is not an object"),
     ],
 )
 def test_every_answer_is_a_sentence(runpod: RunPod, capsys: Any, answer: Any, message: str) -> None:
@@ -183,7 +182,7 @@ def test_a_busy_platform_is_asked_again(runpod: RunPod, capsys: Any) -> None:
 def test_a_platform_that_is_not_there(capsys: Any, monkeypatch: Any) -> None:
     """The error says what may have happened."""
     monkeypatch.setenv("RUNPOD_API_KEY", KEY)
-    monkeypatch.setattr(runpod_api, "NUM_TRIES", 1)
+    monkeypatch.setattr(api, "NUM_TRIES", 1)
     with RunPod() as gone:
         pass
     code, told = run(gone, capsys)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from higgs_worker.__main__ import main
 from higgs_worker.build import source_of
+from higgs_worker.cli.main import main
 from higgs_worker.health.checks import CheckResult
 from higgs_worker.health.doctor import examine
 from higgs_worker.settings import Settings
