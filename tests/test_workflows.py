@@ -1,4 +1,4 @@
-"""The workflows and the Dockerfile: what no linter knows of them."""
+"""The workflows, the Dockerfile and the release notes: what no linter can check."""
 
 import re
 import subprocess
@@ -122,15 +122,15 @@ def test_nothing_is_published_untested(build: dict[str, Any]) -> None:
     assert any(step.get("run") == "make image-test" for step in jobs["image"]["steps"])
 
 
-def test_the_image_has_the_installer_of_the_makefile() -> None:
+def test_the_image_has_the_uv_of_the_makefile() -> None:
     """The uv of the image is the one that resolved the lock file."""
     [makefile] = re.findall(r"^UV +:= uv==(.*)$", (ROOT / "Makefile").read_text(), re.M)
     [image] = re.findall(r"UV_VERSION=(.*)", (ROOT / "Dockerfile.runpod.ultra").read_text())
     assert image == makefile
 
 
-def test_what_the_image_copies_is_let_through() -> None:
-    """.dockerignore lets through what the Dockerfile copies, and nothing else."""
+def test_dockerignore_allows_what_the_image_copies() -> None:
+    """.dockerignore allows what the Dockerfile copies, and nothing else."""
     dockerfile = (ROOT / "Dockerfile.runpod.ultra").read_text()
     copied = {
         word
@@ -153,7 +153,7 @@ def test_what_the_image_copies_is_let_through() -> None:
 def test_release_notes_come_from_the_changelog(
     tmp_path: Path, tag: str, code: int, words: str
 ) -> None:
-    """The notes are the version's section; a tag that is not the version's is refused."""
+    """The notes are the version's section; a tag that is not the version fails."""
     (tmp_path / ".github").mkdir()
     script = tmp_path / ".github/release-notes"
     script.write_text((ROOT / ".github/release-notes").read_text())

@@ -27,7 +27,7 @@ def runpod(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunPod]:
 
 
 def run(runpod: RunPod, capsys: Any, *options: str, image: str | None = IMAGE) -> tuple[int, str]:
-    """Run the command and return its exit code and all it printed; the key is never in it."""
+    """Run the command; return its exit code and its output, which never contains the key."""
     argv = ["--json", "deploy", "--config", str(ROOT / "runpod-serverless-config.json")]
     argv += [f"--management-url={runpod.url}", f"--jobs-url={runpod.url}", *options]
     code = main([*argv, *(["--image", image] if image else [])])
@@ -41,8 +41,8 @@ def changes(runpod: RunPod) -> list[tuple[str, str, Any]]:
     return [each for each in runpod.requests if each[0] != "GET" and not each[1].endswith("/run")]
 
 
-def test_an_endpoint_is_made_and_speaks(runpod: RunPod, capsys: Any) -> None:
-    """The body is the file's, and the answer shows how to go on."""
+def test_an_endpoint_is_created_and_runs_a_job(runpod: RunPod, capsys: Any) -> None:
+    """The request has the file's body, and the output shows how to call the endpoint."""
     code, told = run(runpod, capsys)
     assert code == 0
     ((method, path, body),) = changes(runpod)
@@ -56,7 +56,7 @@ def test_an_endpoint_is_made_and_speaks(runpod: RunPod, capsys: Any) -> None:
 
 @pytest.mark.parametrize("wraps_lists", [False, True])
 def test_deploying_twice_changes_nothing(runpod: RunPod, capsys: Any, wraps_lists: bool) -> None:
-    """It is found by its name, and RunPod's own fields do not count."""
+    """The endpoint is found by its name, and fields that RunPod adds do not count."""
     runpod.wraps_lists = wraps_lists
     run(runpod, capsys, "--no-job")
     _, told = run(runpod, capsys, "--no-job")
@@ -65,7 +65,7 @@ def test_deploying_twice_changes_nothing(runpod: RunPod, capsys: Any, wraps_list
 
 
 def test_only_what_differs_is_changed(runpod: RunPod, capsys: Any) -> None:
-    """A new image, another variable; the rest stays."""
+    """A new image and a new variable are sent; other fields stay."""
     run(runpod, capsys, "--no-job")
     newer = IMAGE.replace("0.1.0", "0.2.0")
     options = ("--no-job", "--env", "HIGGS_STREAM=true")
@@ -77,8 +77,8 @@ def test_only_what_differs_is_changed(runpod: RunPod, capsys: Any) -> None:
     assert json.loads(told)["state"] == "updated: env, image"
 
 
-def test_a_volume_is_found_or_made(runpod: RunPod, capsys: Any) -> None:
-    """Made only where a data center is named, and once."""
+def test_a_volume_is_found_or_created(runpod: RunPod, capsys: Any) -> None:
+    """It is created only if a data center is named, and only once."""
     code, told = run(runpod, capsys, "--no-job", "--volume", "voices")
     assert code == 1
     assert "--data-center" in told
@@ -92,7 +92,7 @@ def test_a_volume_is_found_or_made(runpod: RunPod, capsys: Any) -> None:
 
 
 def test_a_dry_run_sends_nothing(runpod: RunPod, capsys: Any, monkeypatch: Any) -> None:
-    """It shows the whole request, secrets masked, and needs no key."""
+    """It prints the whole request with secrets masked, and needs no key."""
     monkeypatch.delenv("RUNPOD_API_KEY")
     secret = ("--env", "HF_TOKEN=hf_hunter2", "--env", "A_KEY={{ RUNPOD_SECRET_a }}")
     code, told = run(runpod, capsys, "--dry-run", "--volume", "voices", *secret)
@@ -121,7 +121,7 @@ def test_a_dry_run_sends_nothing(runpod: RunPod, capsys: Any, monkeypatch: Any) 
 def test_what_cannot_be_an_endpoint_is_refused(
     runpod: RunPod, capsys: Any, options: tuple[str, ...], message: str
 ) -> None:
-    """Before RunPod is asked."""
+    """Wrong options fail before any request is sent."""
     code, told = run(runpod, capsys, *options)
     assert code == 1
     assert message in told
@@ -129,14 +129,14 @@ def test_what_cannot_be_an_endpoint_is_refused(
 
 
 def test_a_file_whose_owner_is_not_filled_in(runpod: RunPod, capsys: Any) -> None:
-    """Whoever forks is told what to name."""
+    """The placeholder in the image is an error that says what to write instead."""
     code, told = run(runpod, capsys, image=None)
     assert code == 1
     assert "name yours with --image, such as ghcr.io/your-name" in told
 
 
 def test_without_a_key(runpod: RunPod, capsys: Any, monkeypatch: Any) -> None:
-    """The error says where to make one."""
+    """The error says where to create one."""
     monkeypatch.delenv("RUNPOD_API_KEY")
     code, told = run(runpod, capsys)
     assert code == 1
@@ -157,8 +157,10 @@ def test_without_a_key(runpod: RunPod, capsys: Any, monkeypatch: Any) -> None:
         ((200, {}, b'"text"'), "something that is not an object"),
     ],
 )
-def test_every_answer_is_a_sentence(runpod: RunPod, capsys: Any, answer: Any, message: str) -> None:
-    """And nothing is made twice: what changes something is never sent again after a failure."""
+def test_every_error_of_runpod_becomes_a_sentence(
+    runpod: RunPod, capsys: Any, answer: Any, message: str
+) -> None:
+    """A request that changes something is never repeated after a failure."""
     runpod.faults.extend([None, answer])
     code, told = run(runpod, capsys)
     assert code == 1
@@ -166,8 +168,8 @@ def test_every_answer_is_a_sentence(runpod: RunPod, capsys: Any, answer: Any, me
     assert len(changes(runpod)) == 1
 
 
-def test_a_busy_platform_is_asked_again(runpod: RunPod, capsys: Any) -> None:
-    """After the time that it names, for questions also after an error of its own."""
+def test_a_request_is_repeated_when_runpod_is_busy(runpod: RunPod, capsys: Any) -> None:
+    """After a 429 every request is repeated, and after a 5xx those that only read."""
     busy = (429, {"Retry-After": "30"}, b"{}")
     runpod.faults.extend([busy, problem(503, "Later"), None, busy, None])
     code, _ = run(runpod, capsys, "--no-job")
@@ -179,8 +181,8 @@ def test_a_busy_platform_is_asked_again(runpod: RunPod, capsys: Any) -> None:
     assert "too many requests" in told
 
 
-def test_a_platform_that_is_not_there(capsys: Any, monkeypatch: Any) -> None:
-    """The error says what may have happened."""
+def test_runpod_out_of_reach(capsys: Any, monkeypatch: Any) -> None:
+    """The error names what failed to connect."""
     monkeypatch.setenv("RUNPOD_API_KEY", KEY)
     monkeypatch.setattr(api, "NUM_TRIES", 1)
     with RunPod() as gone:
@@ -191,7 +193,7 @@ def test_a_platform_that_is_not_there(capsys: Any, monkeypatch: Any) -> None:
 
 
 def test_a_first_job_that_fails(runpod: RunPod, capsys: Any) -> None:
-    """Its error is shown, and the endpoint stays."""
+    """The job's error is printed, and the endpoint stays."""
     runpod.statuses = deque([{"status": "FAILED", "error": "weights_refused: set HF_TOKEN"}])
     code, told = run(runpod, capsys)
     assert code == 1
@@ -199,8 +201,8 @@ def test_a_first_job_that_fails(runpod: RunPod, capsys: Any) -> None:
     assert len(runpod.resources["serverless"]) == 1
 
 
-def test_workers_that_are_not_well(runpod: RunPod, capsys: Any) -> None:
-    """Nobody waits for half an hour."""
+def test_unhealthy_workers_end_the_wait(runpod: RunPod, capsys: Any) -> None:
+    """The command fails at once instead of waiting for the timeout."""
     runpod.statuses = deque([{"status": "IN_QUEUE"}])
     runpod.workers = {"unhealthy": 2}
     code, told = run(runpod, capsys)
@@ -209,15 +211,15 @@ def test_workers_that_are_not_well(runpod: RunPod, capsys: Any) -> None:
 
 
 def test_a_first_job_that_never_ends(runpod: RunPod, capsys: Any) -> None:
-    """The error says what may be wrong."""
+    """The timeout's error says what may be wrong."""
     runpod.statuses = deque([{"status": "IN_QUEUE"}])
     code, told = run(runpod, capsys, "--timeout-s", "0.05")
     assert code == 1
     assert "name more pools with --gpu" in told
 
 
-def test_two_of_one_name(runpod: RunPod, capsys: Any) -> None:
-    """Nobody's endpoint is changed by mistake."""
+def test_two_endpoints_of_one_name(runpod: RunPod, capsys: Any) -> None:
+    """An ambiguous name is an error, so that no endpoint is changed by mistake."""
     runpod.resources["serverless"] = [{"id": str(n), "name": "higgs-audio-v2"} for n in range(2)]
     code, told = run(runpod, capsys)
     assert code == 1
