@@ -1,15 +1,15 @@
-# The verbs of this repository. Each one sets up what it needs and is quick when nothing changed.
-#   make demo   speak test_input.json through handler.py with the embedded model
+# The verbs of this repository. Each one sets up what it needs, and does so only after a change.
+#   make demo   run test_input.json through handler.py with the embedded model
 #   make test   run the tests (CPU, no network beyond loopback)
-#   make test-long   the few tests of more than ten seconds
+#   make test-long   run the few tests of more than ten seconds
 #   make image-test   build the container image and run it (docker, or root with buildah and podman)
-#   make check  lint, types, import rules, the shell scripts, the image, the workflows
+#   make check  check format, lint, types, import rules, shell scripts, the image and the workflows
 #   make bench  measure the engine against transformers' generate on this machine
 #   make docs   write the tables of docs/ from the code
-#   make bench-codec  measure the codec: pieces, its share of the time, the first sound
+#   make bench-codec  measure the codec: piece sizes, its share of the time, the first sound
 #   make bench-start   measure a start: where the time goes until the first sound
-#   make gpu    what only a CUDA machine can prove: parity, graphs, step time at the real sizes
-#   make lock   resolve the versions again (writes requirements.lock)
+#   make gpu    prove what only a CUDA machine can: parity, graphs, step time at the real sizes
+#   make lock   resolve the versions again and write requirements.lock
 
 PYTHON ?= python3
 VENV   := .venv
@@ -23,8 +23,8 @@ UV     := uv==0.13.9
 help:
 	@sed -n 's/^#   //p' Makefile
 
-# uv resolves in seconds what takes pip a minute. It reads no pip settings, so a folder of local
-# wheels (a CPU build of torch, say) is handed on to it.
+# uv resolves in seconds what takes pip a minute. It does not read pip's settings, so a folder of
+# local wheels (such as a CPU build of torch) is passed to it.
 $(READY): pyproject.toml requirements.lock
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV)
@@ -34,7 +34,7 @@ $(READY): pyproject.toml requirements.lock
 
 demo: $(READY)
 	@HIGGS_MODEL=demo HIGGS_SAVE_DIR=demo-output $(BIN)/python handler.py --rp_log_level WARN
-	@$(BIN)/python -c "import json; print('It was asked to say:', json.load(open('test_input.json'))['input']['text'])"
+	@$(BIN)/python -c "import json; print('The text was:', json.load(open('test_input.json'))['input']['text'])"
 	@echo "Listen to demo-output/local_test.wav"
 
 test: $(READY)
@@ -51,7 +51,8 @@ check: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/shellcheck bootstrap.sh .ci/run .github/release-notes tests/fakes/base_image.sh
+	@$(BIN)/shellcheck bootstrap.sh deploy-runpod.sh .ci/run .github/release-notes \
+		tests/fakes/base_image.sh
 	@$(BIN)/hadolint Dockerfile.runpod.ultra
 	@$(BIN)/actionlint -shellcheck $(BIN)/shellcheck
 	@$(BIN)/zizmor --offline --quiet .github
@@ -68,13 +69,13 @@ bench-start: $(READY)
 bench-codec: $(READY)
 	@$(BIN)/python -m benchmarks.codec
 
-# With the machine's own Python: a GPU machine may have no network to build .venv with. The tests
-# need pytest and transformers there, the benchmark torch alone.
+# Uses the machine's own Python, because a GPU machine may have no network to build .venv with. The
+# tests need pytest and transformers there; the benchmark needs torch alone.
 gpu:
 	@$(PYTHON) -m pytest -m gpu tests/engine tests/codec
 	@$(PYTHON) -m benchmarks.gpu
 
-# Names and versions only: which index they come from is the machine's own business.
+# Names and versions only: each machine chooses its own package index.
 lock: $(READY)
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
 		--upgrade --extra dev pyproject.toml -o requirements.lock

@@ -1,29 +1,32 @@
 #!/bin/sh
-# Start a worker: checks, environment, then `exec python handler.py`, which brings the weights.
+# Start a worker: check the GPU, find or build the Python environment, then `exec python handler.py`,
+# which pulls the weights.
 #
-#   bootstrap.sh [--OPTION...]       the job handler, with these options
-#   bootstrap.sh COMMAND [ARG...]    a command of higgs-worker: serve, doctor, say ...
+#   bootstrap.sh [--OPTION...]       run the job handler, with these options
+#   bootstrap.sh COMMAND [ARG...]    run a command of higgs-worker: doctor, say ...
 #   bootstrap.sh install DIRECTORY   only build the environment, in that directory
 #
-# The environment is a venv named by a hash of all that decides what is in it. It is looked for
-# beside this script (baked into the image), then on the volume, where the first worker builds it
-# for all. It is built under a name of its own and renamed when it is whole, so that a half one is
-# never taken for it. The lock only spares the others the same work: correctness does not need it.
+# The environment is a venv. Its name is a hash of everything that decides its content. The script
+# looks beside itself (an environment baked into the image), then on the volume, where the first
+# worker builds it for all. It is built under a temporary name and renamed when it is complete, so
+# that nobody uses half an environment. The lock only saves the others the same work: correctness
+# does not depend on it.
 #
-# Read here: HIGGS_VOLUME, HIGGS_DEVICE, PIP_FIND_LINKS (a folder of local wheels), uv's own UV_*,
-# and BOOTSTRAP_STALE_S (60): silence after which a lock's holder counts as gone.
+# Variables: HIGGS_VOLUME, HIGGS_DEVICE, PIP_FIND_LINKS (a folder of local wheels), uv's own UV_*,
+# and BOOTSTRAP_STALE_S (60): seconds without a sign of life after which a lock's holder counts as
+# dead.
 
 set -eu
 umask 022
 
 INSTALL_LIMIT_S=1800   # three gigabytes at 2 MB/s
-LEFTOVER_MIN=60        # twice the limit: whoever was building this is gone
-UNUSED_MIN=2880        # two days: the longest that workers of the release before still run
-DIRECTORIES="bosonai environments voices"   # what a worker writes on the volume
-WORKER=higgs           # the user to become, where there is one
+LEFTOVER_MIN=60        # twice that limit: the worker that was building it is dead
+UNUSED_MIN=2880        # two days: workers of the previous release run no longer than that
+DIRECTORIES="bosonai environments voices"   # where a worker writes on the volume
+WORKER=higgs           # the user that root becomes, if it exists
 
 started_at=$(date +%s)
-mark=$(cat /proc/sys/kernel/random/uuid)   # ours alone among all workers
+mark=$(cat /proc/sys/kernel/random/uuid)   # no other worker has the same
 lock=''
 new=''
 child=''
@@ -37,10 +40,10 @@ die() {
     exit 1
 }
 
-# --- Ending: nothing of ours stays behind --------------------------------------------------------
+# --- Exit: remove the lock and half an environment -----------------------------------------------
 
 release() {
-    # Where another worker has taken over, its mark is in the lock, and nothing of it is touched.
+    # If another worker has taken over, the lock holds its mark, and rmdir leaves it alone.
     if [ -n "$lock" ]; then
         rmdir "$lock/$mark" "$lock" 2>/dev/null || :
     fi
@@ -62,8 +65,8 @@ trap release EXIT
 trap 'stop 130' INT
 trap 'stop 143' TERM
 
-# Run a command so that signals are answered meanwhile and the lock stays fresh: whoever is killed
-# or frozen no longer refreshes it.
+# Run a command in the background, so that traps run at once, and refresh the lock meanwhile. A
+# worker that is killed or frozen no longer refreshes it.
 run() {
     "$@" &
     child=$!
@@ -77,9 +80,9 @@ run() {
     return "$status"
 }
 
-# --- Where things are ----------------------------------------------------------------------------
+# --- Paths and the environment's name ------------------------------------------------------------
 
-# As in higgs_worker/settings.py.
+# The same rule as in higgs_worker/settings.py.
 find_volume() {
     mounted=yes
     if [ -n "${HIGGS_VOLUME:-}" ]; then
@@ -92,7 +95,7 @@ find_volume() {
     fi
 }
 
-# What decides the content: the versions, which of them are installed, and for which interpreter.
+# Everything that decides the content: the locked versions, the dependencies, and the interpreter.
 environment_key() {
     python3 -c '
 import hashlib, pathlib, sys, sysconfig, tomllib
@@ -102,7 +105,7 @@ parts = [pathlib.Path("requirements.lock").read_text(), *sorted(project["depende
 print(hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16])'
 }
 
-whole() {
+is_complete() {
     [ -f "$1/.complete" ] && "$1/bin/python" -c '' 2>/dev/null
 }
 
@@ -110,7 +113,7 @@ free_gb() {
     df -Pk "$1" | awk 'NR == 2 { printf "%.1f", $4 / 1048576 }'
 }
 
-# --- Who runs: not root, where the volume allows -------------------------------------------------
+# --- The user: not root, if the volume allows it -------------------------------------------------
 
 as_worker() {
     exec setpriv --reuid="$WORKER" --regid="$WORKER" --init-groups --inh-caps=-all \
@@ -120,14 +123,14 @@ as_worker() {
 step_down() {
     [ "$(id -u)" = 0 ] && id "$WORKER" >/dev/null 2>&1 || return 0
     if ! (as_worker true 2>/dev/null); then
-        say "staying root: this container may not change users"
+        say "staying root: this container is not allowed to change users"
         return
     fi
     if [ -n "$mounted" ]; then
-        mkdir -p "$volume" 2>/dev/null || :  # what cannot be made is named when it is needed
+        mkdir -p "$volume" 2>/dev/null || :  # a failure is reported where the volume is used
         for name in $DIRECTORIES; do
             if mkdir "$volume/$name" 2>/dev/null; then
-                chown "$WORKER:" "$volume/$name" 2>/dev/null || :  # refused: seen by the test below
+                chown "$WORKER:" "$volume/$name" 2>/dev/null || :  # the test below sees a failure
             fi
             if [ -w "$volume/$name" ] && ! (as_worker test -w "$volume/$name"); then
                 say "staying root: only root can write $volume/$name"
@@ -140,7 +143,7 @@ step_down() {
     as_worker "$app/bootstrap.sh" "$@"
 }
 
-# --- What the machine has ------------------------------------------------------------------------
+# --- The GPU -------------------------------------------------------------------------------------
 
 check_gpu() {
     device=${HIGGS_DEVICE:-auto}
@@ -148,53 +151,55 @@ check_gpu() {
     if ! command -v nvidia-smi >/dev/null; then
         [ "$device" = auto ] || die "HIGGS_DEVICE is $device, but the container sees no GPU" \
             "(no nvidia-smi): give the endpoint a GPU, or unset HIGGS_DEVICE"
-        say "no GPU here (no nvidia-smi): computing on the CPU, far slower than speech"
+        say "no GPU here (no nvidia-smi): computing on the CPU, far slower than real time"
         return
     fi
     if ! gpus=$(timeout 60 nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader); then
-        die "nvidia-smi fails ($gpus): the GPU or its driver is broken; end this worker so that" \
-            "another machine is taken, or set HIGGS_DEVICE=cpu"
+        die "nvidia-smi fails ($gpus): the GPU or its driver is broken; end this worker to get" \
+            "another machine, or set HIGGS_DEVICE=cpu"
     fi
     echo "$gpus" | while read -r gpu; do say "GPU: $gpu"; done
     offered=$(timeout 60 nvidia-smi | sed -n 's/.*CUDA[A-Za-z ]* Version: *\([0-9.]*\).*/\1/p' | head -n 1)
     needed=$(sed -n 's/^cuda-toolkit==\([0-9]*\.[0-9]*\).*/\1/p' requirements.lock)
-    # Within one major version an older driver serves newer libraries.
+    # Within one major version, an older driver can run newer libraries.
     if [ -n "$offered" ] && [ "${offered%%.*}" -lt "${needed%%.*}" ]; then
-        die "the driver here offers CUDA $offered, the locked torch needs $needed: let the endpoint" \
-            "take only machines with CUDA ${needed%%.*}.0 or newer (gpu.minCudaVersion)," \
+        die "the driver here offers CUDA $offered, but the locked torch needs $needed: restrict the" \
+            "endpoint to machines with CUDA ${needed%%.*}.0 or newer (gpu.minCudaVersion)," \
             "or set HIGGS_DEVICE=cpu"
     fi
 }
 
 # --- The environment -----------------------------------------------------------------------------
 
-# Remove a directory so that nobody sees it half removed under its name.
+# Remove a directory; rename it first, so that nobody sees it half removed.
 discard() {
     gone=$root/.gone.${1##*/}
     rm -rf "$gone"
-    mv -T "$1" "$gone" 2>/dev/null || return 0  # another worker was first
+    mv -T "$1" "$gone" 2>/dev/null || return 0  # another worker was faster
     rm -rf "$gone" || say "not all of $gone could be removed"
 }
 
-older() {
+# Succeed if a path was last changed more than this many minutes ago.
+is_older() {
     [ -n "$(find "$1" -prune -mmin "+$2" 2>/dev/null)" ]
 }
 
 sweep() {
     for each in "$root"/.gone.* "$root"/.new.* "$root"/*.lock; do
-        if older "$each" "$LEFTOVER_MIN"; then
-            say "removing what a worker left behind: $each"
+        if is_older "$each" "$LEFTOVER_MIN"; then
+            say "removing what a dead worker left: $each"
             discard "$each"
         fi
     done
     for each in "$root"/*/.complete; do
-        if [ "$each" != "$root/$key/.complete" ] && older "$each" "$UNUSED_MIN"; then
-            say "removing an environment that nobody has started for two days: ${each%/*}"
+        if [ "$each" != "$root/$key/.complete" ] && is_older "$each" "$UNUSED_MIN"; then
+            say "removing an environment that no worker has used for two days: ${each%/*}"
             discard "${each%/*}"
         fi
     done
 }
 
+# Acquire the lock; fail if another worker has it.
 claim() {
     mkdir "$root/$key.lock" 2>/dev/null || return 1
     lock=$root/$key.lock
@@ -202,7 +207,8 @@ claim() {
     mkdir "$lock/$mark" "$new" || die "$(why_not)"
 }
 
-# Every file that an installer recorded is there, in its size: a volume may lose what it accepted.
+# Check that every file the installer recorded is there, in its size. A volume can lose data that it
+# accepted.
 verify='
 import sys
 from importlib.metadata import distributions
@@ -218,7 +224,7 @@ if wrong or not count:
     sys.exit(f"{len(wrong)} of {count} files are damaged: {wrong[:3]}")
 print(f"bootstrap: verified {count} files", file=sys.stderr)'
 
-# The cache is on the same disk as the environment: files are linked, not copied.
+# The cache is on the same disk as the environment, so that uv links files instead of copying them.
 run_uv() {
     run env UV_CACHE_DIR="$new/cache" UV_NO_CONFIG=1 UV_PYTHON_DOWNLOADS=never \
         PYC_INVALIDATION_MODE=UNCHECKED_HASH timeout "$INSTALL_LIMIT_S" uv "$@"
@@ -233,56 +239,58 @@ build() {
         run_uv pip check --quiet --python "$python" &&
         run "$python" -c "$verify" &&
         echo "$key" >"$new/env/.complete" &&
-        run sync -f "$new/env/.complete" &&  # some volumes report only now that they are full
-        { mv -T "$new/env" "$root/$key" 2>/dev/null || whole "$root/$key"; }
+        run sync -f "$new/env/.complete" &&  # some volumes report only here that they are full
+        { mv -T "$new/env" "$root/$key" 2>/dev/null || is_complete "$root/$key"; }
 }
 
+# Print why the environment could not be built, and what to do.
 why_not() {
     probe=${new:-$root}/.probe
     if (dd if=/dev/zero of="$probe" bs=1M count=256 conv=fsync && rm "$probe") 2>/dev/null; then
-        echo "the environment could not be installed; the lines above say why. It takes about 7 GB" \
+        echo "the environment could not be installed; the lines above say why. It needs about 7 GB" \
             "with CUDA ($(free_gb "$root") GB are free in $root) and a connection to the package index"
     elif rm -f "$probe" && [ -w "$root" ]; then
-        echo "$root is full; the environment takes about 7 GB with CUDA: enlarge the volume," \
+        echo "$root is full; the environment needs about 7 GB with CUDA: enlarge the volume," \
             "remove files from it, or use the image with the environment baked in"
     else
-        echo "$root cannot be written by user $(id -u): mount a volume that it can write, set" \
+        echo "$root cannot be written by user $(id -u): mount a volume that this user can write, set" \
             "HIGGS_VOLUME to such a directory, or use the image with the environment baked in"
     fi
 }
 
-# Let one worker build it and the others wait. A holder that no longer refreshes the lock is gone;
-# what counts is the waiting worker's own time, because the clocks of two machines differ.
+# One worker builds the environment, and the others wait. A holder that no longer refreshes the lock
+# is dead. The waiting worker measures that by its own clock, because two machines' clocks differ.
 build_once() {
     command -v uv >/dev/null ||
-        die "uv is missing, which installs the environment: the image has it; elsewhere, pip install uv"
+        die "uv is missing, and it installs the environment: the image has it; elsewhere, run" \
+            "pip install uv"
     seen=''
     silent=0
     waited=0
-    until whole "$root/$key"; do
+    until is_complete "$root/$key"; do
         if claim; then
-            [ ! -e "$root/$key" ] || run discard "$root/$key"  # there, but not whole
+            [ ! -e "$root/$key" ] || run discard "$root/$key"  # it is there, but incomplete
             say "installing the environment $key into $root ($(free_gb "$root") GB free)"
-            began=$(date +%s)
+            build_started_at=$(date +%s)
             if build; then
-                say "installed in $(($(date +%s) - began)) s"
+                say "installed in $(($(date +%s) - build_started_at)) s"
             elif [ -d "$lock/$mark" ]; then
                 die "$(why_not)"
             else
-                say "this worker was still for so long that another took over"
+                say "this worker was frozen for so long that another took over"
             fi
             release
             continue
         fi
-        # Who holds the lock, and when it was last refreshed.
-        now=$(ls -lA --time-style=full-iso "$root/$key.lock" 2>/dev/null || :)
-        if [ "$now" != "$seen" ]; then
-            seen=$now
+        # The listing names the lock's holder and the time of the last refresh.
+        listing=$(ls -lA --time-style=full-iso "$root/$key.lock" 2>/dev/null || :)
+        if [ "$listing" != "$seen" ]; then
+            seen=$listing
             silent=0
-        elif [ -z "$now" ] && [ "$silent" -ge 4 ]; then
-            die "$(why_not)"  # there is no lock, and none can be made
+        elif [ -z "$listing" ] && [ "$silent" -ge 4 ]; then
+            die "$(why_not)"  # there is no lock, and this worker cannot create one
         elif [ "$silent" -ge $((2 * ${BOOTSTRAP_STALE_S:-60})) ]; then
-            say "the worker that was installing is gone: taking over"
+            say "the worker that was installing is dead: taking over"
             for each in "$root/$key.lock"/*; do
                 discard "$root/.new.${each##*/}"
             done
@@ -300,11 +308,11 @@ build_once() {
 find_environment() {
     key=$(environment_key)
     environment=$app/environments/$key
-    whole "$environment" && return
+    is_complete "$environment" && return
     root=$volume/environments
     environment=$root/$key
     mkdir -p "$root" 2>/dev/null || [ -d "$root" ] || die "$(why_not)"
-    if whole "$environment"; then
+    if is_complete "$environment"; then
         touch -c "$environment/.complete" 2>/dev/null || :  # a volume mounted read-only is fine
         sweep
     else
@@ -317,20 +325,20 @@ check_volume() {
     for name in $DIRECTORIES; do
         if ! mkdir -p "$volume/$name" 2>/dev/null || [ ! -w "$volume/$name" ]; then
             say "volume: user $(id -u) cannot write $volume/$name, so nothing can be kept there:" \
-                "mount a volume that it can write, or set HIGGS_VOLUME to such a directory"
+                "mount a volume that this user can write, or set HIGGS_VOLUME to such a directory"
             return
         fi
     done
     say "volume: $volume ($(free_gb "$volume") GB free)"
 }
 
-# --- In order ------------------------------------------------------------------------------------
+# --- Main ----------------------------------------------------------------------------------------
 
 app=$(cd "$(dirname "$0")" && pwd)
 cd "$app"
 
 if [ "${1:-}" = install ]; then
-    [ $# = 2 ] || die "say where: bootstrap.sh install DIRECTORY"
+    [ $# = 2 ] || die "the directory is missing: bootstrap.sh install DIRECTORY"
     key=$(environment_key)
     root=$2
     mkdir -p "$root"

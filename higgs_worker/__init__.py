@@ -1,1 +1,1 @@
-"""Serve Higgs Audio V2 text-to-speech; docs/architecture.md shows the house."""
+"""Serve Higgs Audio V2 text-to-speech; docs/architecture.md shows the packages."""

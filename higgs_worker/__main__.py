@@ -1,62 +1,8 @@
-"""The command line: speak to a file, keep voices, fetch the weights, look whether all is well.
+"""Run the command line: `python -m higgs_worker`."""
 
-    higgs-worker say "Hello." -o hello.wav
-    higgs-worker voices add Anna recording.wav --text "What is said in it."
-
-Exit code 0, 1 (it failed) or 2 (wrong use). Results go to stdout, as JSON with `--json`; the log
-and errors go to stderr.
-"""
-
-import argparse
-import json
 import sys
-from typing import Any
 
-from higgs_worker import logs
-from higgs_worker.cli import deploy, doctor, fetch, say, voices
-from higgs_worker.errors import WorkerError
-from higgs_worker.settings import Settings
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run one command and give its exit code."""
-    options = _parser().parse_args(argv)
-    try:
-        settings = Settings.from_env()
-        logs.setup(settings.log_level)
-        outcome = options.run(options, settings)
-    except WorkerError as error:
-        print(f"{error.code}: {error.message}", file=sys.stderr)  # noqa: T201
-        return 1
-    print(json.dumps(outcome, indent=2) if options.json else _in_words(outcome))  # noqa: T201
-    return 1 if outcome.get("failed") else 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="higgs-worker", description="Higgs Audio V2 speech.")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (say, voices, fetch, doctor, deploy):
-        command.add_to(commands)
-    return parser
-
-
-def _in_words(outcome: dict[str, Any]) -> str:
-    if "voices" in outcome:
-        lines = [
-            f"{each['name']}  {each['duration_s']:.1f} s  {each['problem'] or each['text']}"
-            for each in outcome["voices"]
-        ]
-        return "\n".join(lines) or "no voices yet; add one with: higgs-worker voices add"
-    if "findings" in outcome:
-        return "\n".join(
-            f"{each['state']:8} {each['name']:9} {each['sentence']}" for each in outcome["findings"]
-        )
-    if "path" in outcome:
-        spoken = f"{outcome['path']}: {outcome['duration_s']:.2f} s of audio in "
-        return "\n".join([f"{spoken}{outcome['total_s']:.2f} s", *outcome["warnings"]])
-    return "\n".join(f"{key}: {value}" for key, value in outcome.items() if value is not None)
-
+from higgs_worker.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

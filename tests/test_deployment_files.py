@@ -1,7 +1,7 @@
-"""What is handed to RunPod: the endpoint's body, the Hub's files, and how they agree with the code.
+"""The files that RunPod reads, for the endpoint and the Hub, agree with its rules and our code.
 
-The rules are those of RunPod's REST v2 and Hub guide, as far as they are known here: their schema
-is closed, so that an unknown key is refused.
+The rules are those of RunPod's REST v2 and Hub guide, as far as we know them. Their schema is
+closed: an unknown key is refused.
 """
 
 import json
@@ -55,7 +55,7 @@ SCALING = {"QUEUE_DELAY": {"type", "queueDelay"}, "REQUEST_COUNT": {"type", "req
 
 
 def read(name: str) -> Any:
-    """Return one of the files."""
+    """Return the content of a JSON file."""
     return json.loads((ROOT / name).read_text())
 
 
@@ -90,7 +90,7 @@ def problems_of(body: dict[str, Any]) -> list[str]:
 
 
 def known_variables() -> set[str]:
-    """Return every variable that something here reads."""
+    """Return every variable that the worker, bootstrap.sh or the platform reads."""
     settings = {each.name for each in variables()}
     script = re.findall(r"HIGGS_[A-Z_]+", (ROOT / "bootstrap.sh").read_text())
     return settings | set(script) | PLATFORM
@@ -120,11 +120,11 @@ def test_the_endpoint_body_is_one_that_runpod_accepts() -> None:
     ],
 )
 def test_the_rules_notice_what_runpod_refuses(change: dict[str, Any], problem: str) -> None:
-    """The rules above are not empty words."""
+    """The rules above notice each kind of mistake."""
     assert problem in problems_of(read("runpod-serverless-config.json") | change)
 
 
-def test_the_environment_is_one_that_the_worker_reads() -> None:
+def test_the_worker_reads_every_variable() -> None:
     """Every variable in the files is known, and its value is allowed."""
     body = read("runpod-serverless-config.json")["env"]
     hub = {each["key"]: each for each in read(".runpod/hub.json")["config"]["env"]}
@@ -138,8 +138,37 @@ def test_the_environment_is_one_that_the_worker_reads() -> None:
     Settings.from_env(values | tests)
 
 
-def test_machines_are_asked_for_that_can_run_the_locked_torch() -> None:
-    """The CUDA versions asked for are those of the locked torch's major version."""
+def test_the_defaults_are_those_of_the_settings() -> None:
+    """A default shown in RunPod's Hub, or set by the endpoint's file, is the worker's own."""
+    known = {each.name: each for each in variables()}
+    defaults = {name: known[name].default for name in known}
+    inputs = {
+        each["key"]: each["input"]
+        for each in read(".runpod/hub.json")["config"]["env"]
+        if "input" in each
+    }
+    for name, given in inputs.items():
+        raw = str(given["default"]).lower() if given["type"] == "boolean" else str(given["default"])
+        shown = known[name].kind.read(raw) if raw else None  # an empty variable counts as unset
+        assert shown == defaults[name], name
+    for name, raw in read("runpod-serverless-config.json")["env"].items():
+        if name in known:
+            assert known[name].kind.read(raw) == defaults[name], name
+
+
+def test_the_bounds_and_choices_are_those_of_the_settings() -> None:
+    """The Hub's form offers what the worker accepts, no more and no less."""
+    known = {each.name: each.kind for each in variables()}
+    for each in read(".runpod/hub.json")["config"]["env"]:
+        given, kind = each.get("input", {}), known.get(each["key"])
+        if given.get("type") == "number":
+            assert (given["min"], given["max"]) == (kind.low, kind.high), each["key"]
+        if "options" in given:
+            assert {option["value"] for option in given["options"]} == set(kind.words)
+
+
+def test_the_endpoint_asks_for_machines_that_run_the_locked_torch() -> None:
+    """The CUDA version in the files has the major version of the locked torch."""
     major = locked_cuda().partition(".")[0]
     assert read("runpod-serverless-config.json")["gpu"]["minCudaVersion"] == f"{major}.0"
     for name in ("hub", "tests"):
@@ -148,7 +177,7 @@ def test_machines_are_asked_for_that_can_run_the_locked_torch() -> None:
 
 
 def test_the_image_is_a_released_one() -> None:
-    """The endpoint's image has the version of this tree, and no tag that may move."""
+    """The endpoint's image has the version of this tree as its tag."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert read("runpod-serverless-config.json")["image"].endswith(f":v{version}")
 
@@ -170,13 +199,13 @@ def test_the_hub_file_has_the_form_of_the_guide() -> None:
             assert given["default"] in [option["value"] for option in given["options"]]
 
 
-def test_the_hub_tests_are_jobs_that_the_worker_takes() -> None:
-    """Every input in tests.json, and test_input.json, passes the worker's own checks."""
+def test_the_hub_tests_are_valid_jobs() -> None:
+    """Every input in tests.json, and test_input.json, is a valid request."""
     for each in [*read(".runpod/tests.json")["tests"], read("test_input.json")]:
-        SpeechRequest.parse(each["input"], max_text_chars=1500)
+        SpeechRequest.parse(each["input"], max_text_chars=Settings().max_text_chars)
     assert all(each["timeout"] >= 300_000 for each in read(".runpod/tests.json")["tests"])
 
 
 def test_the_hub_finds_its_files() -> None:
-    """The Hub asks for a Dockerfile by that name; it is the one that everybody builds."""
+    """The Hub builds `Dockerfile`, which is the image that everybody builds."""
     assert (ROOT / "Dockerfile").resolve() == ROOT / "Dockerfile.runpod.ultra"

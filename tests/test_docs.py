@@ -1,4 +1,4 @@
-"""The documentation says what the code does."""
+"""The generated tables of the documentation agree with the code."""
 
 import importlib.util
 from pathlib import Path
@@ -10,7 +10,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 
 def generator() -> ModuleType:
-    """Load the script that writes the pages."""
+    """Return the script that writes the pages, as a module."""
     spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
     assert spec is not None
     assert spec.loader is not None
@@ -21,5 +21,5 @@ def generator() -> ModuleType:
 
 @pytest.mark.parametrize("name", ["requests.md", "settings.md"])
 def test_pages_are_up_to_date(name: str) -> None:
-    """The tables are those that the code gives; `make docs` writes them."""
+    """Each page is what `make docs` would write."""
     assert (DOCS / name).read_text(encoding="utf-8") == generator().page(name)

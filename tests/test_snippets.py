@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from higgs_worker.__main__ import _parser, main
 from higgs_worker.api import batch
 from higgs_worker.api.request import SpeechRequest
+from higgs_worker.cli.main import main, make_parser
 from higgs_worker.settings import variables
 from higgs_worker.voices.library import PRESETS, VoiceLibrary
 
@@ -88,7 +88,7 @@ def test_commands_exist_and_work(words: list[str], machine: Path) -> None:
     else:
         assert program == "higgs-worker", words
         if rest[0] in NEEDS_TIME:
-            _parser().parse_args(rest)
+            make_parser().parse_args(rest)
             return
         if rest[0] == "deploy":
             rest += ["--dry-run", "--config", str(ROOT / "runpod-serverless-config.json")]

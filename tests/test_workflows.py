@@ -1,4 +1,4 @@
-"""The workflows and the Dockerfile: what no linter knows of them."""
+"""The workflows, the Dockerfile and the release notes: what no linter can check."""
 
 import re
 import subprocess
@@ -28,35 +28,48 @@ CHANGELOG = """# Changelog
 """
 
 
-@pytest.fixture
-def ci() -> dict[str, Any]:
-    """Return the workflow."""
-    text = (ROOT / ".github/workflows/ci.yml").read_text()
-    workflow = yaml.safe_load(text)
+def read(name: str) -> dict[str, Any]:
+    """Return a workflow."""
+    workflow = yaml.safe_load((ROOT / ".github/workflows" / name).read_text())
     assert isinstance(workflow, dict)
     return workflow
 
 
+@pytest.fixture
+def ci() -> dict[str, Any]:
+    """Return the workflow that checks and tests."""
+    return read("ci.yml")
+
+
+@pytest.fixture
+def build() -> dict[str, Any]:
+    """Return the workflow that builds and pushes the image."""
+    return read("build-runpod-container.yml")
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_actions_are_pinned_by_commit(path: Path) -> None:
-    """Every action is named by a commit, with the version it is beside it."""
-    used = re.findall(r"uses: *(.*)", path.read_text())
+    """Every action of others is named by a commit, with its version beside it."""
+    used = re.findall(r"uses: *([^$ ].*)", path.read_text())
     assert used
     for each in used:
         assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", each), each
 
 
-def test_one_version_of_an_action(ci: dict[str, Any]) -> None:
-    """An action is used at one commit only."""
-    used = {step["uses"] for job in ci["jobs"].values() for step in job["steps"] if "uses" in step}
+def test_one_version_of_an_action(ci: dict[str, Any], build: dict[str, Any]) -> None:
+    """All workflows use an action at the same commit."""
+    jobs = [*ci["jobs"].values(), *build["jobs"].values()]
+    used = {step["uses"] for job in jobs for step in job.get("steps", []) if "uses" in step}
     assert len({name.partition("@")[0] for name in used}) == len(used)
 
 
-def test_rights_are_the_least(ci: dict[str, Any]) -> None:
-    """No job may write, but the one that pushes the image and the one that makes the release."""
-    assert ci["permissions"] == {}
-    rights = {name: job["permissions"] for name, job in ci["jobs"].items()}
-    assert rights == {
+def test_permissions_are_the_least(ci: dict[str, Any], build: dict[str, Any]) -> None:
+    """Only the job that pushes the image and the job that makes the release may write."""
+    permissions = {}
+    for workflow in (ci, build):
+        assert workflow["permissions"] == {}
+        permissions |= {name: job["permissions"] for name, job in workflow["jobs"].items()}
+    assert permissions == {
         "check": {"contents": "read"},
         "image": {"contents": "read"},
         "publish": {"contents": "read", "packages": "write"},
@@ -64,11 +77,44 @@ def test_rights_are_the_least(ci: dict[str, Any]) -> None:
     }
 
 
-def test_nothing_is_published_untested(ci: dict[str, Any]) -> None:
-    """An image is pushed after check, tests and a run of it, and never for a pull request."""
-    jobs = ci["jobs"]
+def test_the_events_that_start_a_build(build: dict[str, Any]) -> None:
+    """The image is built on main, on version tags, for pull requests and by hand."""
+    events = build[True]  # YAML reads the key `on` as true
+    assert events == {
+        "push": {"branches": ["main"], "tags": ["v*"]},
+        "pull_request": None,
+        "workflow_dispatch": None,
+    }
+
+
+def test_checks_run_once_for_every_event(ci: dict[str, Any], build: dict[str, Any]) -> None:
+    """ci.yml leaves main and tags to its caller, and the two never wait for each other."""
+    assert ci[True] == {
+        "push": {"branches-ignore": ["main"]},
+        "pull_request": None,
+        "workflow_call": None,
+    }
+    assert [step["run"] for step in ci["jobs"]["check"]["steps"] if "run" in step] == [".ci/run"]
+    assert ci["concurrency"]["group"] != build["concurrency"]["group"]
+
+
+def test_the_image_has_tags_that_never_move(build: dict[str, Any]) -> None:
+    """An image is tagged with its version and its commit; no tag is called `latest`."""
+    steps = build["jobs"]["publish"]["steps"]
+    tags = {step["id"]: step["with"] for step in steps if "flavor" in step.get("with", {})}
+    assert list(tags) == ["thin", "baked"]
+    for each in tags.values():
+        assert "latest=false" in each["flavor"]
+        assert {"type=ref,event=tag", "type=sha,format=long"} <= set(each["tags"].split())
+        assert "type=semver,pattern={{version}}" in each["tags"]
+
+
+def test_nothing_is_published_untested(build: dict[str, Any]) -> None:
+    """An image is pushed after checks, tests and a run of it, and never for a pull request."""
+    jobs = build["jobs"]
+    assert jobs["check"]["uses"] == "$/.github/workflows/ci.yml"
     assert jobs["publish"]["needs"] == ["check", "image"]
-    assert "github.event_name == 'push'" in jobs["publish"]["if"]
+    assert jobs["publish"]["if"] == "github.event_name != 'pull_request'"
     assert jobs["release"]["needs"] == "publish"
     pushes = [step["with"] for step in jobs["publish"]["steps"] if "push" in step.get("with", {})]
     assert [each["target"] for each in pushes] == ["thin", "baked"]
@@ -76,15 +122,15 @@ def test_nothing_is_published_untested(ci: dict[str, Any]) -> None:
     assert any(step.get("run") == "make image-test" for step in jobs["image"]["steps"])
 
 
-def test_the_image_has_the_installer_of_the_makefile() -> None:
+def test_the_image_has_the_uv_of_the_makefile() -> None:
     """The uv of the image is the one that resolved the lock file."""
     [makefile] = re.findall(r"^UV +:= uv==(.*)$", (ROOT / "Makefile").read_text(), re.M)
     [image] = re.findall(r"UV_VERSION=(.*)", (ROOT / "Dockerfile.runpod.ultra").read_text())
     assert image == makefile
 
 
-def test_what_the_image_copies_is_let_through() -> None:
-    """.dockerignore lets through what the Dockerfile copies, and nothing else."""
+def test_dockerignore_allows_what_the_image_copies() -> None:
+    """.dockerignore allows what the Dockerfile copies, and nothing else."""
     dockerfile = (ROOT / "Dockerfile.runpod.ultra").read_text()
     copied = {
         word
@@ -107,7 +153,7 @@ def test_what_the_image_copies_is_let_through() -> None:
 def test_release_notes_come_from_the_changelog(
     tmp_path: Path, tag: str, code: int, words: str
 ) -> None:
-    """The notes are the version's section; a tag that is not the version's is refused."""
+    """The notes are the version's section; a tag that is not the version fails."""
     (tmp_path / ".github").mkdir()
     script = tmp_path / ".github/release-notes"
     script.write_text((ROOT / ".github/release-notes").read_text())

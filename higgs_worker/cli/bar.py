@@ -1,4 +1,4 @@
-"""A bar of progress on a terminal, and nothing anywhere else."""
+"""A progress bar on a terminal, and nothing where stderr is a file or a pipe."""
 
 import sys
 from types import TracebackType
@@ -7,14 +7,19 @@ _WIDTH = 30
 
 
 class Bar:
-    """One line on stderr that shows how far something is."""
+    """One line on stderr that shows progress; a context manager, which clears it at the end."""
 
     def __init__(self, title: str) -> None:
         self._title = title
         self._is_shown = sys.stderr.isatty()
 
     def show(self, fraction: float, note: str = "") -> None:
-        """Draw it anew."""
+        """Draw the bar again.
+
+        Args:
+            fraction: how much is done, from 0 to 1.
+            note: what stands behind the bar.
+        """
         if self._is_shown:
             done = round(_WIDTH * min(1.0, max(0.0, fraction)))
             bar = "█" * done + "░" * (_WIDTH - done)
@@ -22,7 +27,6 @@ class Bar:
             sys.stderr.flush()
 
     def __enter__(self) -> "Bar":
-        """Begin."""
         return self
 
     def __exit__(
@@ -31,7 +35,6 @@ class Bar:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Clear the line."""
         if self._is_shown:
             sys.stderr.write("\r\033[K")
             sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""`higgs-worker deploy`: make or change the endpoint on RunPod, and speak a sentence there."""
+"""`higgs-worker deploy`: create or update the endpoint on RunPod, and send it a first job."""
 
 import argparse
 import json
@@ -6,6 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from higgs_worker.cli.bar import Bar
+from higgs_worker.deploy.endpoint import (
+    DeployOptions,
+    Volume,
+    deploy,
+    read_body,
+    run_first_job,
+)
+from higgs_worker.errors import InvalidDeployment
 from higgs_worker.settings import Settings
 
 FILE = Path("runpod-serverless-config.json")
@@ -13,47 +21,55 @@ FILE = Path("runpod-serverless-config.json")
 
 def add_to(commands: Any) -> None:
     """Add the command to a parser."""
-    deploy = commands.add_parser("deploy", help="make or change the endpoint on RunPod")
-    deploy.add_argument("--config", type=Path, default=FILE, help=f"the endpoint ({FILE})")
-    deploy.add_argument("--image", help="the container image, instead of the file's")
-    deploy.add_argument("--name", help="the endpoint's name, instead of the file's")
-    deploy.add_argument(
-        "--gpu", action="append", default=[], metavar="POOL", help="a pool of GPUs, again for more"
+    parser = commands.add_parser("deploy", help="create or update the endpoint on RunPod")
+    parser.add_argument(
+        "--config", type=Path, default=FILE, help=f"the file that describes the endpoint ({FILE})"
     )
-    deploy.add_argument(
-        "--env", action="append", default=[], metavar="NAME=VALUE", help="a variable of the worker"
+    parser.add_argument("--image", help="the container image, instead of the file's")
+    parser.add_argument("--name", help="the endpoint's name, instead of the file's")
+    parser.add_argument(
+        "--gpu", action="append", default=[], metavar="POOL", help="a pool of GPUs; may be repeated"
     )
-    deploy.add_argument("--volume", metavar="NAME", help="network volume for weights and voices")
-    deploy.add_argument("--data-center", metavar="ID", help="where to make it if there is none")
-    deploy.add_argument("--timeout-s", type=float, default=1800, help="for the first job (1800)")
-    deploy.add_argument("--no-job", action="store_true", help="do not speak a first sentence")
-    deploy.add_argument("--dry-run", action="store_true", help="print the request, send nothing")
-    for server in ("management", "jobs"):  # a stand-in's
-        deploy.add_argument(f"--{server}-url", help=argparse.SUPPRESS)
-    deploy.set_defaults(run=run)
+    parser.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a variable of the worker; may be repeated",
+    )
+    parser.add_argument("--volume", metavar="NAME", help="network volume for weights and voices")
+    parser.add_argument(
+        "--data-center", metavar="ID", help="where to create the volume if there is none"
+    )
+    parser.add_argument(
+        "--timeout-s", type=float, default=1800, help="how long to wait for the first job (1800)"
+    )
+    parser.add_argument("--no-job", action="store_true", help="do not send a first job")
+    parser.add_argument("--dry-run", action="store_true", help="print the request, send nothing")
+    for server in ("management", "jobs"):  # for tests: the addresses of a stand-in
+        parser.add_argument(f"--{server}-url", help=argparse.SUPPRESS)
+    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
-    """Deploy.
+    """Deploy the endpoint and return its address, and the duration of the first job's audio.
 
     Raises:
-        WorkerError: it cannot be done; nothing that exists was taken away.
+        WorkerError: it is not possible, or the first job failed; nothing is ever deleted.
     """
-    from higgs_worker.deploy import endpoint as deploy
     from higgs_worker.deploy.api import JOBS, MANAGEMENT, RunPodAPI
-    from higgs_worker.errors import InvalidDeployment
 
-    volume = deploy.Volume(options.volume, options.data_center) if options.volume else None
-    wanted = deploy.Wanted(
+    volume = Volume(options.volume, options.data_center) if options.volume else None
+    chosen = DeployOptions(
         image=options.image,
         name=options.name,
         pools=tuple(options.gpu),
-        env=_variables(options.env),
+        env=_parse_variables(options.env),
     )
-    body = deploy.body_of(options.config, wanted)
+    body = read_body(options.config, chosen)
     management, jobs = options.management_url or MANAGEMENT, options.jobs_url or JOBS
     if options.dry_run:
-        shown = body | {"env": {name: _masked(name, value) for name, value in body["env"].items()}}
+        shown = body | {"env": {name: _mask(name, value) for name, value in body["env"].items()}}
         if volume is not None:
             shown["networkVolumes"] = [f"<the id of {volume.name}>"]
         return {"request": f"POST {management}/serverless\n{json.dumps(shown, indent=2)}"}
@@ -62,16 +78,16 @@ def run(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
             "RUNPOD_API_KEY is not set; make a key in RunPod's console under Settings, API Keys"
         )
     with RunPodAPI(settings.runpod_api_key, management=management, jobs=jobs) as api:
-        done = deploy.apply(api, body, volume)
+        deployed = deploy(api, body, volume)
         outcome: dict[str, Any] = {
-            "endpoint": done.endpoint,
-            "state": done.sentence,
-            "url": f"{jobs}/{done.endpoint}/runsync",
+            "endpoint": deployed.endpoint,
+            "state": deployed.sentence,
+            "url": f"{jobs}/{deployed.endpoint}/runsync",
         }
         if not options.no_job:
             with Bar("first job") as bar:
-                output = deploy.first_job(
-                    api, done.endpoint, timeout_s=options.timeout_s, on_progress=bar.show
+                output = run_first_job(
+                    api, deployed.endpoint, timeout_s=options.timeout_s, on_progress=bar.show
                 )
             outcome["first_job"] = f"{output.get('audio', {}).get('duration_s')} s of audio"
     outcome["example"] = (
@@ -81,19 +97,17 @@ def run(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     return outcome
 
 
-def _variables(given: list[str]) -> dict[str, str]:
-    from higgs_worker.errors import InvalidDeployment
-
-    found = {}
-    for each in given:
+def _parse_variables(pairs: list[str]) -> dict[str, str]:
+    parsed = {}
+    for each in pairs:
         name, equals, value = each.partition("=")
         if not equals or not name:
             raise InvalidDeployment(f"--env takes NAME=VALUE, not {name!r} alone")
-        found[name] = value
-    return found
+        parsed[name] = value
+    return parsed
 
 
-def _masked(name: str, value: str) -> str:
-    """Hide what may be a secret; a reference to one that RunPod keeps is none."""
+def _mask(name: str, value: str) -> str:
+    """Hide what may be a secret; a reference to one of RunPod's secrets may be shown."""
     is_secret = any(word in name for word in ("KEY", "SECRET", "TOKEN", "PASSWORD"))
     return "***" if is_secret and not value.startswith("{{ RUNPOD_SECRET_") else value

@@ -1,4 +1,4 @@
-"""`higgs-worker doctor`: look whether everything that a worker needs is there and works."""
+"""`higgs-worker doctor`: check that everything a worker needs is there and works."""
 
 import argparse
 from dataclasses import asdict
@@ -10,18 +10,18 @@ from higgs_worker.settings import Settings
 def add_to(commands: Any) -> None:
     """Add the command to a parser."""
     doctor = commands.add_parser(
-        "doctor", help="look whether all that is needed is there and works"
+        "doctor", help="check that everything a worker needs is there and works"
     )
     doctor.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
-    """Make all checks; the outcome has `failed` when one did."""
+    """Run all checks and return their results; `failed` tells whether any check failed."""
     from higgs_worker.health.doctor import examine
     from higgs_worker.load import checkpoint_source
 
-    findings = list(examine(settings, checkpoint_source(settings)))
+    results = list(examine(settings, checkpoint_source(settings)))
     return {
-        "findings": [asdict(finding) for finding in findings],
-        "failed": any(finding.state == "failed" for finding in findings),
+        "findings": [asdict(result) for result in results],
+        "failed": any(result.state == "failed" for result in results),
     }

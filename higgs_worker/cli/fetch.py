@@ -1,4 +1,4 @@
-"""`higgs-worker fetch`: pull the weights onto the volume, or check those that are there."""
+"""`higgs-worker fetch`: pull missing weights onto the volume and check those that are there."""
 
 import argparse
 from typing import Any
@@ -10,15 +10,15 @@ from higgs_worker.weights.progress import TransferProgress
 
 def add_to(commands: Any) -> None:
     """Add the command to a parser."""
-    fetch = commands.add_parser("fetch", help="pull the weights, or check those that are there")
+    fetch = commands.add_parser("fetch", help="pull missing weights and check those that are there")
     fetch.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
-    """Find both checkpoints, pulling what is missing.
+    """Locate both checkpoints, pull what is missing, and return where each one is.
 
     Raises:
-        WorkerError: they cannot be had.
+        WorkerError: a checkpoint is neither here nor available from the hub.
     """
     from higgs_worker.load import locate_codec, locate_model
 
@@ -32,8 +32,8 @@ def run(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
             )
             bar.show(transfer.num_bytes / max(1, transfer.total_bytes), note)
 
-        found = {"model": locate_model(settings, show), "codec": locate_codec(settings, show)}
+        located = {"model": locate_model(settings, show), "codec": locate_codec(settings, show)}
     return {
         kind: f"{each.directory}" + (f" at {each.revision}" if each.revision else "")
-        for kind, each in found.items()
+        for kind, each in located.items()
     }

@@ -1,4 +1,4 @@
-"""`higgs-worker voices`: keep voices on the volume."""
+"""`higgs-worker voices`: add, list, show and remove the voices on the volume."""
 
 import argparse
 from dataclasses import asdict
@@ -13,7 +13,7 @@ from higgs_worker.settings import Settings
 
 def add_to(commands: Any) -> None:
     """Add the command to a parser."""
-    voices = commands.add_parser("voices", help="keep voices on the volume")
+    voices = commands.add_parser("voices", help="add, list, show and remove voices on the volume")
     actions = voices.add_subparsers(required=True, metavar="ACTION")
     add = actions.add_parser("add", help="save a recording as a voice")
     add.add_argument("name")

@@ -1,1 +1,1 @@
-"""An endpoint on RunPod, made and tried from its description."""
+"""Deploying: create or update an endpoint on RunPod from its file, and try it."""

@@ -1,6 +1,7 @@
-"""RunPod's management API and an endpoint's own requests, each failure as one clear sentence.
+"""RunPod's management API and an endpoint's job API; each failure becomes one clear sentence.
 
-Knows the protocol, not what is deployed with it. The key stands in a header and nowhere else.
+This is the protocol alone, not what is deployed with it. The key goes into a header and into no
+message.
 Source: https://docs.runpod.io/api-reference-v2, RFC 9457 for errors.
 """
 
@@ -16,12 +17,15 @@ from higgs_worker.errors import PlatformRefused, PlatformUnavailable
 MANAGEMENT = "https://api.runpod.io/v2"
 JOBS = "https://api.runpod.ai/v2"
 TIMEOUT_S = 30.0
+"""How long one request may take."""
 NUM_TRIES = 4
+"""How often a request is made that is safe to repeat."""
 MAX_WAIT_S = 60.0
+"""Longest wait before a repeated request, whatever RunPod asks for."""
 
 _HINTS = {
     401: "the key in RUNPOD_API_KEY is not accepted; make one under Settings, API Keys",
-    402: "the account has not enough credit; add some under Billing",
+    402: "the account does not have enough credit; add some under Billing",
     403: "the key in RUNPOD_API_KEY may not do this; give it write access to Serverless",
     404: "there is no such thing in this account",
     409: "it is in use or exists already",
@@ -31,7 +35,7 @@ _HINTS = {
 
 
 class RunPodAPI:
-    """Requests with one key; a context manager."""
+    """Requests with one account's key; a context manager."""
 
     def __init__(
         self,
@@ -55,75 +59,79 @@ class RunPodAPI:
         self._client.close()
 
     def list(self, kind: str) -> list[dict[str, Any]]:
-        """Give all resources of a kind: `serverless` or `network-volumes`."""
-        found = self._ask("GET", f"{self._management}/{kind}")
+        """Return all resources of a kind: `serverless` or `network-volumes`."""
+        found = self._request("GET", f"{self._management}/{kind}")
         listed = found.get("data", found.get("items")) if isinstance(found, dict) else found
         if not isinstance(listed, list):
             raise PlatformUnavailable(
-                f"RunPod's list of {kind} has an unknown form; look for a "
+                f"RunPod's list of {kind} has an unknown form; check for a "
                 "newer version of this worker"
             )
         return [each for each in listed if isinstance(each, dict)]
 
     def create(self, kind: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Make a resource."""
-        return self._object("POST", f"{self._management}/{kind}", body)
+        """Create a resource and return it."""
+        return self._request_object("POST", f"{self._management}/{kind}", body)
 
     def update(self, kind: str, name: str, changes: dict[str, Any]) -> dict[str, Any]:
-        """Change some fields of a resource."""
-        return self._object("PATCH", f"{self._management}/{kind}/{name}", changes)
+        """Change some fields of a resource and return it."""
+        return self._request_object("PATCH", f"{self._management}/{kind}/{name}", changes)
 
     def health(self, endpoint: str) -> dict[str, Any]:
-        """Tell how an endpoint's workers and jobs are."""
-        return self._object("GET", f"{self._jobs}/{endpoint}/health")
+        """Return the numbers of an endpoint's workers and jobs by state."""
+        return self._request_object("GET", f"{self._jobs}/{endpoint}/health")
 
     def run(self, endpoint: str, job: dict[str, Any]) -> dict[str, Any]:
-        """Send a job; the answer has its id."""
-        return self._object("POST", f"{self._jobs}/{endpoint}/run", {"input": job})
+        """Send a job and return the answer, which has its id."""
+        return self._request_object("POST", f"{self._jobs}/{endpoint}/run", {"input": job})
 
     def status(self, endpoint: str, job_id: str) -> dict[str, Any]:
-        """Tell how a job is, its output included."""
-        return self._object("GET", f"{self._jobs}/{endpoint}/status/{job_id}")
+        """Return a job's state, and its output once it has one."""
+        return self._request_object("GET", f"{self._jobs}/{endpoint}/status/{job_id}")
 
-    def _object(self, method: str, url: str, body: Any = None) -> dict[str, Any]:
-        found = self._ask(method, url, body)
+    def _request_object(self, method: str, url: str, body: Any = None) -> dict[str, Any]:
+        found = self._request(method, url, body)
         if not isinstance(found, dict):
-            raise PlatformUnavailable(f"{method} {url} answered something else than an object")
+            raise PlatformUnavailable(
+                f"{method} {url} answered with something that is not an object"
+            )
         return found
 
-    def _ask(self, method: str, url: str, body: Any = None) -> Any:
-        """Ask once, or again where that can help and does no harm.
+    def _request(self, method: str, url: str, body: Any = None) -> Any:
+        """Make a request, and repeat it after a failure if a repetition cannot do harm.
 
         Raises:
-            PlatformRefused: asking again would not help.
-            PlatformUnavailable: it may help later.
+            PlatformRefused: RunPod refuses it; the same request would fail again.
+            PlatformUnavailable: RunPod does not answer; the request may work later.
         """
         for tries_left in reversed(range(NUM_TRIES)):
             try:
                 answer = self._client.request(method, url, json=body)
             except httpx2.HTTPError as error:
-                # What was sent may have arrived: making something twice costs money.
+                # The request may have arrived, and creating a resource twice costs money.
                 if method == "GET" and tries_left:
                     self._sleep(1.0)
                     continue
                 raise PlatformUnavailable(
-                    f"{method} {url} was not answered ({type(error).__name__}); look whether "
+                    f"{method} {url} was not answered ({type(error).__name__}); check whether "
                     "this machine reaches it, and whether the change was made"
                 ) from error
-            again = answer.status_code == 429 or (answer.status_code >= 500 and method == "GET")
-            if again and tries_left:
-                self._sleep(_wait_s(answer))
+            may_repeat = answer.status_code == 429 or (
+                answer.status_code >= 500 and method == "GET"
+            )
+            if may_repeat and tries_left:
+                self._sleep(_retry_wait_s(answer))
                 continue
-            return _checked(method, url, answer)
+            return _parse(method, url, answer)
         raise AssertionError("the last try returns or raises")
 
 
-def _wait_s(answer: httpx2.Response) -> float:
-    said = answer.headers.get("Retry-After", "")
-    return min(float(said) if said.isdigit() else 2.0, MAX_WAIT_S)
+def _retry_wait_s(answer: httpx2.Response) -> float:
+    value = answer.headers.get("Retry-After", "")
+    return min(float(value) if value.isdigit() else 2.0, MAX_WAIT_S)
 
 
-def _checked(method: str, url: str, answer: httpx2.Response) -> Any:
+def _parse(method: str, url: str, answer: httpx2.Response) -> Any:
     try:
         found = answer.json()
     except (ValueError, UnicodeDecodeError):
@@ -133,16 +141,16 @@ def _checked(method: str, url: str, answer: httpx2.Response) -> Any:
     what = f"{method} {url} answered {answer.status_code}"
     if answer.status_code >= 500 or answer.is_success:
         raise PlatformUnavailable(f"{what}; RunPod may be down, see https://uptime.runpod.io")
-    said = _reason(found)
+    reason = _reason(found)
     hint = _HINTS.get(answer.status_code, "see RunPod's answer")
-    raise PlatformRefused(f"{hint} ({what}{f': {said}' if said else ''})")
+    raise PlatformRefused(f"{hint} ({what}{f': {reason}' if reason else ''})")
 
 
 def _reason(found: Any) -> str:
-    """Return what an error says of itself, shortly."""
+    """Return the reason that an error's body gives, in at most 500 characters."""
     if not isinstance(found, dict):
         return ""
-    said = found.get("detail") or found.get("title") or found.get("error") or ""
+    reason = found.get("detail") or found.get("title") or found.get("error") or ""
     if errors := found.get("errors"):
-        said = f"{said} {json.dumps(errors)}"
-    return " ".join(str(said).split())[:500]
+        reason = f"{reason} {json.dumps(errors)}"
+    return " ".join(str(reason).split())[:500]

@@ -1,7 +1,7 @@
-"""An endpoint on RunPod as a file describes it: made, changed, or found as it should be.
+"""Create or update an endpoint on RunPod, as a file describes it, and send it a first job.
 
-What is there already is found by its name, so deploying twice changes nothing. Nothing is ever
-taken away. Knows what an endpoint needs, not how RunPod is asked.
+An existing endpoint is found by its name, so deploying twice changes nothing. Nothing is ever
+deleted. This module knows what an endpoint needs; `api.py` knows how to ask RunPod.
 """
 
 import json
@@ -26,69 +26,78 @@ POOLS_GB = {
     "BLACKWELL_96": 96,
     "BLACKWELL_180": 180,
 }
-"""RunPod's pools of GPUs and the memory of each."""
+"""RunPod's pools of GPUs, and the memory of each GPU."""
 NEEDED_GB = 20
-"""The weights take 12 GB, a few slots of 4096 positions and the graphs the rest."""
+"""Memory that a GPU needs: 12 GB for the weights, the rest for a few slots and CUDA graphs."""
 PLACEHOLDER = "OWNER"
+"""Stands in the file's image until somebody names their own."""
 VOLUME_GB = 30
-"""Weights, environment and voices take 20."""
+"""Size of a new volume; weights, environment and voices take 20 GB."""
 POLL_S = 5.0
+"""Time between two requests for the first job's status."""
 FIRST_TEXT = "Hello from your own endpoint."
 
 _SENTENCES = {
-    "created": "made",
-    "updated": "changed: {changed}",
-    "unchanged": "is as the file says",
+    "created": "created",
+    "updated": "updated: {changed}",
+    "unchanged": "already as the file says",
 }
 
 
 class API(Protocol):
-    """What is asked of RunPod."""
+    """The requests to RunPod that a deployment needs; `api.RunPodAPI` makes them."""
 
     def list(self, kind: str) -> list[dict[str, Any]]:
-        """Give all resources of a kind."""
+        """Return all resources of a kind."""
 
     def create(self, kind: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Make one."""
+        """Create a resource and return it."""
 
     def update(self, kind: str, name: str, changes: dict[str, Any]) -> dict[str, Any]:
-        """Change one."""
+        """Change some fields of a resource and return it."""
 
     def health(self, endpoint: str) -> dict[str, Any]:
-        """Tell how an endpoint is."""
+        """Return the numbers of an endpoint's workers and jobs by state."""
 
     def run(self, endpoint: str, job: dict[str, Any]) -> dict[str, Any]:
-        """Send a job."""
+        """Send a job and return its id."""
 
     def status(self, endpoint: str, job_id: str) -> dict[str, Any]:
-        """Tell how a job is."""
+        """Return a job's state, and its output once it has one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A network volume, to be found or made."""
+    """The network volume of the endpoint, by name or id."""
 
     name: str
     data_center: str | None = None
-    """Where to make it; None: it has to exist."""
+    """Where to create it if it is missing; None: it has to exist."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the caller asks for beside the file."""
+class DeployOptions:
+    """What the caller chooses instead of the file."""
 
     image: str | None = None
+    """Container image; None: the file's."""
     name: str | None = None
+    """Name of the endpoint; None: the file's."""
     pools: tuple[str, ...] = ()
+    """Pools of GPUs; empty: the file's."""
     env: Mapping[str, str] = field(default_factory=dict)
-    volume: Volume | None = None
+    """Variables of the worker, added to the file's."""
 
 
-def body_of(path: Path, wanted: Wanted) -> dict[str, Any]:
-    """Read the file and give the body of the endpoint, without its volume.
+def read_body(path: Path, options: DeployOptions) -> dict[str, Any]:
+    """Read the endpoint's file and return the body of the request, without its volume.
+
+    Args:
+        path: the file.
+        options: what to put in place of the file's values.
 
     Raises:
-        InvalidDeployment: no endpoint could be made of it.
+        InvalidDeployment: the result describes no endpoint that could work.
     """
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
@@ -100,14 +109,14 @@ def body_of(path: Path, wanted: Wanted) -> dict[str, Any]:
         raise InvalidDeployment(f"{path} is not JSON: {error}") from error
     if not isinstance(body, dict):
         raise InvalidDeployment(f"{path} must hold an object, the endpoint's body")
-    if wanted.image:
-        body["image"] = wanted.image
-    if wanted.name:
-        body["name"] = wanted.name
-    if wanted.env:
-        body["env"] = {**body.get("env", {}), **wanted.env}
-    if wanted.pools:
-        body["gpu"] = {**body.get("gpu", {}), "pools": list(wanted.pools)}
+    if options.image:
+        body["image"] = options.image
+    if options.name:
+        body["name"] = options.name
+    if options.env:
+        body["env"] = {**body.get("env", {}), **options.env}
+    if options.pools:
+        body["gpu"] = {**body.get("gpu", {}), "pools": list(options.pools)}
     _check(body, path)
     return body
 
@@ -117,65 +126,73 @@ def _check(body: Mapping[str, Any], path: Path) -> None:
     if not isinstance(image, str) or f"/{PLACEHOLDER}/" in image:
         raise InvalidDeployment(
             f"the image is {image!r}; name yours with --image, such as "
-            "ghcr.io/your-name/higgs-worker:v0.1.0, or write it into " + str(path)
+            f"ghcr.io/your-name/higgs-worker:v0.1.0, or write it into {path}"
         )
     if not isinstance(body.get("name"), str):
         raise InvalidDeployment(f"{path} has no name for the endpoint")
     if not all(isinstance(value, str) for value in body.get("env", {}).values()):
-        raise InvalidDeployment(f"{path} has an env value that is no string; RunPod takes no other")
+        raise InvalidDeployment(
+            f"{path} has an env value that is not a string; RunPod accepts only strings"
+        )
     pools = body.get("gpu", {}).get("pools", [])
     for pool in pools:
         if pool not in POOLS_GB:
             known = ", ".join(POOLS_GB)
-            raise InvalidDeployment(f"there is no pool of GPUs {pool!r}; take some of {known}")
+            raise InvalidDeployment(f"there is no pool of GPUs {pool!r}; choose from {known}")
         if POOLS_GB[pool] < NEEDED_GB and body.get("env", {}).get("HIGGS_MODEL") != "demo":
             raise InvalidDeployment(
-                f"GPUs of {pool} have {POOLS_GB[pool]} GB and the model needs {NEEDED_GB}; take "
-                "larger ones, such as ADA_24"
+                f"GPUs of {pool} have {POOLS_GB[pool]} GB and the model needs {NEEDED_GB}; "
+                "choose larger ones, such as ADA_24"
             )
 
 
 @dataclass(frozen=True, slots=True)
-class Deployed:
-    """What has been done."""
+class DeployResult:
+    """What a deployment did."""
 
     endpoint: str
-    """Its id."""
-    what: str
+    """The endpoint's id."""
+    action: str
     """created, updated or unchanged"""
     changed: tuple[str, ...] = ()
+    """The fields that were updated."""
 
     @property
     def sentence(self) -> str:
-        """Say it."""
-        return _SENTENCES[self.what].format(changed=", ".join(self.changed))
+        """Describe what was done."""
+        return _SENTENCES[self.action].format(changed=", ".join(self.changed))
 
 
-def apply(api: API, body: dict[str, Any], volume: Volume | None) -> Deployed:
-    """Make the endpoint, or change what differs.
+def deploy(api: API, body: dict[str, Any], volume: Volume | None) -> DeployResult:
+    """Create the endpoint, or update the fields that differ.
+
+    Args:
+        api: RunPod, with the account's key.
+        body: the endpoint, as `read_body` returns it.
+        volume: its network volume, if it gets one.
 
     Raises:
         InvalidDeployment: the volume does not exist, or a name is not unique.
-        WorkerError: RunPod cannot be asked, or refuses.
+        WorkerError: RunPod is out of reach, or refuses.
     """
     if volume is not None:
         body = body | {"networkVolumes": [_volume_id(api, volume)]}
-    found = _only(api.list("serverless"), body["name"], "endpoint")
+    found = _find_one(api.list("serverless"), body["name"], "endpoint")
     if found is None:
-        return Deployed(str(api.create("serverless", body)["id"]), "created")
-    differing = {key: value for key, value in body.items() if not _agrees(value, found.get(key))}
+        return DeployResult(str(api.create("serverless", body)["id"]), "created")
+    differing = {key: value for key, value in body.items() if not _matches(value, found.get(key))}
     if not differing:
-        return Deployed(str(found["id"]), "unchanged")
+        return DeployResult(str(found["id"]), "unchanged")
     api.update("serverless", str(found["id"]), differing)
-    return Deployed(str(found["id"]), "updated", tuple(sorted(differing)))
+    return DeployResult(str(found["id"]), "updated", tuple(sorted(differing)))
 
 
 def _volume_id(api: API, volume: Volume) -> str:
-    found = _only(api.list("network-volumes"), volume.name, "network volume")
+    found = _find_one(api.list("network-volumes"), volume.name, "network volume")
     if found is None and volume.data_center is None:
         raise InvalidDeployment(
-            f"there is no network volume {volume.name!r}; name another one, or give the data "
-            "center in which to make it with --data-center, such as EU-RO-1"
+            f"there is no network volume {volume.name!r}; name another one, or create it by naming "
+            "a data center, such as --data-center EU-RO-1"
         )
     if found is None:
         body = {"name": volume.name, "size": VOLUME_GB, "dataCenter": volume.data_center}
@@ -183,8 +200,8 @@ def _volume_id(api: API, volume: Volume) -> str:
     return str(found["id"])
 
 
-def _only(listed: list[dict[str, Any]], name: str, kind: str) -> dict[str, Any] | None:
-    """Find what is called so, or has this id."""
+def _find_one(listed: list[dict[str, Any]], name: str, kind: str) -> dict[str, Any] | None:
+    """Return the resource with this name or id, or None if there is none."""
     found = [each for each in listed if name in (each.get("name"), each.get("id"))]
     if len(found) > 1:
         raise InvalidDeployment(
@@ -193,17 +210,16 @@ def _only(listed: list[dict[str, Any]], name: str, kind: str) -> dict[str, Any] 
     return found[0] if found else None
 
 
-def _agrees(wanted: Any, found: Any) -> bool:
-    """Tell whether all that is wanted is there; RunPod adds defaults of its own."""
+def _matches(wanted: Any, found: Any) -> bool:
+    """Return whether all that is wanted is there; RunPod adds defaults of its own."""
     if isinstance(wanted, dict) and isinstance(found, dict):
-        return all(_agrees(value, found.get(key)) for key, value in wanted.items())
+        return all(_matches(value, found.get(key)) for key, value in wanted.items())
     if isinstance(wanted, list) and isinstance(found, list):
-        plain = [each.get("id") if isinstance(each, dict) else each for each in found]
-        return wanted == plain
+        return wanted == [each.get("id") if isinstance(each, dict) else each for each in found]
     return bool(wanted == found)
 
 
-def first_job(
+def run_first_job(
     api: API,
     endpoint: str,
     *,
@@ -212,17 +228,23 @@ def first_job(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
-    """Speak a sentence there and wait for it; the first one pulls the weights.
+    """Send a first job and return its output; it is what pulls the weights.
 
-    Returns:
-        the job's output.
+    Args:
+        api: RunPod, with the account's key.
+        endpoint: the endpoint's id.
+        timeout_s: how long to wait for the job.
+        on_progress: called after each poll with the part of the timeout that is over, 0 to 1, and
+            a note about the job and the workers.
+        clock: the time in seconds.
+        sleep: waits between two polls.
 
     Raises:
-        DeploymentFailed: it failed, or took too long; nothing is undone.
+        DeploymentFailed: the job failed, or took too long; the endpoint stays.
     """
-    begun = clock()
+    started_at = clock()
     sent = api.run(endpoint, {"text": FIRST_TEXT, "format": "mp3"})
-    while (waited_s := clock() - begun) < timeout_s:
+    while (waited_s := clock() - started_at) < timeout_s:
         found = api.status(endpoint, str(sent.get("id")))
         state = str(found.get("status"))
         if state == "COMPLETED":
@@ -231,14 +253,14 @@ def first_job(
             return last if isinstance(last, dict) else {}
         if state in ("FAILED", "CANCELLED", "TIMED_OUT"):
             raise DeploymentFailed(
-                f"the first job ended as {state}: {found.get('error') or 'no reason given'}; look "
-                "into the worker's log in the console"
+                f"the first job ended as {state}: {found.get('error') or 'no reason given'}; read "
+                "the worker's log in the console"
             )
         workers = api.health(endpoint).get("workers", {})
         if workers.get("unhealthy"):
             raise DeploymentFailed(
-                f"{workers['unhealthy']} of the endpoint's workers are unhealthy; look into their "
-                "log in the console, the reason is in its last lines"
+                f"{workers['unhealthy']} of the endpoint's workers are unhealthy; the last lines "
+                "of their log in the console say why"
             )
         note = ", ".join(f"{count} {name}" for name, count in workers.items() if count)
         on_progress(
@@ -247,6 +269,6 @@ def first_job(
         sleep(POLL_S)
     raise DeploymentFailed(
         f"the first job has not ended after {timeout_s:.0f} s; the endpoint stays as it is. The "
-        "first start pulls 12 GB; if no worker has started at all, there may be no such GPU free: "
+        "first start pulls 12 GB. If no worker has started at all, perhaps no such GPU is free: "
         "name more pools with --gpu"
     )

@@ -1,1 +1,1 @@
-"""Checks of what a worker needs: at start, and on demand."""
+"""Whether this worker can work: checks at start, and on demand."""

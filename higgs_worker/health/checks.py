@@ -1,7 +1,7 @@
-"""What a worker needs, each found out by trying it and told in one sentence.
+"""What a worker needs: each check tries one thing and describes the outcome in a sentence.
 
-A sentence about a failure says what to do and holds no secret. Nothing is changed but for tiny
-files that are removed again. Nothing is downloaded, and no weights are read.
+A sentence about a failure says what to do and holds no secret. A check changes nothing, except for
+small files that it removes again. It downloads nothing and reads no weights.
 """
 
 import asyncio
@@ -21,7 +21,13 @@ from higgs_worker.engine.container import container_free_memory
 from higgs_worker.environment import variables_of
 from higgs_worker.errors import EngineBroken, InvalidCheckpoint, StorageFailed, VolumeUnusable
 from higgs_worker.settings import Settings
-from higgs_worker.weights import locate as weights
+from higgs_worker.weights.locate import (
+    DEMO,
+    DIRECTORY,
+    FILES,
+    CheckpointSource,
+    find_without_verifying,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -29,40 +35,43 @@ if TYPE_CHECKING:
 State = Literal["ok", "warning", "failed"]
 
 PULLED_BYTES = 13e9
-"""Both published repositories, with room to pull a file anew."""
+"""Size of both published repositories on disk, with room to pull one file again."""
 PUBLISHED_BYTES = 10.8e9
-"""The published model's weights in bfloat16, without the text head."""
+"""Size of the published model's weights in bfloat16, without the text head."""
 CODEC_BYTES = 0.5e9
+"""Size of the published codec's weights in memory."""
 CONTEXT_BYTES = 0.5e9
-"""What CUDA takes for itself."""
+"""Device memory that a CUDA context takes."""
 
 _PUBLISHED: str = variables_of(Settings)["model"].default
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
-_TEMPORARY = frozenset({408, 429})  # of 4xx, which otherwise last
+_TEMPORARY = frozenset({408, 429})  # the two 4xx statuses that a later request may not get
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What one check found."""
+    """The outcome of one check."""
 
     name: str
+    """What was checked: volume, model, gpu …"""
     state: State
     sentence: str
+    """The outcome in words; for a failure, also what to do."""
     may_pass: bool = False
-    """Whether a failure may be over in a minute, without anybody doing anything."""
+    """Whether a failure may end by itself, such as that of a network."""
 
 
-def volume(settings: Settings, source: weights.CheckpointSource) -> CheckResult:
-    """Write to the volume, and see that what is to be pulled has room.
+def volume(settings: Settings, source: CheckpointSource) -> CheckResult:
+    """Write to the volume, and check that missing weights have room there.
 
     Raises:
-        VolumeUnusable: it takes nothing.
-        WeightsNotFound: a name can be neither a directory nor a repository.
+        VolumeUnusable: it cannot be written.
+        WeightsNotFound: a checkpoint's name is neither a directory nor a repository.
     """
     check_volume(settings.volume)
     free = shutil.disk_usage(settings.volume).free
     sentence = f"{settings.volume}: {free / 1e9:.0f} GB free"
-    # Another worker may be pulling: what it has got so far is no longer free, nor needed.
+    # Another worker may be pulling: the bytes it has written are not free, and not needed again.
     if (
         _PUBLISHED in _missing(settings, source)
         and free + _pulled_bytes(settings.volume) < PULLED_BYTES
@@ -73,12 +82,12 @@ def volume(settings: Settings, source: weights.CheckpointSource) -> CheckResult:
 
 
 def check_volume(directory: Path) -> None:
-    """Write to a volume.
+    """Write a small file to a volume and remove it.
 
     Raises:
-        VolumeUnusable: it takes nothing.
+        VolumeUnusable: it cannot be written.
     """
-    # A mounted volume's top may be root's alone; what the worker writes is in folders of its own.
+    # Only root may be able to write the top of a mounted volume; the worker writes in its folders.
     probe = directory / "voices" / f".fitness-{os.getpid()}"
     try:
         probe.parent.mkdir(parents=True, exist_ok=True)
@@ -87,42 +96,47 @@ def check_volume(directory: Path) -> None:
     except OSError as error:
         raise VolumeUnusable(
             f"{directory} cannot be written ({error.strerror}); mount a writable volume there, or "
-            "set HIGGS_VOLUME to a directory that is"
+            "set HIGGS_VOLUME to a writable directory"
         ) from error
 
 
 def _pulled_bytes(directory: Path) -> int:
-    blobs = (directory / weights.DIRECTORY).glob("*/blobs/*")
+    blobs = (directory / DIRECTORY).glob("*/blobs/*")
     return sum(each.stat().st_blocks * 512 for each in blobs if each.is_file())
 
 
-def checkpoint(kind: str, settings: Settings, source: weights.CheckpointSource) -> CheckResult:
-    """See whether a checkpoint is here, complete and of the right kind.
+def checkpoint(kind: str, settings: Settings, source: CheckpointSource) -> CheckResult:
+    """Check that a checkpoint is on this machine, complete and of the right kind.
+
+    Args:
+        kind: "model" or "codec".
+        settings: what the operator chose.
+        source: where checkpoints come from.
 
     Raises:
-        WeightsNotFound: there can be no such thing.
-        InvalidCheckpoint: it is another model's.
+        WeightsNotFound: its name is neither a directory nor a repository.
+        InvalidCheckpoint: it belongs to another model.
     """
     name: str = getattr(settings, kind)
-    found = weights.find_without_verifying(
+    found = find_without_verifying(
         name, kind, source, revision=getattr(settings, f"{kind}_revision")
     )
     if found is None and settings.hf_hub_offline:
         return CheckResult(
-            kind, "failed", f"{name} is not here, and HF_HUB_OFFLINE forbids to pull it"
+            kind, "failed", f"{name} is not here, and HF_HUB_OFFLINE forbids pulling it"
         )
     if found is None:
         return CheckResult(
-            kind, "warning", f"{name} is not here yet; the first job pulls it, or `fetch`"
+            kind, "warning", f"{name} is not here yet; the first job or `fetch` pulls it"
         )
-    absent = [each for each in weights.FILES[kind] if not (found.directory / each).is_file()]
+    absent = [each for each in FILES[kind] if not (found.directory / each).is_file()]
     if absent:
         return CheckResult(kind, "failed", f"{found.directory} has no {' and no '.join(absent)}")
     try:
         _read_config(kind, found.directory)
     except InvalidCheckpoint as error:
         if found.revision is not None and _is_damaged(found.directory):
-            return CheckResult(kind, "warning", f"{error.message}; that is what the first job does")
+            return CheckResult(kind, "warning", f"{error.message}; the first job does that")
         raise
     return CheckResult(kind, "ok", f"{name} is here")
 
@@ -142,11 +156,12 @@ def _is_damaged(directory: Path) -> bool:
     return False
 
 
-def hub(settings: Settings, source: weights.CheckpointSource) -> CheckResult:
-    """Ask the hub for what is missing, as the pull will.
+def hub(settings: Settings, source: CheckpointSource) -> CheckResult:
+    """Ask the hub for the files of every missing checkpoint, as the pull will.
 
     Raises:
-        WeightsNotFound, WeightsRefused: it gives it to nobody, or not to this token.
+        WeightsNotFound: the hub has no such repository.
+        WeightsRefused: the hub does not give it to this token.
     """
     missing = _missing(settings, source)
     if settings.hf_hub_offline or not missing:
@@ -167,8 +182,8 @@ def hub(settings: Settings, source: weights.CheckpointSource) -> CheckResult:
     return CheckResult("hub", "ok", f"{source.endpoint} gives {', '.join(missing)}")
 
 
-def _missing(settings: Settings, source: weights.CheckpointSource) -> dict[str, str | None]:
-    """Return the repositories that are to be pulled, and of which revision."""
+def _missing(settings: Settings, source: CheckpointSource) -> dict[str, str | None]:
+    """Return the repositories that the first job would pull, each with its revision."""
     wanted = {
         "model": (settings.model, settings.model_revision),
         "codec": (settings.codec, settings.codec_revision),
@@ -176,30 +191,30 @@ def _missing(settings: Settings, source: weights.CheckpointSource) -> dict[str, 
     return {
         name: revision
         for kind, (name, revision) in wanted.items()
-        if weights.find_without_verifying(name, kind, source, revision=revision) is None
+        if find_without_verifying(name, kind, source, revision=revision) is None
     }
 
 
-def gpu(settings: Settings, source: weights.CheckpointSource) -> CheckResult:
-    """Compute on the GPU, and see that the model fits into its memory.
+def gpu(settings: Settings, source: CheckpointSource) -> CheckResult:
+    """Compute on the GPU, and check that the model fits into its memory.
 
     Raises:
-        EngineBroken: there is none that works.
+        EngineBroken: the GPU that is asked for does not work.
     """
-    # On `auto`, a GPU that torch cannot use must not turn into a worker that is 50 times slower.
+    # With `auto`, a GPU that torch cannot use must fail: on its CPU a worker is 50 times slower.
     is_optional = settings.device == "cpu" or (
         settings.device == "auto" and not _NVIDIA_DRIVER.exists()
     )
-    if is_optional and settings.model == weights.DEMO:
+    if is_optional and settings.model == DEMO:
         return CheckResult("gpu", "ok", "the demo model needs none")
     import torch
 
     if is_optional and (settings.device == "cpu" or not torch.cuda.is_available()):
-        return _processor(settings, source)
+        return _cpu(settings, source)
     check_gpu(settings.device)
     name = "cuda" if settings.device == "auto" else settings.device
     properties = torch.cuda.get_device_properties(name)
-    # What is free decides nothing: the model may be on its way into it.
+    # Free memory decides nothing: the model may already be loading into it.
     free, total = torch.cuda.mem_get_info(name)
     memory = f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free"
     sentence = f"{properties.name}, {memory}, CUDA {torch.version.cuda}"
@@ -215,48 +230,53 @@ def gpu(settings: Settings, source: weights.CheckpointSource) -> CheckResult:
 
 
 def check_gpu(device: str) -> None:
-    """Use a GPU.
+    """Compute one sum on a GPU.
 
     Raises:
-        EngineBroken: there is none that works.
+        EngineBroken: it does not work.
     """
     import torch
 
     try:
         torch.ones(1, device="cuda" if device == "auto" else device).sum().item()
-    # An assertion fails where torch was built without CUDA.
+    # torch built without CUDA raises an AssertionError.
     except (RuntimeError, AssertionError) as error:
         reason = str(error).partition("\n")[0].strip().rstrip(".")
         raise EngineBroken(
-            f"HIGGS_DEVICE is {device} and the GPU does not work ({reason}); take another GPU or "
+            f"HIGGS_DEVICE is {device} and the GPU does not work ({reason}); use another GPU or "
             "driver, or set HIGGS_DEVICE=cpu"
         ) from error
 
 
-def _processor(settings: Settings, source: weights.CheckpointSource) -> CheckResult:
+def _cpu(settings: Settings, source: CheckpointSource) -> CheckResult:
+    """Check that the model fits into the memory of a machine that computes on its CPU."""
     import torch
 
     needed = needed_bytes(settings, source, torch.float32)
     memory = _memory_bytes()
-    sentence = f"none is used, torch {torch.__version__}"
+    sentence = f"no GPU is used, torch {torch.__version__}"
     if needed > memory:
         return CheckResult(
             "gpu",
             "failed",
-            f"{sentence}: the model needs {needed / 1e9:.1f} GB of memory and "
-            f"{memory / 1e9:.1f} GB are there; take a machine with a GPU",
+            f"{sentence}: the model needs {needed / 1e9:.1f} GB of memory, and this machine has "
+            f"{memory / 1e9:.1f} GB; take a machine with a GPU",
         )
     if settings.device == "cpu":
         return CheckResult("gpu", "ok", sentence)
-    return CheckResult("gpu", "warning", f"{sentence}; the real model needs a GPU to be of use")
+    return CheckResult("gpu", "warning", f"{sentence}; the real model is too slow without one")
 
 
-def needed_bytes(
-    settings: Settings, source: weights.CheckpointSource, dtype: "torch.dtype"
-) -> float:
-    """Return what the model and its slots take of a device's memory, at least.
+def needed_bytes(settings: Settings, source: CheckpointSource, dtype: "torch.dtype") -> float:
+    """Return the least memory, in bytes, that the model and its slots take on a device.
 
-    Of a checkpoint that is not here yet, only the published one's size is known.
+    Before a checkpoint is pulled its size is unknown, and counts as 0 unless it is the published
+    one.
+
+    Args:
+        settings: what the operator chose.
+        source: where checkpoints come from.
+        dtype: the number format of the weights, unless HIGGS_DTYPE names one.
     """
     import torch
 
@@ -264,9 +284,9 @@ def needed_bytes(
     from higgs_worker.engine.parameters import Weights
 
     if settings.dtype != "auto":
-        dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[settings.dtype]
-    codec = 0 if settings.codec == weights.DEMO else CODEC_BYTES
-    found = weights.find_without_verifying(
+        dtype = getattr(torch, settings.dtype)
+    codec = 0 if settings.codec == DEMO else CODEC_BYTES
+    found = find_without_verifying(
         settings.model, "model", source, revision=settings.model_revision
     )
     if found is None:
@@ -279,7 +299,7 @@ def needed_bytes(
 
 
 def _memory_bytes() -> int:
-    """Return the memory of the machine or of this container, this process's share included."""
+    """Return the memory that this process may use, in bytes: the machine's or the container's."""
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     free = container_free_memory()
     if free is None:
@@ -290,10 +310,10 @@ def _memory_bytes() -> int:
 
 
 def bucket(settings: Settings) -> CheckResult:
-    """Write a tiny object and remove it."""
+    """Write a small object to the bucket and remove it."""
     if settings.s3 is None:
         return CheckResult(
-            "s3", "ok", "not set up; results are returned as base64, up to 10 or 20 MB"
+            "s3", "ok", "not configured; results are returned as base64, up to 10 or 20 MB"
         )
     from higgs_worker.storage.storage import Storage
 
@@ -302,7 +322,8 @@ def bucket(settings: Settings) -> CheckResult:
         Storage(settings.s3).check()
     except StorageFailed as error:
         status = error.details.get("status")
-        lasts = status is not None and status < 500 and status not in _TEMPORARY
-        return CheckResult("s3", "failed", error.message, may_pass=not lasts)
-    took_ms = 1000 * (time.perf_counter() - started)
-    return CheckResult("s3", "ok", f"{settings.s3.bucket}: written and deleted in {took_ms:.0f} ms")
+        is_permanent = status is not None and status < 500 and status not in _TEMPORARY
+        return CheckResult("s3", "failed", error.message, may_pass=not is_permanent)
+    elapsed_ms = 1000 * (time.perf_counter() - started)
+    sentence = f"{settings.s3.bucket}: wrote and deleted an object in {elapsed_ms:.0f} ms"
+    return CheckResult("s3", "ok", sentence)

@@ -1,6 +1,7 @@
-"""What an operator wants to know before the first job: does everything that is needed work?
+"""What an operator wants to know before the first job: does everything that a worker needs work?
 
-What a start checks (`checks.py`), and what only people want to know. Secrets are never shown.
+Beside the checks of a start (`checks.py`), it shows versions, settings and the volume's speed. It
+never shows secrets.
 """
 
 import os
@@ -15,11 +16,12 @@ from higgs_worker.errors import WorkerError
 from higgs_worker.health import checks
 from higgs_worker.health.checks import CheckResult
 from higgs_worker.settings import Settings, nearest_name
-from higgs_worker.weights import locate as weights
+from higgs_worker.weights.locate import CheckpointSource
 
 PROBE_BYTES = 32 << 20
-SLOW_VOLUME = 200e6
-"""Bytes a second below which a cold start takes a minute."""
+"""How much is written to measure the volume's speed."""
+SLOW_BYTES_PER_S = 200e6
+"""On a slower volume, a cold start takes a minute or more."""
 PACKAGES = (
     "torch",
     "runpod",
@@ -32,16 +34,16 @@ PACKAGES = (
 )
 
 
-def examine(settings: Settings, source: weights.CheckpointSource) -> Iterator[CheckResult]:
-    """Make all checks, one after another.
+def examine(settings: Settings, source: CheckpointSource) -> Iterator[CheckResult]:
+    """Yield the results of all checks, made one after another.
 
     Args:
         settings: what the operator chose.
-        source: where checkpoints may be had from.
+        source: where checkpoints come from.
     """
     yield _versions()
     yield from _settings(settings)
-    looks: dict[str, Callable[[], CheckResult]] = {
+    calls: dict[str, Callable[[], CheckResult]] = {
         "model": lambda: checks.checkpoint("model", settings, source),
         "codec": lambda: checks.checkpoint("codec", settings, source),
         "hub": lambda: checks.hub(settings, source),
@@ -49,42 +51,43 @@ def examine(settings: Settings, source: weights.CheckpointSource) -> Iterator[Ch
         "gpu": lambda: checks.gpu(settings, source),
         "s3": lambda: checks.bucket(settings),
     }
-    for name, look in looks.items():
+    for name, check in calls.items():
         try:
-            yield look()
+            yield check()
         except WorkerError as error:
             yield CheckResult(name, "failed", error.message)
 
 
 def _versions() -> CheckResult:
-    found = [f"Python {platform.python_version()}"]
+    installed = [f"Python {platform.python_version()}"]
     for name in PACKAGES:
         try:
-            found.append(f"{name} {version(name)}")
+            installed.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             return CheckResult("versions", "failed", f"{name} is not installed; run bootstrap.sh")
-    return CheckResult("versions", "ok", ", ".join(found))
+    return CheckResult("versions", "ok", ", ".join(installed))
 
 
 def _settings(settings: Settings) -> Iterator[CheckResult]:
     given = [f"{name}={shown}" for name, shown in settings.given.items()]
-    yield CheckResult("settings", "ok", ", ".join(given) or "all as they come")
+    yield CheckResult("settings", "ok", ", ".join(given) or "all have their defaults")
     for name in settings.unknown_names:
         near = nearest_name(name)
         hint = f"; did you mean {near}?" if near else ""
         yield CheckResult("settings", "warning", f"nothing reads {name}{hint}")
 
 
-def _volume(settings: Settings, source: weights.CheckpointSource) -> CheckResult:
-    found = checks.volume(settings, source)
+def _volume(settings: Settings, source: CheckpointSource) -> CheckResult:
+    result = checks.volume(settings, source)
     speed = _write_speed(settings)
-    sentence = f"{found.sentence}, writes {speed / 1e6:.0f} MB/s"
-    if found.state == "ok" and speed < SLOW_VOLUME:
-        return replace(found, state="warning", sentence=f"{sentence}; cold starts will be slow")
-    return replace(found, sentence=sentence)
+    sentence = f"{result.sentence}, writes {speed / 1e6:.0f} MB/s"
+    if result.state == "ok" and speed < SLOW_BYTES_PER_S:
+        return replace(result, state="warning", sentence=f"{sentence}; cold starts will be slow")
+    return replace(result, sentence=sentence)
 
 
 def _write_speed(settings: Settings) -> float:
+    """Return how many bytes a second the volume writes, waiting until they are on the disk."""
     probe = settings.volume / "voices" / f".doctor-{os.getpid()}"
     data = os.urandom(1 << 20)
     started = time.perf_counter()

@@ -69,7 +69,7 @@ def test_every_alias_fills_its_field(name: str, alias: str) -> None:
     )
 
 
-def test_the_contract_s_aliases_exist() -> None:
+def test_the_documented_aliases_exist() -> None:
     """The names other endpoints use are understood."""
     assert names_of("text") == ("text", "input", "prompt", "transcript")
     assert names_of("scene") == ("scene", "scene_prompt", "instructions")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from higgs_worker.__main__ import main
 from higgs_worker.audio import encode
+from higgs_worker.cli.main import main
 from tests.voices.test_references import babble
 
 

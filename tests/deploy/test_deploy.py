@@ -1,4 +1,4 @@
-"""`higgs-worker deploy` against a stand-in of RunPod: made, changed, left alone, or an error."""
+"""`higgs-worker deploy` against a stand-in of RunPod: created, updated, left alone, or an error."""
 
 import json
 from collections import deque
@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from higgs_worker.__main__ import main
-from higgs_worker.deploy import api as runpod_api
-from higgs_worker.deploy import endpoint as deploy
+from higgs_worker.cli.main import main
+from higgs_worker.deploy import api, endpoint
 from tests.fakes.runpod_api import KEY, RunPod, problem
 
 ROOT = Path(__file__).parents[2]
@@ -21,14 +20,14 @@ IMAGE = "ghcr.io/somebody/higgs-worker:v0.1.0"
 def runpod(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunPod]:
     """An account, and the key to it."""
     monkeypatch.setenv("RUNPOD_API_KEY", KEY)
-    monkeypatch.setattr(deploy, "POLL_S", 0.001)
-    monkeypatch.setattr(runpod_api, "MAX_WAIT_S", 0.001)
+    monkeypatch.setattr(endpoint, "POLL_S", 0.001)
+    monkeypatch.setattr(api, "MAX_WAIT_S", 0.001)
     with RunPod() as runpod:
         yield runpod
 
 
 def run(runpod: RunPod, capsys: Any, *options: str, image: str | None = IMAGE) -> tuple[int, str]:
-    """Run the command and return its exit code and all it printed; the key is never in it."""
+    """Run the command; return its exit code and its output, which never contains the key."""
     argv = ["--json", "deploy", "--config", str(ROOT / "runpod-serverless-config.json")]
     argv += [f"--management-url={runpod.url}", f"--jobs-url={runpod.url}", *options]
     code = main([*argv, *(["--image", image] if image else [])])
@@ -42,14 +41,14 @@ def changes(runpod: RunPod) -> list[tuple[str, str, Any]]:
     return [each for each in runpod.requests if each[0] != "GET" and not each[1].endswith("/run")]
 
 
-def test_an_endpoint_is_made_and_speaks(runpod: RunPod, capsys: Any) -> None:
-    """The body is the file's, and the answer shows how to go on."""
+def test_an_endpoint_is_created_and_runs_a_job(runpod: RunPod, capsys: Any) -> None:
+    """The request has the file's body, and the output shows how to call the endpoint."""
     code, told = run(runpod, capsys)
     assert code == 0
     ((method, path, body),) = changes(runpod)
     assert (method, path, body["image"]) == ("POST", "/serverless", IMAGE)
     outcome = json.loads(told)
-    assert outcome["state"] == "made"
+    assert outcome["state"] == "created"
     assert outcome["first_job"] == "2.5 s of audio"
     assert outcome["url"] == f"{runpod.url}/serverless-0/runsync"
     assert "$RUNPOD_API_KEY" in outcome["example"]
@@ -57,16 +56,16 @@ def test_an_endpoint_is_made_and_speaks(runpod: RunPod, capsys: Any) -> None:
 
 @pytest.mark.parametrize("wraps_lists", [False, True])
 def test_deploying_twice_changes_nothing(runpod: RunPod, capsys: Any, wraps_lists: bool) -> None:
-    """It is found by its name, and RunPod's own fields do not count."""
+    """The endpoint is found by its name, and fields that RunPod adds do not count."""
     runpod.wraps_lists = wraps_lists
     run(runpod, capsys, "--no-job")
     _, told = run(runpod, capsys, "--no-job")
     assert len(changes(runpod)) == 1
-    assert json.loads(told)["state"] == "is as the file says"
+    assert json.loads(told)["state"] == "already as the file says"
 
 
 def test_only_what_differs_is_changed(runpod: RunPod, capsys: Any) -> None:
-    """A new image, another variable; the rest stays."""
+    """A new image and a new variable are sent; other fields stay."""
     run(runpod, capsys, "--no-job")
     newer = IMAGE.replace("0.1.0", "0.2.0")
     options = ("--no-job", "--env", "HIGGS_STREAM=true")
@@ -75,11 +74,11 @@ def test_only_what_differs_is_changed(runpod: RunPod, capsys: Any) -> None:
     assert (method, path) == ("PATCH", "/serverless/serverless-0")
     assert body.keys() == {"image", "env"}
     assert body["env"]["HIGGS_MODEL"] == "bosonai/higgs-audio-v2-generation-3B-base"
-    assert json.loads(told)["state"] == "changed: env, image"
+    assert json.loads(told)["state"] == "updated: env, image"
 
 
-def test_a_volume_is_found_or_made(runpod: RunPod, capsys: Any) -> None:
-    """Made only where a data center is named, and once."""
+def test_a_volume_is_found_or_created(runpod: RunPod, capsys: Any) -> None:
+    """It is created only if a data center is named, and only once."""
     code, told = run(runpod, capsys, "--no-job", "--volume", "voices")
     assert code == 1
     assert "--data-center" in told
@@ -88,12 +87,12 @@ def test_a_volume_is_found_or_made(runpod: RunPod, capsys: Any) -> None:
         assert code == 0
     (volume,) = runpod.resources["network-volumes"]
     assert (volume["name"], volume["dataCenter"]) == ("voices", "EU-RO-1")
-    (endpoint,) = runpod.resources["serverless"]
-    assert endpoint["networkVolumes"] == [volume["id"]]
+    (made,) = runpod.resources["serverless"]
+    assert made["networkVolumes"] == [volume["id"]]
 
 
 def test_a_dry_run_sends_nothing(runpod: RunPod, capsys: Any, monkeypatch: Any) -> None:
-    """It shows the whole request, secrets masked, and needs no key."""
+    """It prints the whole request with secrets masked, and needs no key."""
     monkeypatch.delenv("RUNPOD_API_KEY")
     secret = ("--env", "HF_TOKEN=hf_hunter2", "--env", "A_KEY={{ RUNPOD_SECRET_a }}")
     code, told = run(runpod, capsys, "--dry-run", "--volume", "voices", *secret)
@@ -112,7 +111,7 @@ def test_a_dry_run_sends_nothing(runpod: RunPod, capsys: Any, monkeypatch: Any) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--gpu", "ADA_25"), "there is no pool of GPUs 'ADA_25'; take some of AMPERE_16"),
+        (("--gpu", "ADA_25"), "there is no pool of GPUs 'ADA_25'; choose from AMPERE_16"),
         (("--gpu", "AMPERE_16"), "have 16 GB and the model needs 20"),
         (("--env", "HIGGS_STREAM"), "--env takes NAME=VALUE"),
         (("--config", "none.json"), "none.json cannot be read"),
@@ -122,7 +121,7 @@ def test_a_dry_run_sends_nothing(runpod: RunPod, capsys: Any, monkeypatch: Any) 
 def test_what_cannot_be_an_endpoint_is_refused(
     runpod: RunPod, capsys: Any, options: tuple[str, ...], message: str
 ) -> None:
-    """Before RunPod is asked."""
+    """Wrong options fail before any request is sent."""
     code, told = run(runpod, capsys, *options)
     assert code == 1
     assert message in told
@@ -130,14 +129,14 @@ def test_what_cannot_be_an_endpoint_is_refused(
 
 
 def test_a_file_whose_owner_is_not_filled_in(runpod: RunPod, capsys: Any) -> None:
-    """Whoever forks is told what to name."""
+    """The placeholder in the image is an error that says what to write instead."""
     code, told = run(runpod, capsys, image=None)
     assert code == 1
     assert "name yours with --image, such as ghcr.io/your-name" in told
 
 
 def test_without_a_key(runpod: RunPod, capsys: Any, monkeypatch: Any) -> None:
-    """The error says where to make one."""
+    """The error says where to create one."""
     monkeypatch.delenv("RUNPOD_API_KEY")
     code, told = run(runpod, capsys)
     assert code == 1
@@ -148,18 +147,20 @@ def test_without_a_key(runpod: RunPod, capsys: Any, monkeypatch: Any) -> None:
     ("answer", "message"),
     [
         (problem(401, "Unauthorized"), "the key in RUNPOD_API_KEY is not accepted"),
-        (problem(402, "Payment required"), "not enough credit"),
+        (problem(402, "Payment required"), "does not have enough credit"),
         (problem(403, "Forbidden"), "give it write access"),
         (problem(404, "Not Found"), "no such thing in this account"),
         (problem(409, "Conflict", detail="quota of workers"), "quota of workers"),
         (problem(422, "Unprocessable", errors=["workers.max"]), 'Unprocessable ["workers.max"]'),
         (problem(500, "Oops"), "RunPod may be down"),
         ((200, {}, b"<html>"), "RunPod may be down"),
-        ((200, {}, b'"text"'), "something else than an object"),
+        ((200, {}, b'"text"'), "something that is not an object"),
     ],
 )
-def test_every_answer_is_a_sentence(runpod: RunPod, capsys: Any, answer: Any, message: str) -> None:
-    """And nothing is made twice: what changes something is never sent again after a failure."""
+def test_every_error_of_runpod_becomes_a_sentence(
+    runpod: RunPod, capsys: Any, answer: Any, message: str
+) -> None:
+    """A request that changes something is never repeated after a failure."""
     runpod.faults.extend([None, answer])
     code, told = run(runpod, capsys)
     assert code == 1
@@ -167,8 +168,8 @@ def test_every_answer_is_a_sentence(runpod: RunPod, capsys: Any, answer: Any, me
     assert len(changes(runpod)) == 1
 
 
-def test_a_busy_platform_is_asked_again(runpod: RunPod, capsys: Any) -> None:
-    """After the time that it names, for questions also after an error of its own."""
+def test_a_request_is_repeated_when_runpod_is_busy(runpod: RunPod, capsys: Any) -> None:
+    """After a 429 every request is repeated, and after a 5xx those that only read."""
     busy = (429, {"Retry-After": "30"}, b"{}")
     runpod.faults.extend([busy, problem(503, "Later"), None, busy, None])
     code, _ = run(runpod, capsys, "--no-job")
@@ -180,10 +181,10 @@ def test_a_busy_platform_is_asked_again(runpod: RunPod, capsys: Any) -> None:
     assert "too many requests" in told
 
 
-def test_a_platform_that_is_not_there(capsys: Any, monkeypatch: Any) -> None:
-    """The error says what may have happened."""
+def test_runpod_out_of_reach(capsys: Any, monkeypatch: Any) -> None:
+    """The error names what failed to connect."""
     monkeypatch.setenv("RUNPOD_API_KEY", KEY)
-    monkeypatch.setattr(runpod_api, "NUM_TRIES", 1)
+    monkeypatch.setattr(api, "NUM_TRIES", 1)
     with RunPod() as gone:
         pass
     code, told = run(gone, capsys)
@@ -192,7 +193,7 @@ def test_a_platform_that_is_not_there(capsys: Any, monkeypatch: Any) -> None:
 
 
 def test_a_first_job_that_fails(runpod: RunPod, capsys: Any) -> None:
-    """Its error is shown, and the endpoint stays."""
+    """The job's error is printed, and the endpoint stays."""
     runpod.statuses = deque([{"status": "FAILED", "error": "weights_refused: set HF_TOKEN"}])
     code, told = run(runpod, capsys)
     assert code == 1
@@ -200,8 +201,8 @@ def test_a_first_job_that_fails(runpod: RunPod, capsys: Any) -> None:
     assert len(runpod.resources["serverless"]) == 1
 
 
-def test_workers_that_are_not_well(runpod: RunPod, capsys: Any) -> None:
-    """Nobody waits for half an hour."""
+def test_unhealthy_workers_end_the_wait(runpod: RunPod, capsys: Any) -> None:
+    """The command fails at once instead of waiting for the timeout."""
     runpod.statuses = deque([{"status": "IN_QUEUE"}])
     runpod.workers = {"unhealthy": 2}
     code, told = run(runpod, capsys)
@@ -210,15 +211,15 @@ def test_workers_that_are_not_well(runpod: RunPod, capsys: Any) -> None:
 
 
 def test_a_first_job_that_never_ends(runpod: RunPod, capsys: Any) -> None:
-    """The error says what may be wrong."""
+    """The timeout's error says what may be wrong."""
     runpod.statuses = deque([{"status": "IN_QUEUE"}])
     code, told = run(runpod, capsys, "--timeout-s", "0.05")
     assert code == 1
     assert "name more pools with --gpu" in told
 
 
-def test_two_of_one_name(runpod: RunPod, capsys: Any) -> None:
-    """Nobody's endpoint is changed by mistake."""
+def test_two_endpoints_of_one_name(runpod: RunPod, capsys: Any) -> None:
+    """An ambiguous name is an error, so that no endpoint is changed by mistake."""
     runpod.resources["serverless"] = [{"id": str(n), "name": "higgs-audio-v2"} for n in range(2)]
     code, told = run(runpod, capsys)
     assert code == 1

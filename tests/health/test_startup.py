@@ -1,4 +1,4 @@
-"""Fitness: what a worker needs before it may take jobs."""
+"""The checks of a start: what a worker needs before it may accept jobs."""
 
 import json
 import shutil
@@ -10,24 +10,23 @@ from types import SimpleNamespace
 import pytest
 
 from higgs_worker.errors import EngineBroken, VolumeUnusable
-from higgs_worker.health import checks
-from higgs_worker.health import startup as fitness
+from higgs_worker.health import checks, startup
 from higgs_worker.health.startup import UnfitWorker, fitness_checks
 from higgs_worker.load import checkpoint_source
 from higgs_worker.settings import Settings
-from higgs_worker.weights import locate as weights
+from higgs_worker.weights.locate import DEMO_DIRECTORY, FILES
 from tests.fakes.hub import REPO, TOKEN, StandIn
 
 DEMO = {"HIGGS_MODEL": "demo", "HIGGS_DEVICE": "cpu"}
 
 
 def settings(volume: Path, **variables: str) -> Settings:
-    """Return what an environment says."""
+    """Return the settings of a worker with these variables."""
     return Settings.from_env({"HIGGS_VOLUME": str(volume)} | DEMO | variables)
 
 
 def refusals(volume: Path, **variables: str) -> dict[str, str]:
-    """Run the checks as the SDK does, but go on after a failure; what failed, and why."""
+    """Run the checks as the SDK does, but go on after a failure; return each failure by check."""
     found = settings(volume, **variables)
     refused = {}
     for check in fitness_checks(found, checkpoint_source(found)):
@@ -39,14 +38,14 @@ def refusals(volume: Path, **variables: str) -> dict[str, str]:
 
 
 def test_a_worker_that_is_fit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing is refused, nothing is warned of, and no file is left on the volume."""
+    """No check fails or warns, and no file stays on the volume."""
     assert refusals(tmp_path / "new") == {}
     assert not caplog.text
     assert not list(tmp_path.glob("new/*/*"))
 
 
 def test_a_volume_that_cannot_be_written(tmp_path: Path) -> None:
-    """The sentence names the place, the reason and the setting; it stands before any other."""
+    """The failure names the path, the reason and the setting, and comes before any other."""
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(VolumeUnusable, match=r"file cannot be written .*HIGGS_VOLUME"):
         checks.check_volume(tmp_path / "file")
@@ -57,7 +56,7 @@ def test_a_volume_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_a_volume_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Weights that cannot be pulled are refused now; what another worker has pulled counts."""
+    """Too little room for the weights is a failure; bytes that another worker pulled count."""
     usage = SimpleNamespace(free=12_999_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     hub = {"HIGGS_MODEL": "", "HF_ENDPOINT": "http://127.0.0.1:9"}
@@ -72,7 +71,7 @@ def test_a_volume_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_gpu_that_is_not_there(tmp_path: Path) -> None:
-    """The sentence gives torch's reason and the ways out, on one line."""
+    """The failure has torch's reason and says what to do, on one line."""
     import torch
 
     if torch.cuda.device_count() > 63:
@@ -85,7 +84,7 @@ def test_a_gpu_that_is_not_there(tmp_path: Path) -> None:
 
 
 def card(monkeypatch: pytest.MonkeyPatch, total_bytes: float) -> None:
-    """Let there be a GPU that computes."""
+    """Pretend that there is a working GPU with this memory."""
     import torch
 
     monkeypatch.setattr(checks, "check_gpu", lambda _: None)
@@ -98,7 +97,7 @@ def card(monkeypatch: pytest.MonkeyPatch, total_bytes: float) -> None:
 def test_a_gpu_that_is_too_small(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, total_bytes: float, is_fit: bool
 ) -> None:
-    """The published model needs a card of 16 GB, which is said before it is pulled."""
+    """The published model needs a GPU of 16 GB; a smaller one fails before the pull."""
     card(monkeypatch, total_bytes)
     published = {"HIGGS_MODEL": "", "HF_ENDPOINT": "http://127.0.0.1:9", "HIGGS_DEVICE": "cuda"}
     refused = refusals(tmp_path, **published).get("gpu_is_usable", "")
@@ -106,7 +105,7 @@ def test_a_gpu_that_is_too_small(
 
 
 def test_slots_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the operator asks for counts, and the sentence names the settings to lower."""
+    """The slots that the operator chose count, and the failure names the settings to lower."""
     card(monkeypatch, 2e9)
     assert refusals(tmp_path, HIGGS_DEVICE="cuda") == {}
     many = {"HIGGS_MAX_SLOTS": "256", "HIGGS_MAX_LENGTH": "32768", "HIGGS_DEVICE": "cuda"}
@@ -114,7 +113,7 @@ def test_slots_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_machine_with_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a GPU, the model has to fit into this container's memory."""
+    """Without a GPU, the model has to fit into the container's memory."""
     assert checks._memory_bytes() > 1e9
     monkeypatch.setattr(checks, "container_free_memory", lambda: 100_000_000)
     refused = refusals(tmp_path, HIGGS_MODEL="", HF_ENDPOINT="http://127.0.0.1:9")
@@ -123,7 +122,7 @@ def test_a_machine_with_little_memory(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_model_that_is_not_one(tmp_path: Path) -> None:
-    """A name of nothing, a directory that is incomplete, and another model's are refused."""
+    """An impossible name, an incomplete directory and another model's checkpoint fail."""
     names = {
         "model_is_usable": {"HIGGS_MODEL": "no such thing"},
         "codec_is_usable": {"HIGGS_CODEC": str(tmp_path)},
@@ -133,15 +132,15 @@ def test_a_model_that_is_not_one(tmp_path: Path) -> None:
     refused = refusals(tmp_path, HIGGS_CODEC=str(tmp_path))
     assert "has no config.json and no model.safetensors" in refused["codec_is_usable"]
     other = tmp_path / "other"
-    shutil.copytree(weights.DEMO_DIRECTORY / "model", other)
+    shutil.copytree(DEMO_DIRECTORY / "model", other)
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps(config | {"model_type": "gpt2"}))
     refused = refusals(tmp_path, HIGGS_MODEL=str(other))
     assert "model_type is 'gpt2'" in refused["model_is_usable"]
 
 
-def test_weights_that_nobody_may_have(tmp_path: Path) -> None:
-    """Not here and not to be pulled, an unknown repository, a token that does not open it."""
+def test_weights_that_cannot_be_pulled(tmp_path: Path) -> None:
+    """Missing weights while offline, an unknown repository and a wrong token fail."""
     offline = refusals(tmp_path, HIGGS_MODEL=REPO, HF_HUB_OFFLINE="1")
     assert "HF_HUB_OFFLINE forbids" in offline["model_is_usable"]
     with StandIn({"config.json": b"{}"}) as hub:
@@ -156,16 +155,16 @@ def test_weights_that_nobody_may_have(tmp_path: Path) -> None:
         assert refusals(tmp_path, **known, HF_TOKEN=TOKEN) == {}
 
 
-def test_damaged_weights_are_left_to_the_pull(
+def test_damaged_weights_are_not_a_failure(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What the next pull repairs makes no worker unfit."""
+    """Weights that the next pull repairs are only logged."""
     repo = tmp_path / "bosonai" / "models--bosonai--toy"
     snapshot = repo / "snapshots" / ("1" * 40)
     snapshot.mkdir(parents=True)
     (repo / "refs").mkdir()
     (repo / "refs" / "main").write_text("1" * 40)
-    for name in weights.FILES["model"]:
+    for name in FILES["model"]:
         blob = repo / "blobs" / (f"{len(name):x}" * 64)[:64]
         blob.parent.mkdir(exist_ok=True)
         blob.write_text("{not json")
@@ -179,8 +178,8 @@ def test_damaged_weights_are_left_to_the_pull(
 def test_a_hub_that_does_not_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is warned of, and a start does not wait for it; the pull asks again."""
-    monkeypatch.setattr(fitness, "NETWORK_S", 0.3)
+    """It is logged as a warning, and the start does not wait for it."""
+    monkeypatch.setattr(startup, "NETWORK_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         started = time.monotonic()
         silence = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -192,14 +191,14 @@ def test_a_hub_that_does_not_answer(
 
 
 def test_a_volume_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What must answer and does not makes a worker unfit, by its name."""
-    monkeypatch.setattr(fitness, "LOCAL_S", 0.05)
+    """A local check that does not answer in time makes the worker unfit."""
+    monkeypatch.setattr(startup, "LOCAL_S", 0.05)
     monkeypatch.setattr(checks, "check_volume", lambda _: time.sleep(0.5))
     assert "no answer within 0.05 s" in refusals(tmp_path)["volume_is_writable"]
 
 
-def test_all_are_made_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A start waits for the slowest one, not for all of them."""
+def test_checks_run_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start takes as long as the slowest check, not as long as all of them."""
 
     def slow(*_: object) -> checks.CheckResult:
         time.sleep(0.3)

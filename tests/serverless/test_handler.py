@@ -77,7 +77,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 @pytest.mark.slow
 def test_a_job_becomes_speech(api: Api) -> None:
-    """A job through the SDK gives a valid 24 kHz mono WAV in a result of the contract's shape."""
+    """A job through the SDK returns a valid 24 kHz mono WAV, in the shape that README.md shows."""
     reply = api.runsync({"text": "The sun rises.", "seed": 7})
     assert reply["status"] == "COMPLETED"
     result = reply["output"]
