@@ -29,7 +29,7 @@ _ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT")
 
 
 class HiggsError(Exception):
-    """A request that gave no speech; `code` is the worker's, or that of HTTP."""
+    """A request that failed; `code` is the worker's, or that of HTTP."""
 
     def __init__(self, code: str, message: str, details: Any = None) -> None:
         super().__init__(message)
@@ -42,8 +42,9 @@ class Speech:
     """What was said."""
 
     audio: bytes
+    """A whole file, on streaming endpoints too."""
     output: dict[str, Any] = field(repr=False)
-    """All that the worker told of it: segments, seed, warnings, timing."""
+    """Everything else that the worker returned: segments, seed, warnings, timing."""
 
 
 class Higgs:
@@ -57,15 +58,17 @@ class Higgs:
         base_url: str = BASE_URL,
         timeout_s: float = 600.0,
     ) -> None:
-        """Take note of where and who.
-
+        """
         Args:
             endpoint: its id.
             api_key: of the account; None takes RUNPOD_API_KEY.
-            base_url: the platform.
+            base_url: of the platform.
             timeout_s: for one text, a cold start included.
+
+        Raises:
+            HiggsError: there is no key.
         """
-        # Not by settings.py: this file runs at the caller's, alone.
+        # Not read by settings.py: callers copy this file, and have no worker.
         key = api_key or os.environ.get("RUNPOD_API_KEY")
         if not key:
             raise HiggsError("no_key", "set RUNPOD_API_KEY, or hand over api_key")
@@ -74,10 +77,10 @@ class Higgs:
         self._timeout_s = timeout_s
 
     def speak(self, text: str, **fields: Any) -> Speech:
-        """Have a text spoken; the fields are those of docs/requests.md.
+        """Return a text as speech; the fields are those of docs/requests.md.
 
         Raises:
-            HiggsError: it could not be; a job that takes too long is cancelled.
+            HiggsError: it failed, or took too long and was cancelled.
         """
         job = self._call("run", {"input": {"text": text, **fields}})
         return _speech(self._pieces(job["id"]))
@@ -88,9 +91,10 @@ class Higgs:
         return self._pieces(job["id"])[-1]
 
     def stream(self, text: str, **fields: Any) -> Generator[bytes, None, None]:
-        """Give the audio piece by piece while it is spoken; leaving early cancels the job.
+        """Yield the audio piece by piece while it is spoken; leaving early cancels the job.
 
-        An endpoint that does not stream gives one piece, in the end.
+        The pieces are for a player: joined, their header leaves the length open. An endpoint that
+        does not stream yields one piece, at the end.
         """
         job = self._call("run", {"input": {"text": text, **fields}})
         is_silent = True
@@ -110,11 +114,11 @@ class Higgs:
             yield _speech(self._pieces(job["id"])).audio
 
     def cancel(self, job_id: str) -> None:
-        """Stop a job."""
+        """Cancel a job."""
         self._call(f"cancel/{job_id}", {})
 
     def _pieces(self, job_id: str) -> list[dict[str, Any]]:
-        """Wait for a job's output; that of a streaming endpoint is a list of pieces."""
+        """Wait for a job and return its output; a streaming endpoint's is a list of pieces."""
         *_, found = self._polled(job_id, "status")
         output = found.get("output")
         pieces: list[Any] = output if isinstance(output, list) else [output]
@@ -123,7 +127,7 @@ class Higgs:
         return pieces
 
     def _polled(self, job_id: str, route: str) -> Iterator[dict[str, Any]]:
-        """Ask how a job is until it has ended."""
+        """Yield the state of a job until it has ended."""
         begun, pause_s = time.monotonic(), 0.1
         while time.monotonic() - begun < self._timeout_s:
             found = self._call(f"{route}/{job_id}")
@@ -162,26 +166,30 @@ class Higgs:
 
 
 def _speech(pieces: list[dict[str, Any]]) -> Speech:
-    """Put the audio of a job's output together, or fetch it from the bucket."""
+    """Return the audio of a job's output, joined from its pieces or fetched from the bucket."""
     output = pieces[-1]
     found = [piece.get("audio", {}).get("base64") for piece in pieces]
     if any(found):
-        return Speech(b"".join(base64.b64decode(each) for each in found if each), output)
-    audio = output.get("audio", {})
-    if not audio.get("url"):
-        if "key" not in audio:
+        audio = b"".join(base64.b64decode(each) for each in found if each)
+        if head := output.get("audio", {}).get("file_head"):
+            # Only the end could tell what the header of the file says.
+            audio = base64.b64decode(head["base64"]) + audio[head["replaces_bytes"] :]
+        return Speech(audio, output)
+    place = output.get("audio", {})
+    if not place.get("url"):
+        if "key" not in place:
             raise HiggsError("not_kept", "the audio was too large to keep; use stream()", output)
-        where = f"{audio.get('bucket')}/{audio['key']}"
+        where = f"{place.get('bucket')}/{place['key']}"
         raise HiggsError("no_url", f"the audio is in the bucket, as {where}", output)
     try:
-        with urllib.request.urlopen(audio["url"], timeout=60) as answer:  # noqa: S310
+        with urllib.request.urlopen(place["url"], timeout=60) as answer:  # noqa: S310
             return Speech(answer.read(), output)
     except _UNREACHABLE as error:
-        raise HiggsError("unreachable", f"{audio['key']} in the bucket: {error}", output) from None
+        raise HiggsError("unreachable", f"{place['key']} in the bucket: {error}", output) from None
 
 
 def _failure(error: Any, output: Any) -> HiggsError:
-    """Take the worker's `code: sentence` apart."""
+    """Return the error for the worker's `code: sentence`."""
     code, colon, message = str(error).partition(": ")
     details = output.get("details") if isinstance(output, dict) else None
     return HiggsError(code, message, details) if colon else HiggsError("failed", code, details)

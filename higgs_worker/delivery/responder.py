@@ -22,7 +22,7 @@ from higgs_worker.deadlines import Deadlines
 from higgs_worker.delivery.budget import SizeBudget, without_details
 from higgs_worker.delivery.delivery import Delivery
 from higgs_worker.delivery.pieces import PieceQueue
-from higgs_worker.delivery.sink import Speech, deliver
+from higgs_worker.delivery.sink import SpeechSource, deliver
 from higgs_worker.errors import (
     BatchFailed,
     EngineBroken,
@@ -52,7 +52,7 @@ class Service(Protocol):
         on_progress: OnProgress | None = None,
         *,
         is_live: bool = True,
-    ) -> Speech:
+    ) -> SpeechSource:
         """Prepare to speak a request, or raise a WorkerError."""
 
 
@@ -122,7 +122,7 @@ class Responder:
         return output
 
     async def speak_pieces(
-        self, name: str, speech: Speech, queue: PieceQueue, key: str | None, started: float
+        self, name: str, speech: SpeechSource, queue: PieceQueue, key: str | None, started: float
     ) -> tuple[dict[str, Any], StorageFailed | None]:
         """Speak into a queue; return the output, and why the audio is not stored if it is not.
 

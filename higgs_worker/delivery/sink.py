@@ -1,8 +1,8 @@
 """The one loop that brings a speech to its destination, and what a destination must offer."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ PCM = NDArray[np.float32]
 Output = TypeVar("Output", covariant=True)
 
 
-class Speech(Protocol):
+class SpeechSource(Protocol):
     """A request being spoken; iterating over it once gives its PCM."""
 
     @property
@@ -32,7 +32,7 @@ class Speech(Protocol):
     def fraction_spoken(self) -> float:
         """How much of the text has been spoken, 0 to 1."""
 
-    def __aiter__(self) -> AsyncIterator[Any]:
+    def __aiter__(self) -> AsyncGenerator[PCM, None]:
         """Yield the PCM piece by piece."""
 
     def result(self) -> SpeechResult:
@@ -50,14 +50,14 @@ class Sink(Protocol[Output]):
 
 
 async def deliver(
-    speech: Speech, sink: Sink[Output], on_progress: OnProgress | None = None
+    speech: SpeechSource, sink: Sink[Output], on_progress: OnProgress | None = None
 ) -> Output:
     """Feed a speech to a sink and return what the sink makes of it.
 
     Raises:
         WorkerError: the speech could not be spoken to its end, or not delivered.
     """
-    async with aclosing(aiter(speech)) as pieces:  # type: ignore[type-var]  # a generator, if real
+    async with aclosing(aiter(speech)) as pieces:
         async for pcm in pieces:
             await sink.feed(pcm)
             if on_progress is not None:

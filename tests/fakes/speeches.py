@@ -1,4 +1,4 @@
-"""Speech without a model: a service that says fixed samples, or its text as samples."""
+"""SpeechSource without a model: a service that says fixed samples, or its text as samples."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -15,7 +15,7 @@ from higgs_worker.deadlines import Deadlines
 from higgs_worker.delivery.delivery import Delivery
 from higgs_worker.delivery.file import AudioFile, MemorySink, SaveDirectory
 from higgs_worker.delivery.responder import Responder
-from higgs_worker.delivery.sink import Speech, deliver
+from higgs_worker.delivery.sink import SpeechSource, deliver
 from higgs_worker.serverless.runner import JobRunner
 from higgs_worker.voices.actions import Actions
 from higgs_worker.voices.library import VoiceLibrary
@@ -87,7 +87,7 @@ class FixedService:
         on_progress: OnProgress | None = None,
         *,
         is_live: bool = True,
-    ) -> Speech:
+    ) -> SpeechSource:
         """Prepare to say it."""
         self.requests.append(request)
         return FixedSpeech(request, self.pcm, self.result)
@@ -96,7 +96,7 @@ class FixedService:
 class TextService(FixedService):
     """Says each text as samples, see `samples_of`."""
 
-    async def start(self, request: SpeechRequest, *args: Any, **how: Any) -> Speech:
+    async def start(self, request: SpeechRequest, *args: Any, **how: Any) -> SpeechSource:
         """Prepare to say it."""
         self.pcm = samples_of(request.text)
         return await super().start(request, *args, **how)
@@ -127,7 +127,7 @@ def runner(
     return JobRunner(answers, max_text_chars=max_text_chars, **parts)
 
 
-async def listen(speech: Speech) -> AudioFile:
+async def listen(speech: SpeechSource) -> AudioFile:
     """Hear a speech to its end and return its file."""
     return await deliver(speech, MemorySink(speech.request, speech.sample_rate))
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.deadlines import Deadlines
-from higgs_worker.delivery.sink import Speech
+from higgs_worker.delivery.sink import SpeechSource
 from higgs_worker.errors import EngineFailed
 from tests.fakes.speeches import FixedSpeech, TextService, runner, text_in
 from tests.serverless.test_output import Shelf
@@ -25,7 +25,7 @@ class Reciting(TextService):
         super().__init__()
         self.num_speaking = self.most_speaking = 0
 
-    async def start(self, request: SpeechRequest, *args: Any, **how: Any) -> Speech:
+    async def start(self, request: SpeechRequest, *args: Any, **how: Any) -> SpeechSource:
         """Prepare to say the text; "fail" fails, "wait" never ends."""
         self.num_speaking += 1
         self.most_speaking = max(self.most_speaking, self.num_speaking)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.api.result import ModelInfo, Segment, SpeechResult, Timing, Usage
 from higgs_worker.audio.encode import encode
-from higgs_worker.delivery.sink import Speech
+from higgs_worker.delivery.sink import SpeechSource
 from higgs_worker.errors import NoSound
 from tests.fakes.speeches import RATE, TONE, FixedService, runner
 
@@ -40,7 +40,7 @@ class EchoService(FixedService):
     def __init__(self, pcm: np.ndarray = TONE) -> None:
         super().__init__(pcm)
 
-    async def start(self, request: SpeechRequest, *args: Any, **how: Any) -> Speech:
+    async def start(self, request: SpeechRequest, *args: Any, **how: Any) -> SpeechSource:
         """Prepare to say it."""
         self.result = replace(RESULT, segments=(Segment(request.text, None, 0.0, 1.23456),))
         return await super().start(request, *args, **how)
@@ -52,7 +52,7 @@ class BrokenService:
     def __init__(self, failure: BaseException) -> None:
         self.failure = failure
 
-    async def start(self, request: SpeechRequest, *args: Any, **how: Any) -> Speech:
+    async def start(self, request: SpeechRequest, *args: Any, **how: Any) -> SpeechSource:
         """Raise."""
         raise self.failure
 
