@@ -18,9 +18,9 @@ from higgs_worker.api.request import SpeechRequest
 from higgs_worker.api.result import SpeechResult
 from higgs_worker.audio.encode import MIME_TYPES
 from higgs_worker.errors import InvalidRequest, ResultTooLarge, StorageFailed
-from higgs_worker.speech import quality
 from higgs_worker.storage.storage import Storage
 from higgs_worker.storage.upload import StoredObject, Upload
+from higgs_worker.text.duration import expected_duration_s
 
 # What a second of sound takes at least, in bytes; FLAC's is that of quiet speech.
 _MIN_BYTES_PER_S = {"mp3": 8000, "opus": 3000, "aac": 8000, "flac": 12_000}
@@ -144,7 +144,7 @@ def tell_where(output: dict[str, Any], stored: StoredObject) -> None:
 
 def _refuse_hopeless(request: SpeechRequest, limit: int) -> None:
     """Refuse a text whose audio cannot fit, before it is spoken; half of what is likely counts."""
-    seconds = quality.expected_duration_s(request.text) / request.speed / 2
+    seconds = expected_duration_s(request.text) / request.speed / 2
     per_second = _MIN_BYTES_PER_S.get(request.format, 2 * request.sample_rate)
     num_bytes = round(4 / 3 * seconds * per_second)
     if num_bytes > limit:

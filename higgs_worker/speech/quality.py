@@ -4,25 +4,10 @@ Judges what was said by its length, its level and its codes; what it costs to sa
 others to weigh. The bounds are wide: they catch what is broken, not what is unusual.
 """
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from higgs_worker.text.tags import EVENT
-
-SPOKEN_CHARACTERS_PER_S = 14.0
-"""English at a calm pace."""
-SPOKEN_SYLLABLES_PER_S = 4.5
-"""Chinese, Japanese and Korean write about a syllable per character."""
-DIGITS_PER_S = 2.5
-"""Written short, spoken long: 1984 takes more than a second."""
-EVENT_S = 1.5
-"""A laugh or a cough."""
-SLACK = 2.0
-"""A slow and dramatic reader takes twice as long; running on in silence takes longer."""
-MARGIN_S = 2.0
 
 HURRIED = 0.4
 """The share of its expected length below which a text cannot have been said."""
@@ -39,9 +24,6 @@ MIN_LOOP_LAG, MIN_LOOP_CODES = 8, 4
 CLIPPED = 0.999
 MAX_CLIPPED = 0.003
 """A share of samples at full scale; loud speech that was mastered has a tenth of it."""
-
-_SYLLABIC = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
-_DIGIT = re.compile(r"\d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,21 +91,3 @@ def longest_loop_s(codes: NDArray[np.int64], frame_rate: int) -> float:
             if is_longer and len(np.unique(coarse[lag + start : lag + end, 0])) >= MIN_LOOP_CODES:
                 longest = int(end - start)
     return longest / frame_rate
-
-
-def expected_duration_s(text: str) -> float:
-    """Estimate how long a text takes to speak, in seconds."""
-    text, num_events = EVENT.subn("", text)
-    syllables, digits = len(_SYLLABIC.findall(text)), len(_DIGIT.findall(text))
-    letters = len(text) - syllables - digits
-    return (
-        EVENT_S * num_events
-        + letters / SPOKEN_CHARACTERS_PER_S
-        + syllables / SPOKEN_SYLLABLES_PER_S
-        + digits / DIGITS_PER_S
-    )
-
-
-def max_duration_s(text: str) -> float:
-    """Give the cap for a text, in seconds: beyond it the model has lost the thread."""
-    return MARGIN_S + SLACK * expected_duration_s(text)

@@ -21,11 +21,11 @@ from higgs_worker.api.result import ModelInfo, Segment, SpeechResult, Timing, Us
 from higgs_worker.audio import borders, encode, shape
 from higgs_worker.audio import edges as joint
 from higgs_worker.engine.sequence import Sampling, Submission
-from higgs_worker.speech import quality
 from higgs_worker.speech.attempt import PCM, Attempt
 from higgs_worker.speech.chunk_runner import ChunkPolicy, ChunkResult, ChunkRunner
 from higgs_worker.speech.chunking import Chunk, ChunkPlan
 from higgs_worker.speech.conditioning import Conditioning
+from higgs_worker.text.duration import expected_duration_s, max_duration_s
 from higgs_worker.voices.references import Reference, References
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class SpeechSession:
         standard = ChunkPolicy(
             sample_rate=self.speaker.sample_rate,
             frame_rate=self.speaker.frame_rate,
-            expected_s=quality.expected_duration_s(self._chunks[index].words),
+            expected_s=expected_duration_s(self._chunks[index].words),
             cap_is_ours=request.max_duration_s is None,
             retries=request.retries,
         )
@@ -217,8 +217,8 @@ class SpeechSession:
         if request.max_duration_s is None:
             # Our own cap may be cut to what fits, a caller's may not: it would be cut off unasked.
             words = self._chunks[index].words
-            expected = round(quality.expected_duration_s(words) * speaker.frame_rate)
-            cap = round(quality.max_duration_s(words) * speaker.frame_rate)
+            expected = round(expected_duration_s(words) * speaker.frame_rate)
+            cap = round(max_duration_s(words) * speaker.frame_rate)
             max_frames = max(expected, min(cap, speaker.engine.max_frames(prompt)))
         else:
             max_frames = round(request.max_duration_s * speaker.frame_rate)
@@ -270,7 +270,7 @@ class SpeechSession:
         rate = self.speaker.sample_rate
         if self._loudness is None:
             self._loudness = shape.loudness_lufs(pcm, rate)
-        lengths = [quality.expected_duration_s(share.text) for share in chunk.shares]
+        lengths = [expected_duration_s(share.text) for share in chunk.shares]
         inner = borders.place(pcm, rate, lengths)
         edges = [begun, *(begun + border for border in inner), begun + len(pcm)]
         scale = 1 / (rate * self.request.speed)

@@ -18,8 +18,8 @@ from higgs_worker.engine.handle import Handle
 from higgs_worker.engine.sequence import AudioSegment, Generation, Prompt, Submission, TextSegment
 from higgs_worker.errors import Cancelled, QueueFull, WorkerError
 from higgs_worker.speech.prompt import PromptContext
-from higgs_worker.speech.quality import expected_duration_s
 from higgs_worker.speech.session import LoadedModel
+from higgs_worker.text.duration import expected_duration_s
 
 RATE, FRAME_RATE = 24000, 25
 HOP = RATE // FRAME_RATE

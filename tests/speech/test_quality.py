@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from higgs_worker.speech import quality
 from higgs_worker.speech.quality import Said, judge, longest_loop_s
 
 RATE, FRAMES = 24000, 25
@@ -93,12 +92,3 @@ def test_the_length_of_a_loop_is_measured() -> None:
     rest = RNG.integers(0, 1024, (80, 8))
     loop = np.tile(RNG.integers(0, 1024, (30, 8)), (4, 1))
     assert longest_loop_s(np.concatenate([rest, loop]), FRAMES) == pytest.approx(3.6)
-
-
-def test_expected_durations() -> None:
-    """Syllabic scripts, digits and events take longer per character than letters."""
-    assert quality.expected_duration_s("a" * 140) == pytest.approx(10)
-    assert quality.expected_duration_s("語" * 45) == pytest.approx(10)
-    assert quality.expected_duration_s("1984") > quality.expected_duration_s("word")
-    laugh = quality.expected_duration_s("<SE>[Laughter]</SE>")
-    assert laugh == pytest.approx(quality.EVENT_S)

@@ -17,11 +17,11 @@ from higgs_worker.api.result import SpeechResult
 from higgs_worker.build import load_model
 from higgs_worker.errors import EngineBroken, PromptTooLong, WeightsNotFound
 from higgs_worker.settings import Settings
-from higgs_worker.speech import quality
 from higgs_worker.speech import service as service_module
 from higgs_worker.speech.prompt import PromptContext
 from higgs_worker.speech.service import SpeechService
 from higgs_worker.speech.session import LoadedModel
+from higgs_worker.text.duration import expected_duration_s, max_duration_s
 from tests.fakes import toy_model
 
 
@@ -190,7 +190,7 @@ def test_the_length_follows_the_text(speaker: LoadedModel) -> None:
     """Without a limit of the caller's, a random model is stopped by that of the text."""
     result = speak(SpeechService(lambda: speaker), text="Hello there.", max_duration_s=None)
     assert result.finish_reason == "length"
-    assert result.duration_s == pytest.approx(quality.max_duration_s("Hello there."), abs=0.04)
+    assert result.duration_s == pytest.approx(max_duration_s("Hello there."), abs=0.04)
 
 
 def test_a_model_may_say_less_at_once_than_is_asked_for(speaker: LoadedModel) -> None:
@@ -209,10 +209,10 @@ def test_a_model_may_say_less_at_once_than_is_asked_for(speaker: LoadedModel) ->
 def test_our_own_limit_is_cut_to_what_fits(speaker: LoadedModel) -> None:
     """A text that fits with a shorter limit than we would grant is spoken all the same."""
     text = "word " * 59 + "word."
-    wished = round(quality.max_duration_s(text) * 25)
+    wished = round(max_duration_s(text) * 25)
     prompt = speaker.prompts.build(text, PromptContext(request().scene))
     room = speaker.engine.max_frames(prompt)
-    assert quality.expected_duration_s(text) * 25 < room < wished
+    assert expected_duration_s(text) * 25 < room < wished
     result = speak(SpeechService(lambda: speaker), text=text, max_duration_s=None)
     assert result.usage.audio_frames == room
 
