@@ -102,7 +102,7 @@ def encode(pcm: NDArray[np.float32], sample_rate: int, format: str) -> bytes:
         ValueError: `pcm` is not one-dimensional or holds NaN, or the format is unknown.
     """
     file = BytesIO()
-    writer = _Writer(file, format, sample_rate, streamed=False)
+    writer = _ContainerWriter(file, format, sample_rate, streamed=False)
     writer.write(pcm)
     writer.close()
     return file.getvalue()
@@ -121,8 +121,8 @@ class StreamEncoder:
 
     def __init__(self, format: str, sample_rate: int) -> None:
         """Begin a stream; see `encode` for the arguments and what is raised."""
-        self._sink = _Sink()
-        self._writer = _Writer(self._sink, format, sample_rate, streamed=True)
+        self._file = _Buffer()
+        self._writer = _ContainerWriter(self._file, format, sample_rate, streamed=True)
 
     def feed(self, pcm: NDArray[np.float32]) -> bytes:
         """Return the packet that `pcm`, `[S] float32`, completes; empty if it completes none.
@@ -131,7 +131,7 @@ class StreamEncoder:
             ValueError: `pcm` is not one-dimensional or holds NaN, or the stream is finished.
         """
         self._writer.write(pcm)
-        return self._sink.take()
+        return self._file.take()
 
     def finish(self) -> bytes:
         """Return the last packet and end the stream.
@@ -140,7 +140,7 @@ class StreamEncoder:
             ValueError: the stream is finished already.
         """
         self._writer.close()
-        return self._sink.take()
+        return self._file.take()
 
 
 class FileEncoder:
@@ -152,8 +152,8 @@ class FileEncoder:
 
     def __init__(self, format: str, sample_rate: int) -> None:
         """Begin a file; see `encode` for the arguments and what is raised."""
-        self._sink = _HeadedSink()
-        self._writer = _Writer(self._sink, format, sample_rate, streamed=False)
+        self._file = _RewritableBuffer()
+        self._writer = _ContainerWriter(self._file, format, sample_rate, streamed=False)
 
     def feed(self, pcm: NDArray[np.float32]) -> bytes:
         """Return the bytes that `pcm`, `[S] float32`, completes; perhaps none.
@@ -162,7 +162,7 @@ class FileEncoder:
             ValueError: `pcm` is not one-dimensional or holds NaN, or the file is finished.
         """
         self._writer.write(pcm)
-        return self._sink.take()
+        return self._file.take()
 
     def finish(self) -> tuple[bytes, bytes]:
         """Return the last bytes, and the file's head, which takes the place of its first bytes.
@@ -171,10 +171,10 @@ class FileEncoder:
             ValueError: the file is finished already.
         """
         self._writer.close()
-        return self._sink.take(), bytes(self._sink.head)
+        return self._file.take(), bytes(self._file.head)
 
 
-class _Sink:
+class _Buffer:
     """A file that cannot seek: PyAV writes, `take` empties."""
 
     def __init__(self) -> None:
@@ -190,7 +190,7 @@ class _Sink:
         return taken
 
 
-class _HeadedSink:
+class _RewritableBuffer:
     """A file whose first bytes can be written again: PyAV writes and seeks, `take` empties."""
 
     def __init__(self) -> None:
@@ -226,7 +226,7 @@ class _HeadedSink:
         return taken
 
 
-class _Writer:
+class _ContainerWriter:
     """One stream of one container, written to `file` (which a whole file needs to be seekable)."""
 
     def __init__(self, file: Any, format: str, sample_rate: int, *, streamed: bool) -> None:

@@ -18,8 +18,7 @@ import numpy as np
 
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.api.result import ModelInfo, Segment, SpeechResult, Timing, Usage
-from higgs_worker.audio import borders, encode, shape
-from higgs_worker.audio import edges as joint
+from higgs_worker.audio import borders, edges, encode, shape
 from higgs_worker.engine.sequence import Sampling, Submission
 from higgs_worker.speech.attempt import PCM, Attempt
 from higgs_worker.speech.chunk_runner import ChunkPolicy, ChunkResult, ChunkRunner
@@ -263,7 +262,7 @@ class SpeechSession:
         if self._loudness is None or utterance.outcome is None or utterance.was_heard_early:
             return 1.0
         whole = np.concatenate(utterance.outcome.pcm)
-        return joint.matching_gain(whole, self.speaker.sample_rate, self._loudness)
+        return edges.matching_gain(whole, self.speaker.sample_rate, self._loudness)
 
     def _note(self, chunk: Chunk, pcm: PCM, begun: int) -> None:
         """Note when each sentence of a chunk is heard, from sample `begun` on."""
@@ -271,10 +270,10 @@ class SpeechSession:
         if self._loudness is None:
             self._loudness = shape.loudness_lufs(pcm, rate)
         lengths = [expected_duration_s(share.text) for share in chunk.shares]
-        inner = borders.place(pcm, rate, lengths)
-        edges = [begun, *(begun + border for border in inner), begun + len(pcm)]
+        inner = borders.align(pcm, rate, lengths)
+        bounds = [begun, *(begun + border for border in inner), begun + len(pcm)]
         scale = 1 / (rate * self.request.speed)
-        for share, start, end in zip(chunk.shares, edges[:-1], edges[1:], strict=True):
+        for share, start, end in zip(chunk.shares, bounds[:-1], bounds[1:], strict=True):
             if share.sentence in self._segments:
                 # The sentence began in an earlier chunk.
                 earlier = self._segments[share.sentence]
