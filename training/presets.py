@@ -28,7 +28,7 @@ LOWEST_HZ = 40.0
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class PresetVoice:
     """A voice, told as what is different from the model's own."""
 
     name: str
@@ -42,14 +42,14 @@ class Recipe:
     pace: float = 1.0
 
 
-RECIPES = (
-    Recipe(
+VOICES = (
+    PresetVoice(
         "clara",
         "A warm, even voice of middle height.",
         "The morning train was late again, so I sat by the window and read the paper twice. "
         "Then the rain began.",
     ),
-    Recipe(
+    PresetVoice(
         "edda",
         "A calm, darker voice that takes its time.",
         "We walked along the harbor until the lamps came on, and nobody felt like going home "
@@ -59,7 +59,7 @@ RECIPES = (
         liveliness=0.9,
         pace=0.95,
     ),
-    Recipe(
+    PresetVoice(
         "bram",
         "A low, quiet voice.",
         "If you open the old gate slowly, it hardly makes a sound, and the dog on the other side "
@@ -68,7 +68,7 @@ RECIPES = (
         resonance=0.88,
         liveliness=0.95,
     ),
-    Recipe(
+    PresetVoice(
         "pippa",
         "A bright, lively voice.",
         "Guess what I found behind the garden shed this morning! Three little kittens, all of them "
@@ -90,19 +90,19 @@ def move(spectrum: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
     return spectrum[below] * (1 - share) + spectrum[np.minimum(below + 1, last)] * share
 
 
-def speak(model: Hibari, recipe: Recipe) -> NDArray[np.float32]:
+def speak(model: Hibari, voice: PresetVoice) -> NDArray[np.float32]:
     """Say a voice's text in this voice."""
     rng = np.random.default_rng(0)
     sentences = []
-    for phonemes in model.phonemize(recipe.text):
+    for phonemes in model.phonemize(voice.text):
         ids = np.array([model.ids(phonemes)], dtype=np.int64)
-        pace = np.array([recipe.pace], dtype=np.float32)
+        pace = np.array([voice.pace], dtype=np.float32)
         *spectra, pitch = (part[0] for part in model.sess.run(None, {"ids": ids, "speed": pace}))
         voiced = pitch > LOWEST_HZ
         middle = np.exp(np.log(pitch[voiced]).mean())
-        moved = recipe.pitch * middle * (pitch[voiced] / middle) ** recipe.liveliness
+        moved = voice.pitch * middle * (pitch[voiced] / middle) ** voice.liveliness
         pitch[voiced] = np.maximum(moved, LOWEST_HZ + 1)
-        spectra = [move(spectrum, recipe.resonance) for spectrum in spectra]
+        spectra = [move(spectrum, voice.resonance) for spectrum in spectra]
         sentences.append(dsp.synth(*spectra, pitch, rng))
     return np.concatenate(sentences)
 
@@ -111,18 +111,18 @@ def main() -> None:
     """Write every voice into the package."""
     model = Hibari()
     library = VoiceLibrary(PRESETS)
-    for recipe in RECIPES:
-        pcm = shape.trim_silence(speak(model, recipe), SAMPLE_RATE)
+    for voice in VOICES:
+        pcm = shape.trim_silence(speak(model, voice), SAMPLE_RATE)
         pcm = shape.match_loudness(pcm, SAMPLE_RATE, LOUDNESS_LUFS)
         library.add(
-            recipe.name,
+            voice.name,
             encode.encode(pcm, SAMPLE_RATE, "wav"),
-            recipe.text,
-            description=recipe.description,
+            voice.text,
+            description=voice.description,
             licence=LICENCE,
             replace=True,
         )
-        (PRESETS / f"{recipe.name}.zip").chmod(0o644)
+        (PRESETS / f"{voice.name}.zip").chmod(0o644)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ _NO_PAUSE_COST_S = 0.8
 """… and what a border without one counts as."""
 
 
-def place(pcm: NDArray[np.float32], sample_rate: int, lengths: Sequence[float]) -> list[int]:
+def align(pcm: NDArray[np.float32], sample_rate: int, lengths: Sequence[float]) -> list[int]:
     """Give the sample at which each sentence but the first begins, in order.
 
     Args:

@@ -1,9 +1,9 @@
-"""PCM in, encoded bytes out: a whole file, or a stream of packets that a player can start on.
+"""Encode PCM as a whole file, as a growing file, or as a stream that a player can start on.
 
-PCM is float32, mono, nominally in [-1, 1]; every format carries it as 16 bits. Loudness is never
-changed here. The sample rate is changed only where a codec lacks it, see `encoded_rate`. Equal PCM
-gives equal bytes: nothing here writes a time, a version or a random number. PyAV is imported at
-the first encoding, because an invalid job or the command line's help should not wait for it.
+PCM is float32, mono, nominally in [-1, 1]; every format is given 16-bit samples. Loudness stays as
+it is. The sample rate changes only where a codec does not support it, see `encoded_rate`. Equal PCM
+gives equal bytes: no time, version or random number is written. PyAV is imported at the first
+encoding, because neither an invalid job nor the command line's help should wait for it.
 """
 
 import os
@@ -30,41 +30,43 @@ MIME_TYPES: Mapping[str, str] = MappingProxyType(
     }
 )
 
-_FULL_SCALE = 32767  # the same on both sides, so that silence stays centred
+_FULL_SCALE = 32767  # the same for both signs, so that zero stays zero
 MAX_HEAD_BYTES = 8192
-"""What a header takes of a file at most: what is held back until its length is known."""
+"""Upper bound for the part of a file that is rewritten once its length is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Codec:
-    """What FFmpeg needs to know: options of the codec, of the container, of it as a stream."""
+    """FFmpeg's names and options for one format."""
 
     name: str
     container: str
     bit_rate: int | None = None
-    coding: tuple[tuple[str, str], ...] = ()
-    muxing: tuple[tuple[str, str], ...] = ()
-    streaming: tuple[tuple[str, str], ...] = ()
+    """Bits per second; None for lossless codecs."""
+    codec_options: tuple[tuple[str, str], ...] = ()
+    container_options: tuple[tuple[str, str], ...] = ()
+    stream_options: tuple[tuple[str, str], ...] = ()
+    """More container options, for streams alone."""
 
 
-# 64 kbit/s in mono is what 128 is in stereo, and MP3 has it at every sample rate; Opus needs less.
+# 64 kbit/s in mono equals 128 in stereo, and MP3 supports it at every sample rate; Opus needs less.
 _CODECS = {
     "wav": _Codec("pcm_s16le", "wav"),
-    # Without the 8 KiB that FFmpeg reserves for tags: there are none.
-    "flac": _Codec("flac", "flac", muxing=(("metadata_header_padding", "0"),)),
-    # The Xing header tells the length, which a stream does not know when it begins.
+    # No padding: FFmpeg would reserve 8 KiB for tags, and there are none.
+    "flac": _Codec("flac", "flac", container_options=(("metadata_header_padding", "0"),)),
+    # The Xing header holds the length, which is unknown when a stream starts.
     "mp3": _Codec(
         "libmp3lame",
         "mp3",
         64_000,
-        muxing=(("id3v2_version", "0"),),
-        streaming=(("write_xing", "0"),),
+        container_options=(("id3v2_version", "0"),),
+        stream_options=(("write_xing", "0"),),
     ),
-    # A page of Ogg holds a second unless told otherwise, and a listener would wait for it.
-    "opus": _Codec("libopus", "ogg", 48_000, streaming=(("page_duration", "20000"),)),
+    # An Ogg page holds one second by default, and a listener would wait for it.
+    "opus": _Codec("libopus", "ogg", 48_000, stream_options=(("page_duration", "20000"),)),
     # FFmpeg's default coder clicks at hard onsets (errors of 0.2 in speech at 64 kbit/s, 0.12 at
-    # 96); this one stays under 0.07 at 96 and takes a third of the time.
-    "aac": _Codec("aac", "adts", 96_000, coding=(("aac_coder", "fast"),)),
+    # 96). The fast one stays under 0.07 at 96 and takes a third of the time.
+    "aac": _Codec("aac", "adts", 96_000, codec_options=(("aac_coder", "fast"),)),
     "pcm": _Codec("pcm_s16le", "s16le"),
 }
 
@@ -73,8 +75,8 @@ def encoded_rate(format: str, sample_rate: int) -> int:
     """Return the sample rate in hertz that `format` stores for PCM at `sample_rate`.
 
     WAV, FLAC and PCM take any rate. The others have a list (Opus 8, 12, 16, 24 and 48 kHz; MP3 and
-    AAC also 11.025, 22.05, 32 and 44.1): the nearest rate above is taken, so that no sound is lost,
-    or the highest where there is none above. Decoders play Opus at 48 kHz whatever was stored.
+    AAC also 11.025, 22.05, 32 and 44.1). They store the nearest rate above, so that no sound is
+    lost, or their highest rate if none is above. Decoders play Opus at 48 kHz in any case.
 
     Raises:
         ValueError: `format` is not a key of `MIME_TYPES`.
@@ -88,13 +90,13 @@ def encoded_rate(format: str, sample_rate: int) -> int:
 
 
 def encode(pcm: NDArray[np.float32], sample_rate: int, format: str) -> bytes:
-    """Encode as a whole file, whose header tells the true length where the format has one.
+    """Return PCM as a whole file; its header holds the true length if the format has one.
 
-    WAV, FLAC, MP3 and Opus play back exactly as long as `pcm`. AAC (ADTS) cannot say that its
-    first frame of 1024 samples is the codec's run-up and that its last one is padded.
+    WAV, FLAC, MP3 and Opus play back exactly as long as `pcm`. AAC (ADTS) cannot mark its first
+    1024 samples as the encoder's delay, nor the padding of its last frame.
 
     Args:
-        pcm: `[S] float32`; values outside [-1, 1] are clipped rather than wrapped round.
+        pcm: `[S] float32`; values outside [-1, 1] are clipped.
         sample_rate: of `pcm`, in hertz; see `encoded_rate` for what is stored.
         format: a key of `MIME_TYPES`.
 
@@ -102,27 +104,27 @@ def encode(pcm: NDArray[np.float32], sample_rate: int, format: str) -> bytes:
         ValueError: `pcm` is not one-dimensional or holds NaN, or the format is unknown.
     """
     file = BytesIO()
-    writer = _Writer(file, format, sample_rate, streamed=False)
+    writer = _ContainerWriter(file, format, sample_rate, streamed=False)
     writer.write(pcm)
     writer.close()
     return file.getvalue()
 
 
 class StreamEncoder:
-    """Encode PCM as it comes; the packets, joined, are the file.
+    """Encode PCM as it arrives; the packets, joined, are the stream.
 
-    Nothing waits for long: of PCM fed 100 ms at a time, bytes come out 200 ms later at the latest,
-    and at once in most formats. What only the end could tell is left open: a WAV header holds the
-    sizes 0xFFFFFFFF, which players read as "to the end of the stream"; FLAC says that its length
-    is unknown; MP3 has no Xing header, so its run-up (1105 samples) is heard as silence.
+    The delay is short: if PCM is fed 100 ms at a time, bytes come out at most 200 ms later, and at
+    once in most formats. Nothing is rewritten, so the length stays open. A WAV header holds the
+    sizes 0xFFFFFFFF, which players read as "to the end of the stream". FLAC marks its length as
+    unknown. MP3 has no Xing header, so the encoder's delay (1105 samples) is heard as silence.
 
     Not thread-safe; different encoders may run in different threads.
     """
 
     def __init__(self, format: str, sample_rate: int) -> None:
-        """Begin a stream; see `encode` for the arguments and what is raised."""
-        self._sink = _Sink()
-        self._writer = _Writer(self._sink, format, sample_rate, streamed=True)
+        """See `encode` for the arguments and what is raised."""
+        self._file = _Buffer()
+        self._writer = _ContainerWriter(self._file, format, sample_rate, streamed=True)
 
     def feed(self, pcm: NDArray[np.float32]) -> bytes:
         """Return the packet that `pcm`, `[S] float32`, completes; empty if it completes none.
@@ -131,7 +133,7 @@ class StreamEncoder:
             ValueError: `pcm` is not one-dimensional or holds NaN, or the stream is finished.
         """
         self._writer.write(pcm)
-        return self._sink.take()
+        return self._file.drain()
 
     def finish(self) -> bytes:
         """Return the last packet and end the stream.
@@ -140,42 +142,46 @@ class StreamEncoder:
             ValueError: the stream is finished already.
         """
         self._writer.close()
-        return self._sink.take()
+        return self._file.drain()
 
 
 class FileEncoder:
-    """Encode a whole file piece by piece: equal, in the end, to what `encode` gives.
+    """Encode a file that grows; once finished, it equals what `encode` returns.
 
-    What comes out may be sent on at once, all but the file's head: it tells the length, and is
-    known at the end. Not thread-safe; different encoders may run in different threads.
+    Append what `feed` returns, then what `finish` returns; last, replace the file's first bytes by
+    its head, which then holds the length. A player that opens the unfinished file reads it like a
+    stream: a WAV header holds the sizes 0xFFFFFFFF until then. Opus comes out a second at a time and
+    lags by up to two.
+
+    Not thread-safe; different encoders may run in different threads.
     """
 
     def __init__(self, format: str, sample_rate: int) -> None:
-        """Begin a file; see `encode` for the arguments and what is raised."""
-        self._sink = _HeadedSink()
-        self._writer = _Writer(self._sink, format, sample_rate, streamed=False)
+        """See `encode` for the arguments and what is raised."""
+        self._file = _RewritableBuffer()
+        self._writer = _ContainerWriter(self._file, format, sample_rate, streamed=False)
 
     def feed(self, pcm: NDArray[np.float32]) -> bytes:
-        """Return the bytes that `pcm`, `[S] float32`, completes; perhaps none.
+        """Return the bytes that `pcm`, `[S] float32`, completes; they may be empty.
 
         Raises:
             ValueError: `pcm` is not one-dimensional or holds NaN, or the file is finished.
         """
         self._writer.write(pcm)
-        return self._sink.take()
+        return self._file.drain()
 
     def finish(self) -> tuple[bytes, bytes]:
-        """Return the last bytes, and the file's head, which takes the place of its first bytes.
+        """Return the last bytes, and the file's head, which replaces its first bytes.
 
         Raises:
             ValueError: the file is finished already.
         """
         self._writer.close()
-        return self._sink.take(), bytes(self._sink.head)
+        return self._file.drain(), bytes(self._file.head)
 
 
-class _Sink:
-    """A file that cannot seek: PyAV writes, `take` empties."""
+class _Buffer:
+    """A file in memory that cannot seek: PyAV writes, `drain` empties it."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -184,14 +190,14 @@ class _Sink:
         self._buffer += data
         return len(data)
 
-    def take(self) -> bytes:
-        taken = bytes(self._buffer)
+    def drain(self) -> bytes:
+        drained = bytes(self._buffer)
         self._buffer.clear()
-        return taken
+        return drained
 
 
-class _HeadedSink:
-    """A file whose first bytes can be written again: PyAV writes and seeks, `take` empties."""
+class _RewritableBuffer:
+    """A file in memory whose first bytes can be rewritten, also after `drain`."""
 
     def __init__(self) -> None:
         self.head = bytearray()
@@ -206,7 +212,7 @@ class _HeadedSink:
             self._buffer += data
             self._num_bytes = self._position
         elif self._position > len(self.head):
-            raise OSError("a file's head is longer than was held back")
+            raise OSError("PyAV rewrote more of the file than its head")
         return len(data)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
@@ -220,14 +226,17 @@ class _HeadedSink:
     def tell(self) -> int:
         return self._position
 
-    def take(self) -> bytes:
-        taken = bytes(self._buffer)
+    def drain(self) -> bytes:
+        drained = bytes(self._buffer)
         self._buffer.clear()
-        return taken
+        return drained
 
 
-class _Writer:
-    """One stream of one container, written to `file` (which a whole file needs to be seekable)."""
+class _ContainerWriter:
+    """Writes one audio stream in one container.
+
+    Only a streamed container may go into a `file` that cannot seek.
+    """
 
     def __init__(self, file: Any, format: str, sample_rate: int, *, streamed: bool) -> None:
         codec = _codec(format)
@@ -237,14 +246,14 @@ class _Writer:
         self._resampler: StreamResampler | None = None
         if self._rate != sample_rate:
             self._resampler = StreamResampler(sample_rate, self._rate)
-        options = {"fflags": "+bitexact", **dict(codec.muxing)}
+        options = {"fflags": "+bitexact", "flush_packets": "1", **dict(codec.container_options)}
         if streamed:
-            options |= {"flush_packets": "1", **dict(codec.streaming)}
+            options |= dict(codec.stream_options)
         self._container = av.open(file, "w", format=codec.container, options=options)
         stream = self._container.add_stream(
             codec.name,
             rate=self._rate,
-            options={"flags": "+bitexact", **dict(codec.coding)},
+            options={"flags": "+bitexact", **dict(codec.codec_options)},
             layout="mono",
         )
         assert isinstance(stream, av.AudioStream)  # noqa: S101  the stubs cannot tell
@@ -257,12 +266,12 @@ class _Writer:
 
     def write(self, pcm: NDArray[np.float32]) -> None:
         if self._closed:
-            raise ValueError("the stream is finished; begin another one")
+            raise ValueError("the stream is finished; start another one")
         if pcm.ndim != 1:
             raise ValueError(f"PCM must be one-dimensional, not of shape {pcm.shape}")
         if np.isnan(pcm).any():
             raise ValueError("PCM holds NaN; the model or the codec computed something impossible")
-        # A second at a time: the copies of a long file stay small.
+        # One second at a time keeps the copies of a long file small.
         for start in range(0, len(pcm), self._rate):
             piece = np.clip(pcm[start : start + self._rate], -1.0, 1.0)
             self._encode(piece if self._resampler is None else self._resampler.feed(piece))
@@ -281,7 +290,7 @@ class _Writer:
             return
         import av
 
-        # Clipped once more: the resampler may overshoot.
+        # Clipped again: the resampler may overshoot.
         samples = np.rint(np.clip(pcm, -1.0, 1.0) * _FULL_SCALE).astype(np.int16)
         frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
         frame.sample_rate = self._rate

@@ -7,7 +7,6 @@ imported when the first file is read.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -23,22 +22,14 @@ if TYPE_CHECKING:
 
 # FFmpeg's names of the containers, and ours. What is not here is never opened: no playlist, no
 # picture, nothing that names other files.
-_FORMATS = {
-    "wav": "wav",
-    "flac": "flac",
-    "mp3": "mp3",
-    "ogg": "ogg",
-    "aac": "aac",
-    "mov,mp4,m4a,3gp,3g2,mj2": "m4a",
-    "matroska,webm": "webm",
-}
+_CONTAINERS = ("wav", "flac", "mp3", "ogg", "aac", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 _CODECS = (
     *("aac", "alac", "flac", "mp3", "mp3float", "opus", "vorbis"),
     *("pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le"),
     *("pcm_s16be", "pcm_alaw", "pcm_mulaw", "adpcm_ima_wav", "adpcm_ms"),
 )
 _OPTIONS = {
-    "format_whitelist": ",".join(_FORMATS),
+    "format_whitelist": ",".join(_CONTAINERS),
     "codec_whitelist": ",".join(_CODECS),
     "protocol_whitelist": "",
 }
@@ -54,22 +45,7 @@ _SCALES = {"uint8": (128, 128), "int16": (0, 1 << 15), "int32": (0, 1 << 31)}
 _SILENCE = 0.001
 
 
-@dataclass(frozen=True, slots=True)
-class PCM:
-    """Sound that was read, and what it was before."""
-
-    samples: NDArray[np.float32]
-    """`[S] float32`, mono, in [-1, 1]."""
-    sample_rate: int
-    source_rate: int
-    channels: int
-    """How many the file had; they were averaged."""
-    duration_s: float
-    format: str
-    """The container: wav, flac, mp3, ogg, aac, m4a or webm."""
-
-
-def read(data: bytes, *, sample_rate: int, min_s: float, max_s: float) -> PCM:
+def read(data: bytes, *, sample_rate: int, min_s: float, max_s: float) -> NDArray[np.float32]:
     """Decode the first audio stream of a file, average its channels and resample it.
 
     A file that is damaged or cut short gives what can be decoded. Floating-point files that exceed
@@ -98,8 +74,7 @@ def read(data: bytes, *, sample_rate: int, min_s: float, max_s: float) -> PCM:
     except av.FFmpegError as error:
         raise InvalidAudio(f"this is not audio that can be read; {_WANTED}") from error
     with container:
-        samples, rate, channels = _decode(container, max_s)
-        format = _FORMATS[container.format.name]
+        samples, rate = _decode(container, max_s)
     duration_s = len(samples) / rate
     if duration_s < min_s:
         raise InvalidAudio(
@@ -119,11 +94,11 @@ def read(data: bytes, *, sample_rate: int, min_s: float, max_s: float) -> PCM:
         samples /= peak
     # Clipped, because a resampler overshoots full scale a little.
     samples = np.clip(resample(samples, rate, sample_rate), -1.0, 1.0)
-    return PCM(samples, sample_rate, rate, channels, duration_s, format)
+    return samples
 
 
-def _decode(container: "InputContainer", max_s: float) -> tuple[NDArray[np.float32], int, int]:
-    """Return mono samples, their rate and the number of channels there were.
+def _decode(container: "InputContainer", max_s: float) -> tuple[NDArray[np.float32], int]:
+    """Return mono samples `[S] float32` and their rate in hertz.
 
     Raises:
         InvalidAudio: there are none, too many, or of a kind that is not taken.
@@ -159,7 +134,7 @@ def _decode(container: "InputContainer", max_s: float) -> tuple[NDArray[np.float
             "no sound could be decoded from the file; it is damaged or was cut short, so send it "
             "again whole"
         )
-    return np.concatenate(pieces), rate, channels
+    return np.concatenate(pieces), rate
 
 
 def _frames(container: "InputContainer", stream: "AudioStream") -> "Iterator[AudioFrame]":

@@ -249,7 +249,7 @@ class SpeechSession:
         if self._loudness is None:
             self._loudness = shape.loudness_lufs(pcm, self.sample_rate)
         lengths = [expected_duration_s(part.text) for part in chunk.parts]
-        inner = borders.place(pcm, self.sample_rate, lengths)
+        inner = borders.align(pcm, self.sample_rate, lengths)
         marks = [start, *(start + border for border in inner), start + len(pcm)]
         scale = 1 / (self.sample_rate * self.request.speed)
         for part, begin, end in zip(chunk.parts, marks[:-1], marks[1:], strict=True):

@@ -124,6 +124,11 @@ def detect(text: str) -> str:
     return language
 
 
+def primary_subtag(tag: str) -> str:
+    """Return the language of a BCP-47 tag: "de" of "de-AT"."""
+    return tag.replace("_", "-").partition("-")[0].lower()
+
+
 def _count_scripts(text: str) -> Counter[str]:
     scripts: Counter[str] = Counter()
     for character, times in Counter(text).items():

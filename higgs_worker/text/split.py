@@ -13,7 +13,8 @@ from enum import IntEnum
 from functools import cache
 from typing import Literal, NamedTuple
 
-from higgs_worker.text.stops import Language, language_of, may_end_sentence, primary_subtag
+from higgs_worker.text.language import primary_subtag
+from higgs_worker.text.stops import StopRules, may_end_sentence, stop_rules
 from higgs_worker.text.tags import EVENT
 from higgs_worker.text.words import (
     can_cut,
@@ -155,7 +156,7 @@ def _cut_pattern(is_greek: bool) -> re.Pattern[str]:
 
 def _cuts(text: str, language: str) -> Iterator[tuple[int, Rank]]:
     """Yield every place between paragraphs, sentences or clauses, and its rank, in order."""
-    rules = language_of(language)
+    rules = stop_rules(language)
     # Without capitals anywhere, a small letter says nothing about where sentences begin.
     has_capitals = text != text.lower()
     for found in _cut_pattern(primary_subtag(language) == "el").finditer(text):
@@ -178,7 +179,7 @@ def _cuts(text: str, language: str) -> Iterator[tuple[int, Rank]]:
 
 
 def _rank_of_stop(
-    text: str, found: re.Match[str], rules: Language, has_capitals: bool
+    text: str, found: re.Match[str], rules: StopRules, has_capitals: bool
 ) -> Rank | None:
     """Return what a stop ends; None for nothing at all."""
     stop, end = found["stop"], found.end()

@@ -7,9 +7,11 @@ Knows one stop and what stands around it; how a text is divided is split's busin
 import re
 from dataclasses import dataclass
 
+from higgs_worker.text.language import primary_subtag
+
 
 @dataclass(frozen=True, slots=True)
-class Language:
+class StopRules:
     """What a language writes with a full stop; lower case, the last stop left out."""
 
     never: frozenset[str] = frozenset()
@@ -24,8 +26,8 @@ class Language:
     """One or two digits, or a Roman numeral, with a stop are an ordinal: 3. Mai, Ludwig XIV."""
 
 
-def _language(never: str, number: str, seldom: str, starters: str, ordinals: bool) -> Language:
-    return Language(
+def _rules(never: str, number: str, seldom: str, starters: str, ordinals: bool) -> StopRules:
+    return StopRules(
         never=frozenset(never.split()),
         before_number=frozenset(number.split()),
         seldom=frozenset(seldom.split()),
@@ -35,8 +37,8 @@ def _language(never: str, number: str, seldom: str, starters: str, ordinals: boo
 
 
 # fmt: off
-_LANGUAGES = {
-    "en": _language(
+_RULES = {
+    "en": _rules(
         "mr mrs ms mx messrs dr prof st mt ft rev hon gen col maj capt cmdr lt sgt cpl pvt gov sen "
         "rep pres supt e.g i.e eg ie vs cf viz al approx est dept",
         "no nos p pp vol vols fig figs ch sec art ca c jan feb mar apr jun jul aug sep sept oct "
@@ -47,7 +49,7 @@ _LANGUAGES = {
         "Not Now",
         False,
     ),
-    "de": _language(
+    "de": _rules(
         "hr hrn fr frl dr prof ing dipl mag st z.b d.h u.a bzw ca vgl evtl ggf inkl exkl zzgl sog "
         "gem bspw insb allg mind tel str geb gest verh zw ehem",
         "nr art abs s bd kap abb tab jg jan febr mär apr jun jul aug sept okt nov dez",
@@ -56,7 +58,7 @@ _LANGUAGES = {
         "Wenn Als Da Hier Jetzt Was Wer Wie Wo Warum Im In Am An Auf Auch Nach Vor Nun So Nein Ja",
         True,
     ),
-    "fr": _language(
+    "fr": _rules(
         "m mm mme mmes mlle mlles dr pr mgr st ste p.ex c.-à-d c.a.d cf env av apr ex",
         "no n art p pp vol chap fig t janv févr avr juil sept oct nov déc",
         "etc j.-c s.a",
@@ -64,7 +66,7 @@ _LANGUAGES = {
         "Puis Quand Si Dans Pour Après Avant Son Sa Ses Leur Non Oui",
         False,
     ),
-    "es": _language(
+    "es": _rules(
         "sr sra srta sres dr dra d dña prof lic ing gral cap ud uds vd vds p.ej ej ee aprox cf av",
         "núm n art pág págs p pp vol cap fig tel",
         "etc uu s.a a.c d.c jr",
@@ -72,7 +74,7 @@ _LANGUAGES = {
         "Entonces Cuando Si En Por Para Después Antes Su Sus No Sí",
         False,
     ),
-    "it": _language(
+    "it": _rules(
         "sig sigg dott prof avv ing arch geom on st p.es es ecc.mo ca cfr",
         "n art pag pagg p pp vol cap fig tel",
         "ecc etc s.p.a s.r.l a.c d.c",
@@ -80,7 +82,7 @@ _LANGUAGES = {
         "In Per Dopo Prima Non No Sì",
         False,
     ),
-    "pt": _language(
+    "pt": _rules(
         "sr sra srta dr dra prof profa eng d p.ex ex aprox cf av exmo exma",
         "n nº art pág págs p pp vol cap fig tel",
         "etc ltda s.a a.c d.c jr",
@@ -88,7 +90,7 @@ _LANGUAGES = {
         "Quando Se Em No Na Por Para Depois Antes Não Sim",
         False,
     ),
-    "nl": _language(
+    "nl": _rules(
         "dhr mevr mw dr drs prof ir ing mr st bijv bv d.w.z o.a m.b.t i.p.v ca vgl evt resp incl "
         "excl",
         "nr art blz p pp dl hfst afb tel",
@@ -97,7 +99,7 @@ _LANGUAGES = {
         "Voor Nu Hier Er Nee Ja",
         False,
     ),
-    "ru": _language(
+    "ru": _rules(
         "ул пр просп пл пер обл р-н им проф акад доц д-р тов ср см напр т.е т.к т.н о св",
         "стр с рис табл гл ст п пп №",
         "г гг др т.д т.п руб коп тыс млн млрд",
@@ -105,14 +107,14 @@ _LANGUAGES = {
         "Нет Да",
         False,
     ),
-    "pl": _language(
+    "pl": _rules(
         "p pp dr prof mgr inż doc hab św ul al pl os gen płk kpt np tj tzn tzw ok m.in por",
         "nr s str art ust poz rys rozdz tel",
         "itd itp r w in",
         "On Ona Ono Oni My Wy Ja Ty To Ten Ta Ale I A Lub Potem Gdy Jeśli W Na Po Nie Tak",
         True,
     ),
-    "sv": _language(
+    "sv": _rules(
         "hr dr prof t.ex bl.a d.v.s s.k fr.o.m t.o.m ca jfr resp inkl exkl",
         "nr s kap fig st tel",
         "etc osv m.m m.fl o.s.v",
@@ -135,28 +137,23 @@ _LONGEST = 32
 """More characters before a stop are no abbreviation."""
 
 
-def language_of(tag: str) -> Language:
+def stop_rules(tag: str) -> StopRules:
     """Return what is known of a BCP-47 tag's language; of an unknown one, English titles."""
     subtag = primary_subtag(tag)
-    if subtag in _LANGUAGES:
-        return _LANGUAGES[subtag]
-    english = _LANGUAGES["en"]
-    return Language(english.never, english.before_number, has_ordinals=subtag in _WITH_ORDINALS)
+    if subtag in _RULES:
+        return _RULES[subtag]
+    english = _RULES["en"]
+    return StopRules(english.never, english.before_number, has_ordinals=subtag in _WITH_ORDINALS)
 
 
-def primary_subtag(tag: str) -> str:
-    """Return the language of a BCP-47 tag: "de" of "de-AT"."""
-    return tag.replace("_", "-").partition("-")[0].lower()
-
-
-def may_end_sentence(text: str, stop: int, following: int, language: Language) -> bool:
+def may_end_sentence(text: str, stop: int, following: int, rules: StopRules) -> bool:
     """Tell whether the full stop text[stop] can end a sentence.
 
     Args:
         text: the whole text.
         stop: the index of a "." alone.
         following: where the next word begins.
-        language: of `language_of`.
+        rules: from `stop_rules`.
     """
     found = _BEFORE.search(text, max(0, stop - _LONGEST), stop)
     word = found.group() if found else ""
@@ -165,11 +162,11 @@ def may_end_sentence(text: str, stop: int, following: int, language: Language) -
     next_word = after.group() if after else ""
     key = word.lower()
     if word.isdecimal():
-        is_ordinal = language.has_ordinals and len(word) <= 2
+        is_ordinal = rules.has_ordinals and len(word) <= 2
         return not (is_ordinal or _begins_line(text, begin))
-    if key in language.never:
+    if key in rules.never:
         return False
-    if key in language.before_number:
+    if key in rules.before_number:
         if next_word[:1].isdecimal():
             return False
         if len(word) > 1:
@@ -179,9 +176,9 @@ def may_end_sentence(text: str, stop: int, following: int, language: Language) -
         is_one_of_many = _LETTER_BEFORE.search(text, max(0, begin - 4), begin) is not None
         if len(word) == 1 and (word.islower() or is_one_of_many):
             return False
-        return next_word in language.starters
-    if key in language.seldom or (language.has_ordinals and _ROMAN.fullmatch(word)):
-        return next_word in language.starters
+        return next_word in rules.starters
+    if key in rules.seldom or (rules.has_ordinals and _ROMAN.fullmatch(word)):
+        return next_word in rules.starters
     return True
 
 

@@ -18,6 +18,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from higgs_worker.errors import InvalidRequest
+from higgs_worker.messages import MAX_QUOTED, quote
 
 EVENTS = {
     "laugh": "<SE>[Laughter]</SE>",
@@ -48,7 +49,6 @@ _PAUSE = re.compile(r"pause ?([0-9]+(?:\.[0-9]+)?|\.[0-9]+) ?(ms|s)")
 _PAUSE_LIKE = re.compile(r"pause\W*(?:[0-9.+-].*)?", re.DOTALL)
 _MAX_LOOKALIKE = 32
 _MAX_LOOKALIKE_WORDS = 3
-_MAX_QUOTED = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +86,17 @@ class Tags:
             key = _key(name)
             if not key or re.search(r"[\[\]\r\n]", name):
                 raise InvalidRequest(
-                    f"{_quote(name)} cannot be a speaker's name; it must not be empty or hold "
+                    f"{quote(name)} cannot be a speaker's name; it must not be empty or hold "
                     "square brackets or line breaks"
                 )
             if key in EVENTS or _PAUSE_LIKE.fullmatch(key):
                 raise InvalidRequest(
-                    f"{_quote(name)} cannot be a speaker's name, because [{key}] is another tag; "
+                    f"{quote(name)} cannot be a speaker's name, because [{key}] is another tag; "
                     "choose another name"
                 )
             if self._names.setdefault(key, name) != name:
                 raise InvalidRequest(
-                    f"the speakers {_quote(self._names[key])} and {_quote(name)} cannot be told "
+                    f"the speakers {quote(self._names[key])} and {quote(name)} cannot be told "
                     "apart in a text; rename one of them"
                 )
         known = sorted((*EVENTS, *self._names), key=len, reverse=True)
@@ -156,7 +156,7 @@ class Tags:
             rest: what follows the bracket; `unclosed_span` characters are enough.
         """
         found = self._known.match(_key(re.split(r"[\r\n]", rest, maxsplit=1)[0]))
-        return found and f"the tag '[{found.group()[:_MAX_QUOTED]}' is not closed; add a ']'"
+        return found and f"the tag '[{found.group()[:MAX_QUOTED]}' is not closed; add a ']'"
 
     @property
     def unclosed_span(self) -> int:
@@ -171,7 +171,7 @@ class Tags:
         return shown[found[0]] if found else None
 
     def _listed(self) -> str:
-        names = [name for name in self._names.values() if len(name) <= _MAX_QUOTED][:10]
+        names = [name for name in self._names.values() if len(name) <= MAX_QUOTED][:10]
         return ", ".join(f"[{each}]" for each in (*EVENTS, "pause 500ms", "SPEAKER0", *names))
 
 
@@ -201,8 +201,4 @@ def _looks_like_tag(key: str) -> bool:
 
 
 def _quote_tag(inner: str) -> str:
-    return f"'[{inner}]'" if len(inner) <= _MAX_QUOTED else f"'[{inner[:_MAX_QUOTED]}…'"
-
-
-def _quote(name: str) -> str:
-    return repr(name[:_MAX_QUOTED]) + ("…" if len(name) > _MAX_QUOTED else "")
+    return f"'[{inner}]'" if len(inner) <= MAX_QUOTED else f"'[{inner[:MAX_QUOTED]}…'"

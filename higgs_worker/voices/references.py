@@ -107,7 +107,7 @@ class References:
 
     def _prepared(self, data: bytes) -> NDArray[np.float32]:
         """Read a recording: mono, at our rate, without silence at its ends, at one level."""
-        pcm = read.read(data, sample_rate=SAMPLE_RATE, min_s=MIN_S, max_s=self.max_s).samples
+        pcm = read.read(data, sample_rate=SAMPLE_RATE, min_s=MIN_S, max_s=self.max_s)
         pcm = shape.trim_silence(pcm, SAMPLE_RATE)
         if len(pcm) < MIN_SPEECH_S * SAMPLE_RATE:
             raise InvalidAudio(

@@ -1,6 +1,7 @@
 """Encoding: what was computed is what is heard, whole or as a stream."""
 
 import io
+import itertools
 import struct
 import subprocess
 import sys
@@ -99,18 +100,53 @@ def test_how_pcm_is_cut_makes_no_difference(
 
 @pytest.mark.parametrize("sample_rate", [24000, 30000])
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("step", [1, 777, 10**6])
-def test_a_file_made_in_pieces_is_the_file(format: str, sample_rate: int, step: int) -> None:
-    """To the byte, once its head is in its place; and that is the only thing to change."""
-    pcm = speech(3.0 if step > 1 else 0.1, sample_rate)
-    encoder = FileEncoder(format, sample_rate)
-    file = b"".join(encoder.feed(pcm[at : at + step]) for at in range(0, len(pcm), step))
+@pytest.mark.parametrize("steps", [(1,), (777,), (1, 5000, 0, 31), (10**6,)])
+def test_a_file_made_in_pieces_is_the_file(
+    format: str, sample_rate: int, steps: tuple[int, ...]
+) -> None:
+    """To the byte, once its head is replaced; nothing else changes afterwards."""
+    pcm = speech(3.0 if steps != (1,) else 0.1, sample_rate)
+    encoder, file, at = FileEncoder(format, sample_rate), b"", 0
+    for step in itertools.cycle(steps):
+        if at >= len(pcm):
+            break
+        file += encoder.feed(pcm[at : at + step])
+        at += step
     rest, head = encoder.finish()
     file += rest
     assert head + file[len(head) :] == encode(pcm, sample_rate, format)
     assert len(head) <= 8192
     with pytest.raises(ValueError, match="finished"):
         encoder.finish()
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_growing_file_is_flushed(format: str) -> None:
+    """Of PCM fed 100 ms at a time, the file has bytes for all but the last 200 ms of it.
+
+    An Ogg page holds a second and is written when the next one is full, so Opus lags by two.
+    """
+    encoder, lag_s = FileEncoder(format, 24000), 2.0 if format == "opus" else 0.2
+    pcm, file = speech(3.0, 24000), b""
+    for start in range(0, len(pcm), 2400):
+        file += encoder.feed(pcm[start : start + 2400])
+        fed_s = (start + 2400) / 24000
+        if fed_s > lag_s + 0.3:
+            samples, rate = heard(file, format, 24000)
+            assert len(samples) / rate > fed_s - lag_s - 0.1
+    encoder.finish()
+
+
+def test_an_unfinished_wav_plays_to_its_end() -> None:
+    """Both sizes are 0xFFFFFFFF until the head is replaced: a player that saw 0 would stop."""
+    encoder = FileEncoder("wav", 24000)
+    file = encoder.feed(tone(0.1, 24000))
+    assert len(file) == 44 + 4800
+    assert struct.unpack_from("<4sI4s", file) == (b"RIFF", 0xFFFFFFFF, b"WAVE")
+    assert struct.unpack_from("<4sI", file, 36) == (b"data", 0xFFFFFFFF)
+    rest, head = encoder.finish()
+    file += rest
+    assert head + file[len(head) :] == encode(tone(0.1, 24000), 24000, "wav")
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from higgs_worker.audio.encode import StreamEncoder, encode
-from higgs_worker.audio.read import PCM, read
+from higgs_worker.audio.read import read
 from higgs_worker.audio.shape import resample
 from higgs_worker.errors import InvalidAudio, InvalidRequest
 from tests.audio.sounds import likeness, speech
@@ -21,7 +21,7 @@ from tests.audio.sounds import likeness, speech
 SPEECH = speech(2.0, 24000)
 
 
-def read_voice(data: bytes) -> PCM:
+def read_voice(data: bytes) -> np.ndarray:
     """Read as a reference voice is read."""
     return read(data, sample_rate=24000, min_s=1.0, max_s=30.0)
 
@@ -74,22 +74,16 @@ VALID = {
     "m4a": muxed("ipod", "aac"),
     "webm": muxed("webm", "libopus"),
 }
-CONTAINERS = {"vorbis": "ogg", "opus": "ogg"}
 
 
 @pytest.mark.parametrize("kind", VALID)
 def test_a_file_is_known_by_its_content(kind: str) -> None:
     """Every format we name gives its sound at the rate asked for; no name is ever passed."""
     pcm = read_voice(VALID[kind])
-    assert pcm.format == CONTAINERS.get(kind, kind)
-    assert pcm.sample_rate == 24000
-    assert pcm.source_rate == (48000 if kind in ("opus", "m4a", "webm") else 24000)
-    assert pcm.channels == 1
-    assert pcm.samples.dtype == np.float32
+    assert pcm.dtype == np.float32
     # AAC adds its run-up and padding, 1024 samples each; Vorbis of libsndfile loses half a block.
-    assert pcm.duration_s == pytest.approx(2.0, abs=0.09)
-    assert len(pcm.samples) == pytest.approx(pcm.duration_s * 24000, abs=1)
-    assert likeness(pcm.samples, SPEECH) > 0.95
+    assert len(pcm) / 24000 == pytest.approx(2.0, abs=0.09)
+    assert likeness(pcm, SPEECH) > 0.95
 
 
 @pytest.mark.parametrize(
@@ -99,25 +93,26 @@ def test_a_file_is_known_by_its_content(kind: str) -> None:
 def test_every_usual_wav_is_read(subtype: str) -> None:
     """Integers and floats of every width, and the codecs of telephones."""
     pcm = read_voice(sound_file(SPEECH, subtype=subtype))
-    assert np.square(pcm.samples[: len(SPEECH)] - SPEECH).mean() < 0.01**2
+    assert np.square(pcm[: len(SPEECH)] - SPEECH).mean() < 0.01**2
 
 
 def test_a_film_gives_its_sound() -> None:
     """Pictures are passed by."""
-    assert read_voice(muxed("mp4", "aac", "mpeg4")).duration_s == pytest.approx(2, abs=0.05)
+    assert len(read_voice(muxed("mp4", "aac", "mpeg4"))) / 24000 == pytest.approx(2, abs=0.05)
 
 
 def test_what_we_stream_we_can_read() -> None:
     """A WAV header that says "until the end" is no obstacle."""
     encoder = StreamEncoder("wav", 24000)
     pcm = read_voice(encoder.feed(SPEECH) + encoder.finish())
-    np.testing.assert_allclose(pcm.samples, SPEECH, atol=1e-4)
+    np.testing.assert_allclose(pcm, SPEECH, atol=1e-4)
 
 
 def test_a_telephone_is_good_enough() -> None:
-    """8 kHz is taken, and named as what it was."""
+    """8 kHz is accepted and resampled."""
     pcm = read_voice(sound_file(speech(2.0, 8000), 8000, subtype="ULAW"))
-    assert (pcm.source_rate, pcm.sample_rate, len(pcm.samples)) == (8000, 24000, 48000)
+    assert len(pcm) == 48000
+    assert likeness(pcm, resample(speech(2.0, 8000), 8000, 24000)) > 0.95
 
 
 @pytest.mark.parametrize("container", ["WAV", "FLAC"])
@@ -125,15 +120,14 @@ def test_channels_are_averaged(container: str) -> None:
     """Six channels, one of them loud, are a sixth of it."""
     channels = np.stack([SPEECH] + [0 * SPEECH] * 5, axis=1)
     pcm = read_voice(sound_file(channels, container=container))
-    assert pcm.channels == 6
-    np.testing.assert_allclose(pcm.samples, SPEECH / 6, atol=1e-4)
+    np.testing.assert_allclose(pcm, SPEECH / 6, atol=1e-4)
 
 
 @pytest.mark.parametrize("gain", [3.0, 32768.0])
 def test_a_float_file_over_full_scale_is_scaled_down(gain: float) -> None:
     """Its shape is kept rather than cut off."""
     pcm = read_voice(sound_file(SPEECH * gain, subtype="FLOAT"))
-    np.testing.assert_allclose(pcm.samples, SPEECH / np.abs(SPEECH).max(), atol=1e-3)
+    np.testing.assert_allclose(pcm, SPEECH / np.abs(SPEECH).max(), atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +183,7 @@ def test_too_long_says_both_numbers(container: str) -> None:
 def test_the_longest_that_is_taken_may_be_padded() -> None:
     """30 s stay 30 s, even where a codec rounds up to a frame."""
     pcm = read_voice(encode(speech(30.0, 24000), 24000, "aac"))
-    assert pcm.duration_s == pytest.approx(30, abs=0.1)
+    assert len(pcm) / 24000 == pytest.approx(30, abs=0.1)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -240,7 +234,7 @@ def test_a_header_that_lies_is_not_believed() -> None:
     """One that claims hours over two seconds gives the two seconds."""
     data = bytearray(VALID["wav"])
     struct.pack_into("<I", data, data.index(b"data") + 4, 0xFFFFFFF0)
-    assert read_voice(bytes(data)).duration_s == pytest.approx(2)
+    assert len(read_voice(bytes(data))) == len(SPEECH)
 
 
 @pytest.mark.parametrize("kind", ["wav", "flac", "mp3", "vorbis", "opus", "aac", "webm"])
@@ -248,7 +242,7 @@ def test_a_file_cut_short_gives_what_is_there(kind: str) -> None:
     """Of three quarters of a file most is heard; Ogg loses a page, which may last a second."""
     data = VALID[kind]
     pcm = read(data[: len(data) * 3 // 4], sample_rate=24000, min_s=0.1, max_s=30.0)
-    assert (0.5 if pcm.format == "ogg" else 1.2) < pcm.duration_s < 1.8
+    assert (0.5 if kind in ("vorbis", "opus") else 1.2) < len(pcm) / 24000 < 1.8
 
 
 @pytest.mark.parametrize("kind", VALID)
@@ -313,9 +307,9 @@ def check_outcome(data: bytes) -> None:
     except InvalidAudio:
         pass
     else:
-        assert np.isfinite(pcm.samples).all()
-        assert np.abs(pcm.samples).max() <= 1
-        assert 0.1 <= pcm.duration_s <= 3.1
+        assert np.isfinite(pcm).all()
+        assert np.abs(pcm).max() <= 1
+        assert 0.1 <= len(pcm) / 24000 <= 3.1
     assert time.perf_counter() - started < 1
 
 

@@ -17,7 +17,7 @@ from higgs_worker.text.tags import EVENTS
 
 
 @dataclass(frozen=True)
-class Said:
+class SpokenSegment:
     """A segment as the worker's result has it."""
 
     text: str
@@ -56,9 +56,9 @@ def read(document: str) -> list[Cue]:
 
 
 TWO = [
-    Said("Hello [there], a < b & c.", 0.0, 1.5, "Anna"),
-    Said("Ho.", 3600.0005, 360_000.25, "Old\nBob <3"),
-    Said("…", 360_001, 360_002),
+    SpokenSegment("Hello [there], a < b & c.", 0.0, 1.5, "Anna"),
+    SpokenSegment("Ho.", 3600.0005, 360_000.25, "Old\nBob <3"),
+    SpokenSegment("…", 360_001, 360_002),
 ]
 
 
@@ -83,13 +83,13 @@ def test_vtt() -> None:
 
 def test_nothing_said_gives_an_empty_document() -> None:
     """Which both formats have."""
-    assert srt([]) == srt([Said(" \n")]) == ""
-    assert vtt([]) == vtt([Said("")]) == "WEBVTT\n"
+    assert srt([]) == srt([SpokenSegment(" \n")]) == ""
+    assert vtt([]) == vtt([SpokenSegment("")]) == "WEBVTT\n"
 
 
 def test_long_text_becomes_several_cues() -> None:
     """They share the time by their length, without gaps."""
-    cues = read(srt([Said("word " * 40, 2.0, 12.0)]))
+    cues = read(srt([SpokenSegment("word " * 40, 2.0, 12.0)]))
     assert [len(cue.lines) for cue in cues] == [2, 2, 1]
     assert (cues[0].start_ms, cues[-1].end_ms) == (2000, 12_000)
     assert [one.end_ms for one in cues[:-1]] == [other.start_ms for other in cues[1:]]
@@ -100,7 +100,7 @@ def test_long_text_becomes_several_cues() -> None:
 
 def test_two_lines_are_about_equally_long() -> None:
     """A full line over a single word is hard to read."""
-    (cue,) = read(srt([Said("One two three four five six seven eight nine ten.")]))
+    (cue,) = read(srt([SpokenSegment("One two three four five six seven eight nine ten.")]))
     assert cue.lines == ["One two three four five", "six seven eight nine ten."]
 
 
@@ -117,21 +117,21 @@ def test_two_lines_are_about_equally_long() -> None:
 )
 def test_lines_of_any_script(text: str, lines: list[str]) -> None:
     """Wide characters take two columns, marks none, and neither is torn from its punctuation."""
-    (cue,) = read(srt([Said(text)]))
+    (cue,) = read(srt([SpokenSegment(text)]))
     assert cue.lines == lines
 
 
 def test_events_are_shown_where_they_begin() -> None:
     """In brackets, as subtitles have them."""
     text = f"Ha{EVENTS['laugh']} {EVENTS['humming start']}hm{EVENTS['humming end']} so."
-    assert read(srt([Said(text)]))[0].lines == ["Ha [Laughter] [Humming] hm so."]
+    assert read(srt([SpokenSegment(text)]))[0].lines == ["Ha [Laughter] [Humming] hm so."]
 
 
 @pytest.mark.parametrize("write", [srt, vtt])
 def test_a_text_cannot_forge_a_cue(write: Callable[[Iterable[TimedText]], str]) -> None:
     """Neither blank lines nor arrows nor a name get out of their place."""
     forged = "x\n\n9\n00:00:00,000 --> 00:00:09,000\n\nNOTE"
-    for said in (Said(forged), Said("a", speaker=forged), Said("-->")):
+    for said in (SpokenSegment(forged), SpokenSegment("a", speaker=forged), SpokenSegment("-->")):
         document = write([said])
         assert document.count("-->") == len(read(document))
         assert "\nNOTE" not in document
@@ -141,14 +141,14 @@ def test_a_text_cannot_forge_a_cue(write: Callable[[Iterable[TimedText]], str]) 
 def test_impossible_times_are_refused(time_s: float) -> None:
     """They have no spelling in either format."""
     with pytest.raises(ValueError, match="number of seconds from 0 on"):
-        srt([Said("a", time_s, 2.0)])
+        srt([SpokenSegment("a", time_s, 2.0)])
     with pytest.raises(ValueError, match="number of seconds from 0 on"):
-        vtt([Said("a", 0.0, time_s)])
+        vtt([SpokenSegment("a", 0.0, time_s)])
 
 
 TIMES = st.floats(0, 20)
 SAID = st.builds(
-    Said,
+    SpokenSegment,
     st.text(max_size=30)
     | st.lists(st.sampled_from(["word", "好", "。", "-->", "<b>", "x" * 60, " ", "\u0301"])).map(
         "".join
@@ -160,7 +160,7 @@ SAID = st.builds(
 
 
 @given(st.lists(SAID, max_size=6))
-def test_any_segments_give_a_readable_document(said: list[Said]) -> None:
+def test_any_segments_give_a_readable_document(said: list[SpokenSegment]) -> None:
     """In order, never overlapping, within two lines of 42 columns, and with every word."""
     cues = read(vtt(said))
     assert all(cue.start_ms < cue.end_ms for cue in cues)
@@ -199,7 +199,7 @@ def test_time_grows_with_the_text_alone(unit: str) -> None:
     """Four times the text takes about four times as long."""
 
     def seconds(num_characters: int) -> float:
-        said = Said(unit * (num_characters // len(unit)), 0, 1000)
+        said = SpokenSegment(unit * (num_characters // len(unit)), 0, 1000)
         times = []
         for _ in range(3):  # the quickest is the one that nothing else disturbed
             started = time.process_time()

@@ -19,7 +19,16 @@ from higgs_worker.load import load_model
 from higgs_worker.settings import Settings
 from higgs_worker.speech.service import SpeechService
 from tests.fakes import speeches
-from training.demo_voice import ears, frames, language, sizes, speech, spelling, text, tokenizer
+from training.demo_voice import (
+    frames,
+    language,
+    sizes,
+    speech,
+    spelling,
+    text,
+    tokenizer,
+    word_errors,
+)
 from training.demo_voice.__main__ import Recipe
 from training.demo_voice.network import Network
 from training.demo_voice.sounds import ALPHABET, MARKS, PAUSE, SOUNDS, middles, units
@@ -124,9 +133,9 @@ def test_examples_ask_for_what_the_model_decides(work: Path) -> None:
     """Every code once, the end once, and nothing that the delay pattern forces."""
     reader = tokenizer.load()
     config = ModelConfig.from_dict(sizes.model_config(reader))
-    spoken = speech.load(work / "data")
-    codes = np.random.default_rng(0).integers(0, 1024, (int(spoken.starts[-1]), 8))
-    corpus = language.Corpus(spoken, codes, reader, config)
+    recordings = speech.load(work / "data")
+    codes = np.random.default_rng(0).integers(0, 1024, (int(recordings.starts[-1]), 8))
+    corpus = language.Corpus(recordings, codes, reader, config)
     for indexes in ([3], [3, 5, 4]):
         example = corpus.example(indexes, random.Random(0))
         wanted = np.concatenate([corpus.codes(index) for index in indexes])
@@ -139,7 +148,7 @@ def test_examples_ask_for_what_the_model_decides(work: Path) -> None:
             assert (kept == wanted[:, book]).all()
         start, end = example.text
         said = [reader.id_to_token(int(token)) for token in example.text_ids[start:end]]
-        text = " ".join(spoken.texts[index] for index in indexes)
+        text = " ".join(recordings.texts[index] for index in indexes)
         assert said == reader.encode(text, add_special_tokens=False).tokens
         assert example.heard[0] == -1
         assert example.heard[-1] == end - start - 1
@@ -150,13 +159,13 @@ def test_every_recording_is_learnt_from(work: Path) -> None:
     """Once in a round, some of them one after another."""
     reader = tokenizer.load()
     config = ModelConfig.from_dict(sizes.model_config(reader))
-    spoken = speech.load(work / "data")
-    codes = np.zeros((int(spoken.starts[-1]), 8), np.int64)
-    corpus = language.Corpus(spoken, codes, reader, config)
+    recordings = speech.load(work / "data")
+    codes = np.zeros((int(recordings.starts[-1]), 8), np.int64)
+    corpus = language.Corpus(recordings, codes, reader, config)
     examples = [each for batch in corpus.batches(0, 0.5) for each in batch]
     frames_of = [int((each.targets[:, 7] != language.IGNORED).sum()) for each in examples]
-    assert sum(frames_of) == spoken.starts[-1]
-    assert len(examples) < len(spoken.texts)
+    assert sum(frames_of) == recordings.starts[-1]
+    assert len(examples) < len(recordings.texts)
 
 
 def test_latents_come_back_from_their_codes() -> None:
@@ -251,7 +260,7 @@ def test_every_sound_has_a_frame() -> None:
 
 def test_entries_belong_to_sounds() -> None:
     """A frame is given an entry of its own sound, and of those before it."""
-    spoken = speech.Spoken(
+    recordings = speech.Recordings(
         np.zeros(0, np.int16),
         np.array([0, 5, 7]),
         ["one", "two"],
@@ -259,7 +268,7 @@ def test_entries_belong_to_sounds() -> None:
         np.array([0, 1, 1, 2, 3, 0, 1], np.int16),
         np.zeros(7, np.float32),
     )
-    labels = frames.labels_of(spoken)
+    labels = frames.labels_of(recordings)
     assert labels.tolist() == [
         [1, 0, 0], [7, 0, 0], [6, 0, 0], [11, 3, 0], [1, 5, 3], [1, 0, 0], [7, 0, 0],
     ]  # fmt: skip
@@ -273,18 +282,21 @@ def test_entries_belong_to_sounds() -> None:
 
 def test_errors_are_counted_in_words() -> None:
     """Replaced, left out and added ones; case and marks do not matter."""
-    assert ears.num_errors("The sun rises.", "the sun rises") == 0
-    assert ears.num_errors("The sun rises.", "The moon rises") == 1
-    assert ears.num_errors("The sun rises.", "The rises too now") == 3
-    assert ears.error_rate(["One two.", "Three four."], ["one", "three four"]) == 0.25
+    assert word_errors.num_errors("The sun rises.", "the sun rises") == 0
+    assert word_errors.num_errors("The sun rises.", "The moon rises") == 1
+    assert word_errors.num_errors("The sun rises.", "The rises too now") == 3
+    assert word_errors.error_rate(["One two.", "Three four."], ["one", "three four"]) == 0.25
 
 
-def test_the_ears_sentences_are_not_the_grammar_s() -> None:
-    """Whoever has heard one before need not read it."""
+def test_the_test_sentences_are_not_the_grammar_s() -> None:
+    """A sentence that was trained on would not test reading."""
     made = set(itertools.islice(text.sentences(["zebra"], 1), 20_000))
-    for sentences in (ears.SENTENCES, ears.UNCOMMON):
+    for sentences in (word_errors.SENTENCES, word_errors.UNCOMMON):
         assert len(sentences) == 20
         assert not made & set(sentences)
-    assert {word for each in ears.SENTENCES for word in ears.words(each)} <= SOUNDS.keys()
-    others = {word for each in ears.UNCOMMON for word in ears.words(each)} - SOUNDS.keys()
-    assert len(others) > 60
+    common, uncommon = (
+        {word for each in sentences for word in word_errors.words(each)}
+        for sentences in (word_errors.SENTENCES, word_errors.UNCOMMON)
+    )
+    assert common <= SOUNDS.keys()
+    assert len(uncommon - SOUNDS.keys()) > 60

@@ -83,7 +83,7 @@ class Recipe:
     def codes(self) -> None:
         """Find the codebooks, or take the package's, and write down all codes."""
         path = self.work / "quantiser.safetensors"
-        seen, labels = frames.of_corpus(self.spoken), frames.labels_of(self.spoken)
+        seen, labels = frames.of_corpus(self.recordings), frames.labels_of(self.recordings)
         if not path.exists():
             if self.afresh & {"latents", "codes"}:
                 like = None if "latents" in self.afresh else self._shipped_quantiser()
@@ -107,14 +107,14 @@ class Recipe:
         if not minutes and path.exists():
             return
         codes = torch.load(self.work / "codes.pt")
-        decoder.train(self.spoken, self.quantiser, codes, config, path=path, minutes=minutes)
+        decoder.train(self.recordings, self.quantiser, codes, config, path=path, minutes=minutes)
 
     def model(self) -> None:
         """Train the language model."""
         config = ModelConfig.from_dict(self.model_config)
         path = self._begun("model", Network(config), "model", "")
         codes = torch.load(self.work / "codes.pt").numpy()
-        corpus = language.Corpus(self.spoken, codes, self.tokenizer, config)
+        corpus = language.Corpus(self.recordings, codes, self.tokenizer, config)
         language.train(
             corpus,
             config,
@@ -131,7 +131,7 @@ class Recipe:
         if not minutes and path.exists():
             return
         latents = torch.load(self.work / "latents.pt").float()
-        encoder.train(self.spoken, latents, config, path=path, minutes=minutes)
+        encoder.train(self.recordings, latents, config, path=path, minutes=minutes)
 
     def export(self) -> None:
         """Write the checkpoints."""
@@ -149,7 +149,7 @@ class Recipe:
         return tokenizer.load(self.work / "tokenizer.json")
 
     @property
-    def spoken(self) -> speech.Spoken:
+    def recordings(self) -> speech.Recordings:
         """The corpus."""
         return speech.load(self.work / "data")
 

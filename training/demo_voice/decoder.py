@@ -12,9 +12,9 @@ from torch import Tensor
 
 from higgs_worker.codec.config import CodecConfig
 from higgs_worker.codec.decoder import AcousticDecoder
-from training.demo_voice.clock import Run, set_rate
 from training.demo_voice.frames import Quantiser, mel_filters, spectra
-from training.demo_voice.speech import HOP, Spoken
+from training.demo_voice.speech import HOP, Recordings
+from training.demo_voice.training_run import TrainingRun, set_rate
 
 FRAMES = 32
 MARGIN = 4
@@ -41,7 +41,7 @@ def distance(made: Tensor, real: Tensor, filters: Tensor) -> Tensor:
 
 
 def train(
-    spoken: Spoken,
+    recordings: Recordings,
     quantiser: Quantiser,
     codes: Tensor,
     config: CodecConfig,
@@ -53,7 +53,7 @@ def train(
     torch.manual_seed(0)
     decoder = AcousticDecoder(config)
     optimizer = torch.optim.AdamW(decoder.parameters(), lr=PEAK_RATE, betas=(0.8, 0.99))
-    run = Run(path, minutes, {"decoder": decoder, "optimizer": optimizer})
+    run = TrainingRun(path, minutes, {"decoder": decoder, "optimizer": optimizer})
     torch.manual_seed(run.step)
     filters = mel_filters()
     smoothed = 0.0
@@ -62,11 +62,11 @@ def train(
         latents = quantiser.quantised(torch.stack([codes[at : at + FRAMES] for at in first]).long())
         real = torch.stack(
             [
-                torch.from_numpy(spoken.pcm[(at + MARGIN) * HOP : (at + FRAMES - MARGIN) * HOP] / 1)
+                torch.from_numpy(recordings.pcm[at * HOP : (at + FRAMES) * HOP] / 32768)
                 for at in first.tolist()
             ]
         )
-        real = (real / 32768).float()
+        real = real[:, MARGIN * HOP : -MARGIN * HOP].float()
         made = decoder(latents.transpose(1, 2))[:, MARGIN * HOP : -MARGIN * HOP]
         loss = distance(made, real, filters)
         optimizer.zero_grad(set_to_none=True)

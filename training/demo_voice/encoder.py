@@ -11,8 +11,8 @@ from torch import Tensor
 
 from higgs_worker.codec.encoder import AcousticEncoder
 from higgs_worker.codec.encoder_config import EncoderConfig
-from training.demo_voice.clock import Run, set_rate
-from training.demo_voice.speech import HOP, Spoken
+from training.demo_voice.speech import HOP, Recordings
+from training.demo_voice.training_run import TrainingRun, set_rate
 
 FRAMES = 24
 MARGIN = 2
@@ -22,12 +22,12 @@ PEAK_RATE = 1e-3
 
 
 def train(
-    spoken: Spoken, latents: Tensor, config: EncoderConfig, *, path: Path, minutes: float
+    recordings: Recordings, latents: Tensor, config: EncoderConfig, *, path: Path, minutes: float
 ) -> AcousticEncoder:
     """Train so many minutes in all, from the checkpoint at `path` if there is one.
 
     Args:
-        spoken: recordings, [F x HOP] samples together.
+        recordings: their PCM has [F x HOP] samples together.
         latents: of their frames, [F, LATENT_DIM].
         config: sizes.
         path: of the checkpoint.
@@ -36,14 +36,14 @@ def train(
     torch.manual_seed(0)
     encoder = AcousticEncoder(config)
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=PEAK_RATE, betas=(0.8, 0.99))
-    run = Run(path, minutes, {"encoder": encoder, "optimizer": optimizer})
+    run = TrainingRun(path, minutes, {"encoder": encoder, "optimizer": optimizer})
     torch.manual_seed(run.step)
     smoothed = 0.0
     inner = slice(MARGIN, FRAMES - MARGIN)
     while True:
         first = torch.randint(len(latents) - FRAMES, (BATCH,)).tolist()
         pieces = [
-            torch.from_numpy(spoken.pcm[at * HOP : (at + FRAMES) * HOP] / 32768) for at in first
+            torch.from_numpy(recordings.pcm[at * HOP : (at + FRAMES) * HOP] / 32768) for at in first
         ]
         wanted = torch.stack([latents[at : at + FRAMES] for at in first])
         found = encoder(torch.stack(pieces).float()).transpose(1, 2)

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from training.demo_voice.sounds import ALPHABET
-from training.demo_voice.speech import HOP, SAMPLE_RATE, Spoken
+from training.demo_voice.speech import HOP, SAMPLE_RATE, Recordings
 
 NUM_MELS = 100
 PARTS = 2
@@ -212,15 +212,15 @@ def _means(points: Tensor, label: Tensor, owner: Tensor, rounds: int) -> Tensor:
     return book
 
 
-def labels_of(spoken: Spoken) -> Tensor:
+def labels_of(recordings: Recordings) -> Tensor:
     """Say what each frame is of, [F, NUM_LABELLED].
 
     The first label is the sound, twice over: in its first frame, and later. The second one is the
     sound before it, the third the one before that; at the beginning, pauses.
     """
-    sounds, number = spoken.sounds.astype(np.int64), spoken.numbers
+    sounds, number = recordings.sounds.astype(np.int64), recordings.numbers
     begins = np.zeros(len(sounds), bool)
-    begins[spoken.starts[:-1]] = True
+    begins[recordings.starts[:-1]] = True
     is_onset = begins | (np.diff(number, prepend=0) != 0)
     course = np.cumsum(is_onset) - 1  # which sound of all recordings
     said = np.concatenate([np.zeros(NUM_LABELLED, np.int64), sounds[is_onset]])
@@ -230,6 +230,7 @@ def labels_of(spoken: Spoken) -> Tensor:
     return torch.from_numpy(np.stack(labels, 1))
 
 
-def of_corpus(spoken: Spoken) -> Tensor:
+def of_corpus(recordings: Recordings) -> Tensor:
     """Describe all frames of a corpus, each recording alone, [F, PARTS x NUM_MELS]."""
-    return torch.cat([features(spoken.recording(index)) for index in range(len(spoken.texts))])
+    num_recordings = len(recordings.texts)
+    return torch.cat([features(recordings.pcm_of(index)) for index in range(num_recordings)])

@@ -27,11 +27,11 @@ from higgs_worker.speech.prompt import (
     PromptContext,
     SpeakerProfile,
 )
-from training.demo_voice.clock import Run, set_rate
 from training.demo_voice.frames import NUM_LABELLED
 from training.demo_voice.network import NUM_HEARD, Network
-from training.demo_voice.speech import Spoken
+from training.demo_voice.speech import Recordings
 from training.demo_voice.tokenizer import places
+from training.demo_voice.training_run import TrainingRun, set_rate
 
 BATCH_ROWS = 1300
 """Of a batch, padding included: many short sequences, or few long ones."""
@@ -88,32 +88,32 @@ class Corpus:
     """Examples of a corpus."""
 
     def __init__(
-        self, spoken: Spoken, codes: np.ndarray, tokenizer: Tokenizer, config: ModelConfig
+        self, recordings: Recordings, codes: np.ndarray, tokenizer: Tokenizer, config: ModelConfig
     ) -> None:
-        self.lengths = np.diff(spoken.starts)
-        self._spoken = spoken
+        self.lengths = np.diff(recordings.starts)
+        self._recordings = recordings
         self._codes = codes
         self._tokenizer = tokenizer
         self._prompts = PromptBuilder(tokenizer)
-        self._places = [places(tokenizer, text) for text in spoken.texts]
+        self._places = [places(tokenizer, text) for text in recordings.texts]
         self._config = config
         self._end_of_turn = tokenizer.token_to_id(Control.END_OF_TURN)
         self._short = np.flatnonzero(self.lengths <= SHORT_FRAMES)
 
     def codes(self, index: int) -> np.ndarray:
         """Give the codes of a recording, [F, K]."""
-        start, end = self._spoken.starts[index : index + 2]
+        start, end = self._recordings.starts[index : index + 2]
         return self._codes[start:end].astype(np.int64)
 
     def example(self, indexes: Sequence[int], choose: random.Random) -> Example:
         """Make an example of a recording, or of several as if they were one."""
-        config, spoken = self._config, self._spoken
-        text = " ".join(spoken.texts[index] for index in indexes)
+        config, recordings = self._config, self._recordings
+        text = " ".join(recordings.texts[index] for index in indexes)
         begins, letters, at = [], [], 0
         for index in indexes:
             begins.append(np.array(self._places[index]) + at)
-            letters.append(spoken.letters[slice(*spoken.starts[index : index + 2])] + at)
-            at += len(spoken.texts[index]) + 1
+            letters.append(recordings.letters[slice(*recordings.starts[index : index + 2])] + at)
+            at += len(recordings.texts[index]) + 1
         num_ids = sum(map(len, begins))
         said = np.searchsorted(np.concatenate(begins), np.concatenate(letters), side="right") - 1
         bos, eos = config.stream_bos_id, config.stream_eos_id
@@ -138,7 +138,7 @@ class Corpus:
         if kind == "reference":
             other = int(self._short[choose.randrange(len(self._short))])
             return PromptContext(
-                scene, references=[PastTurn(self._spoken.texts[other], self.codes(other))]
+                scene, references=[PastTurn(self._recordings.texts[other], self.codes(other))]
             )
         if kind == "description":
             return PromptContext(scene, [SpeakerProfile("SPEAKER0", choose.choice(DESCRIPTIONS))])
@@ -283,7 +283,7 @@ def train(
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.01, fused=True
     )
-    run = Run(path, minutes, {"model": network, "optimizer": optimizer})
+    run = TrainingRun(path, minutes, {"model": network, "optimizer": optimizer})
     torch.manual_seed(run.step)
     smoothed: dict[str, float] = {}
     while True:

@@ -32,7 +32,7 @@ class RMSNorm(nn.Module):
         return x * (x.square().mean(-1, keepdim=True) + self.eps).rsqrt() * self.weight
 
 
-class FeedForward(nn.Module):
+class GatedFeedForward(nn.Module):
     """Gate, up, down."""
 
     def __init__(self, width: int, inner: int) -> None:
@@ -46,7 +46,7 @@ class FeedForward(nn.Module):
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
-class Attention(nn.Module):
+class GuidedAttention(nn.Module):
     """Grouped causal attention; `guide` says what its first heads are to look at."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -98,14 +98,14 @@ class Attention(nn.Module):
         return self.o_proj(answer.flatten(1, 2).transpose(1, 2).flatten(2)), cost
 
 
-class Layer(nn.Module):
+class DecoderLayer(nn.Module):
     """Attention for all rows, norms and feed-forward for text and for audio."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.self_attn = Attention(config)
-        self.mlp = FeedForward(config.width, config.mlp_width)
-        self.audio_mlp = FeedForward(config.width, config.mlp_width)
+        self.self_attn = GuidedAttention(config)
+        self.mlp = GatedFeedForward(config.width, config.mlp_width)
+        self.audio_mlp = GatedFeedForward(config.width, config.mlp_width)
         self.input_layernorm = RMSNorm(config.width, config.norm_eps)
         self.audio_input_layernorm = RMSNorm(config.width, config.norm_eps)
         self.post_attention_layernorm = RMSNorm(config.width, config.norm_eps)
@@ -127,7 +127,7 @@ class Layer(nn.Module):
             x: the rows.
             is_audio: [B, T, 1].
             places: of the text rows and of the audio rows in [B x T].
-            cos, sin, future, guide: as in `Attention`.
+            cos, sin, future, guide: as in `GuidedAttention`.
         """
         normed = _normed(x, is_audio, self.audio_input_layernorm, self.input_layernorm)
         answer, cost = self.self_attn(normed, cos, sin, future, guide)
@@ -161,7 +161,7 @@ class Trunk(nn.Module):
         self.embed_audio_tokens.embed_audio_tokens = nn.Embedding(
             config.num_codebooks * config.codebook_size, config.width
         )
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_layers))
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_layers))
         self.norm = RMSNorm(config.width, config.norm_eps)
 
 
@@ -200,7 +200,7 @@ class Network(nn.Module):
         Args:
             text_ids: [B, T] int64, -1 at audio rows.
             columns: [B, T, K] int64, of the audio rows.
-            guide: [2, B, H', T, T] or None, as in `Attention`: for reading and for listening.
+            guide: [2, B, H', T, T] or None, as in `GuidedAttention`: for reading and for listening.
 
         Returns:
             hidden [B, T, D] after the last norm, the same before the first listening layer, and how

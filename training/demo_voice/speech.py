@@ -30,7 +30,7 @@ AHEAD_S = 0.055
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class Recordings:
     """A corpus in memory: all recordings one after another, each a whole number of frames."""
 
     pcm: NDArray[np.int16]
@@ -45,8 +45,8 @@ class Spoken:
     letters: NDArray[np.float32]
     """[F], at which letter of its text that sound is written; -1 before the first one."""
 
-    def recording(self, index: int) -> NDArray[np.int16]:
-        """Give one of them."""
+    def pcm_of(self, index: int) -> NDArray[np.int16]:
+        """Return the PCM of one recording."""
         return self.pcm[self.starts[index] * HOP : self.starts[index + 1] * HOP]
 
 
@@ -83,7 +83,7 @@ class Course:
         return np.searchsorted((early + late) // 2, np.arange(num_frames), side="right")
 
 
-class Voice:
+class HibariVoice:
     """hibari, and when it says what."""
 
     def __init__(self) -> None:
@@ -136,7 +136,7 @@ class Voice:
 
 def make(path: Path, words: Sequence[str], seconds: float, seed: int) -> None:
     """Speak so many seconds of sentences with such words and write them."""
-    voice = Voice()
+    voice = HibariVoice()
     starts, texts = [0], []
     kept: dict[str, list[NDArray[Any]]] = {name: [] for name in ("pcm", *PER_FRAME)}
     for text in sentences(words, seed):
@@ -169,9 +169,9 @@ def make(path: Path, words: Sequence[str], seconds: float, seed: int) -> None:
     (path / "texts.json").write_text(json.dumps(texts), encoding="utf-8")
 
 
-def load(path: Path) -> Spoken:
+def load(path: Path) -> Recordings:
     """Read what `make` wrote."""
-    return Spoken(
+    return Recordings(
         np.load(path / "pcm.npy", mmap_mode="r"),
         np.load(path / "starts.npy"),
         json.loads((path / "texts.json").read_text(encoding="utf-8")),

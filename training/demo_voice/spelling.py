@@ -42,7 +42,7 @@ Costs = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class SpellingRule:
     """In this place, a letter sounds so."""
 
     letter: str
@@ -83,11 +83,11 @@ class Tree:
     """Whether its branches look at the next letter on the left."""
     branches: dict[str, "Tree"] = field(default_factory=dict)
 
-    def rules(self, letter: str, left: str = "", right: str = "") -> Iterator[Rule]:
+    def rules(self, letter: str, left: str = "", right: str = "") -> Iterator[SpellingRule]:
         """Write down its rules."""
         others = "".join(sorted(self.branches))
         unless = (others, "") if self.is_left else ("", others)
-        yield Rule(letter, left, right, *unless, self.sound)
+        yield SpellingRule(letter, left, right, *unless, self.sound)
         for other, branch in self.branches.items():
             context = (other + left, right) if self.is_left else (left, right + other)
             yield from branch.rules(letter, *context)
@@ -95,7 +95,7 @@ class Tree:
 
 def learn(
     dictionary: Mapping[str, str], weights: Mapping[str, float], *, worth: float
-) -> list[Rule]:
+) -> list[SpellingRule]:
     """Find the rules of a dictionary.
 
     Args:

@@ -16,7 +16,7 @@ from higgs_worker.api.request import DEFAULT_SCENE
 from higgs_worker.speech.prompt import INSTRUCTION, Control
 from higgs_worker.weights.locate import DEMO_DIRECTORY
 from training.demo_voice.sounds import ALPHABET, STRESS
-from training.demo_voice.spelling import EDGE, Rule
+from training.demo_voice.spelling import EDGE, SpellingRule
 
 SHIPPED = DEMO_DIRECTORY / "model" / "tokenizer.json"
 KEPT = "abcdefghijklmnopqrstuvwxyz0123456789 \n.,!?;:'\"-()[]"
@@ -33,7 +33,7 @@ def load(path: Path = SHIPPED) -> Tokenizer:
     return Tokenizer.from_file(str(path))
 
 
-def make(rules: Sequence[Rule]) -> Tokenizer:
+def make(rules: Sequence[SpellingRule]) -> Tokenizer:
     """Make one that reads by these rules.
 
     A space and a stress are one with the sound that they stand before. What stands in nearly every
@@ -76,9 +76,9 @@ def places(tokenizer: Tokenizer, text: str) -> list[float]:
     return found
 
 
-def _readings(rules: Sequence[Rule]) -> list[normalizers.Normalizer]:
+def _readings(rules: Sequence[SpellingRule]) -> list[normalizers.Normalizer]:
     """Write rules as replacements: each letter by a code for it and its sound, then codes."""
-    alike: dict[tuple[str, str], list[Rule]] = defaultdict(list)
+    alike: dict[tuple[str, str], list[SpellingRule]] = defaultdict(list)
     for rule in sorted(rules, key=lambda rule: rule.letter):
         alike[rule.letter, rule.sound].append(rule)
     codes = {key: chr(FIRST_CODE + number) for number, key in enumerate(alike)}
@@ -98,7 +98,7 @@ def _readings(rules: Sequence[Rule]) -> list[normalizers.Normalizer]:
     ]
 
 
-def _pattern(rule: Rule, signs: Mapping[str, str]) -> str:
+def _pattern(rule: SpellingRule, signs: Mapping[str, str]) -> str:
     """Write a rule as a regular expression."""
     left = "".join(_one_of(letter, signs) for letter in rule.left)
     right = "".join(_one_of(letter, signs) for letter in rule.right)

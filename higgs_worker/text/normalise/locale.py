@@ -138,3 +138,23 @@ class Locale:
         mark = self.decimal_mark.removeprefix("\\")
         whole, _, decimals = number.partition(mark)
         return float("".join(filter(str.isdigit, whole)) + "." + (decimals or "0"))
+
+
+def nouns(table: str) -> dict[str, Noun]:
+    """Read units from lines of `km, kilometer | one kilometer | kilometers`."""
+    found = {}
+    for line in table.strip().splitlines():
+        written, one, many = (part.strip() for part in line.split("|"))
+        found.update(dict.fromkeys((each.strip() for each in written.split(",")), Noun(one, many)))
+    return found
+
+
+def currencies(table: str) -> dict[str, Money]:
+    """Read currencies from lines of `$, USD | one dollar | dollars | one cent | cents`."""
+    found = {}
+    for line in table.strip().splitlines():
+        written, *words = (part.strip() for part in line.split("|"))
+        part = Noun(words[2], words[3]) if len(words) == 4 else None
+        money = Money(Noun(words[0], words[1]), part)
+        found.update(dict.fromkeys((each.strip() for each in written.split(",")), money))
+    return found

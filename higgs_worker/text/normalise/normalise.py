@@ -10,25 +10,26 @@ import re
 import unicodedata
 
 from higgs_worker.text.normalise.characters import fold
+from higgs_worker.text.normalise.language_rules import LanguageRules
 from higgs_worker.text.normalise.languages import chinese, english, french, german, korean, spanish
 from higgs_worker.text.normalise.markdown import plain, unescape
 from higgs_worker.text.normalise.punctuation import finish, tidy, without_ellipses
-from higgs_worker.text.normalise.rule import LanguageRules, apply
+from higgs_worker.text.normalise.rule import apply
 
 _EVENT = re.compile(r"<SE(_[se]|)>\[[A-Z][A-Za-z]{0,30}(?: [A-Za-z]{1,30}){0,3}\]</SE\1>")
 _PLACE = "\ue000"  # stands for an event; folding leaves no other private character
 _MAX_ROUNDS = 8
 """A text is finished when another round changes nothing, nearly always after the first; what one
 rule says may be what another one looks for."""
-_READINGS = {
-    "de": german.reading,
-    "en": english.reading,
-    "es": spanish.reading,
-    "fr": french.reading,
-    "ko": korean.reading,
-    "zh": chinese.reading,
+_LANGUAGE_RULES = {
+    "de": german.language_rules,
+    "en": english.language_rules,
+    "es": spanish.language_rules,
+    "fr": french.language_rules,
+    "ko": korean.language_rules,
+    "zh": chinese.language_rules,
 }
-_UNREAD = LanguageRules(amounts=())
+_NO_RULES = LanguageRules(amounts=())
 
 
 def normalise(text: str, language: str) -> str:
@@ -38,28 +39,28 @@ def normalise(text: str, language: str) -> str:
         text: anything.
         language: BCP-47 tag; one that is not known gets the rules for punctuation and symbols.
     """
-    reading = _reading(language)
+    rules = _rules_of(language)
     text = text.strip()
     for _ in range(_MAX_ROUNDS):
-        said = _round(text, reading)
+        said = _round(text, rules)
         if said == text:
             break
         text = said
     return text
 
 
-def _round(text: str, reading: LanguageRules) -> str:
+def _round(text: str, rules: LanguageRules) -> str:
     text = fold(unescape(text))
     events = [found[0] for found in _EVENT.finditer(text)]
     text = plain(_EVENT.sub(_PLACE, text))
-    if reading.amounts:
+    if rules.amounts:
         text = _DIGIT.sub(lambda found: str(unicodedata.decimal(found[0])), text)
     if _AMOUNT.search(text):
-        text = apply(reading.amounts, text)
+        text = apply(rules.amounts, text)
     text = tidy(without_ellipses(text))
     if not any(character.isalnum() or character == _PLACE for character in text):
         return ""
-    said = apply(reading.words, finish(text))
+    said = apply(rules.words, finish(text))
     text = said if said == text else tidy(said)
     remaining = iter(events)
     return re.sub(_PLACE, lambda _: next(remaining), unicodedata.normalize("NFC", text))
@@ -70,8 +71,8 @@ _AMOUNT = re.compile(r"[0-9_]|\.\w|[^\w\s.,:;!?'\"()¿¡\ue000-]")
 _DIGIT = re.compile(r"(?![0-9])\d")
 
 
-def _reading(language: str) -> LanguageRules:
+def _rules_of(language: str) -> LanguageRules:
     primary, *rest = language.replace("_", "-").split("-")
     region = next((part.upper() for part in rest if len(part) == 2), "")
-    make = _READINGS.get(primary.lower())
-    return make(region) if make else _UNREAD
+    make = _LANGUAGE_RULES.get(primary.lower())
+    return make(region) if make else _NO_RULES

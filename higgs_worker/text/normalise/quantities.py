@@ -6,7 +6,7 @@ first; the last ones leave no digit. Dates and times are the languages' own.
 
 import re
 
-from higgs_worker.text.normalise.locale import Locale, Money, Noun
+from higgs_worker.text.normalise.locale import Locale, Money
 from higgs_worker.text.normalise.rule import END, LETTERS, START, Rule, either, rule
 
 _AT_NUMBER = rf"{START}(?<![0-9][.,])"
@@ -248,23 +248,3 @@ def _signed(locale: Locale, sign: str | None, said: str) -> str:
 
 def _spaced(locale: Locale, word: str) -> str:
     return f" {word} " if locale.word_gap else word
-
-
-def nouns(table: str) -> dict[str, Noun]:
-    """Read units from lines of `km, kilometer | one kilometer | kilometers`."""
-    found = {}
-    for line in table.strip().splitlines():
-        written, one, many = (part.strip() for part in line.split("|"))
-        found.update(dict.fromkeys((each.strip() for each in written.split(",")), Noun(one, many)))
-    return found
-
-
-def currencies(table: str) -> dict[str, Money]:
-    """Read currencies from lines of `$, USD | one dollar | dollars | one cent | cents`."""
-    found = {}
-    for line in table.strip().splitlines():
-        written, *words = (part.strip() for part in line.split("|"))
-        part = Noun(words[2], words[3]) if len(words) == 4 else None
-        money = Money(Noun(words[0], words[1]), part)
-        found.update(dict.fromkeys((each.strip() for each in written.split(",")), money))
-    return found

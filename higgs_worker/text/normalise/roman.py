@@ -6,7 +6,7 @@ _VALID = re.compile(r"M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3
 _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 
 
-def numeral(text: str) -> int | None:
+def parse_roman(text: str) -> int | None:
     """Return what a Roman numeral amounts to; None if it is not one."""
     if not text or not _VALID.fullmatch(text):
         return None

@@ -69,13 +69,3 @@ def listed(text: str) -> list[str]:
 def either(words: Iterable[str]) -> str:
     """Return a pattern for any of these words, the longest first."""
     return "|".join(re.escape(word) for word in sorted(words, key=lambda word: (-len(word), word)))
-
-
-@dataclass(frozen=True, slots=True)
-class LanguageRules:
-    """How a language is read aloud."""
-
-    amounts: tuple[Rule, ...]
-    """What has digits or symbols; none of them is left after it."""
-    words: tuple[Rule, ...] = ()
-    """Abbreviations and Roman numerals, for a text that is otherwise finished."""

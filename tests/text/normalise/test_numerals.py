@@ -19,7 +19,7 @@ from higgs_worker.text.normalise.numerals import (
     spanish,
     spanish_ordinal,
 )
-from higgs_worker.text.normalise.roman import numeral
+from higgs_worker.text.normalise.roman import parse_roman
 
 oracle = pytest.importorskip("num2words", reason="needs num2words, the oracle").num2words
 
@@ -128,10 +128,10 @@ def test_spanish_ordinals() -> None:
 )
 def test_roman(text: str, number: int) -> None:
     """Well-formed numerals have their value."""
-    assert numeral(text) == number
+    assert parse_roman(text) == number
 
 
 @pytest.mark.parametrize("text", ["", "IIII", "VX", "IC", "ABC", "iv"])
 def test_what_is_no_numeral(text: str) -> None:
     """It has no value."""
-    assert numeral(text) is None
+    assert parse_roman(text) is None

@@ -8,9 +8,10 @@ import re
 from functools import cache
 
 from higgs_worker.text.normalise import addresses, dates, quantities
+from higgs_worker.text.normalise.language_rules import LanguageRules
 from higgs_worker.text.normalise.locale import Locale, Money, Noun
 from higgs_worker.text.normalise.numerals import CHINESE_DIGITS, chinese
-from higgs_worker.text.normalise.rule import START, LanguageRules, Rule, listed, rule
+from higgs_worker.text.normalise.rule import START, Rule, listed, rule
 
 
 def _nouns(table: dict[str, str]) -> dict[str, Noun]:
@@ -166,7 +167,7 @@ def _own() -> tuple[Rule, ...]:
 
 
 @cache
-def reading(region: str = "CN") -> LanguageRules:
+def language_rules(region: str = "CN") -> LanguageRules:
     """Return how Chinese is read; the region changes nothing."""
     locale = Locale(
         cardinal=chinese,

@@ -8,7 +8,8 @@ import re
 from functools import cache, partial
 
 from higgs_worker.text.normalise import addresses, quantities
-from higgs_worker.text.normalise.languages import english_dates, english_words
+from higgs_worker.text.normalise.language_rules import LanguageRules
+from higgs_worker.text.normalise.languages import english_abbreviations, english_dates
 from higgs_worker.text.normalise.languages.english_tables import (
     ADDRESS,
     MAGNITUDES,
@@ -18,13 +19,13 @@ from higgs_worker.text.normalise.languages.english_tables import (
 )
 from higgs_worker.text.normalise.locale import Locale
 from higgs_worker.text.normalise.numerals import english, english_ordinal
-from higgs_worker.text.normalise.rule import END, START, LanguageRules, Rule, either, rule
+from higgs_worker.text.normalise.rule import END, START, Rule, either, rule
 
 _STANDING_ALONE = frozenset(((24, 7), (9, 11), (7, 11), (50, 50)))
 
 
 @cache
-def reading(region: str = "US") -> LanguageRules:
+def language_rules(region: str = "US") -> LanguageRules:
     """Return how English is read in a region."""
     is_american = region in ("US", "CA", "PH", "")
     locale = Locale(
@@ -72,7 +73,7 @@ def reading(region: str = "US") -> LanguageRules:
             *quantities.remainder(locale),
             *quantities.symbols(locale),
         ),
-        words=english_words.RULES,
+        words=english_abbreviations.RULES,
     )
 
 

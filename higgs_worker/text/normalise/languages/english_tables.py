@@ -1,6 +1,6 @@
 """English words for currencies, units, magnitudes and symbols, by what is written."""
 
-from higgs_worker.text.normalise.quantities import currencies, nouns
+from higgs_worker.text.normalise.locale import currencies, nouns
 
 MONEY = currencies(
     """

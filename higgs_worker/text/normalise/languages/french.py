@@ -5,11 +5,11 @@ from functools import cache
 
 from higgs_worker.text.normalise import addresses, dates, quantities
 from higgs_worker.text.normalise.abbreviations import abbreviations
-from higgs_worker.text.normalise.locale import Locale
+from higgs_worker.text.normalise.language_rules import LanguageRules
+from higgs_worker.text.normalise.locale import Locale, currencies, nouns
 from higgs_worker.text.normalise.numerals import french, french_ordinal
-from higgs_worker.text.normalise.quantities import currencies, nouns
-from higgs_worker.text.normalise.roman import numeral
-from higgs_worker.text.normalise.rule import END, START, LanguageRules, Rule, either, listed, rule
+from higgs_worker.text.normalise.roman import parse_roman
+from higgs_worker.text.normalise.rule import END, START, Rule, either, listed, rule
 
 _MONTHS = listed(
     "janvier février mars avril mai juin juillet août septembre octobre novembre décembre"
@@ -199,12 +199,12 @@ def _ordinal(match: re.Match[str]) -> str:
 
 
 def _century(match: re.Match[str]) -> str | None:
-    number = numeral(match[1])
+    number = parse_roman(match[1])
     return None if number is None else french_ordinal(number)
 
 
 def _king(match: re.Match[str]) -> str | None:
-    number = numeral(match[2])
+    number = parse_roman(match[2])
     if number is None:
         return None
     return f"{match[1]} {'premier' if number == 1 else french(number)}"
@@ -238,7 +238,7 @@ def _calendar() -> tuple[Rule, ...]:
 
 
 @cache
-def reading(region: str = "FR") -> LanguageRules:
+def language_rules(region: str = "FR") -> LanguageRules:
     """Return how French is read; the region changes nothing."""
     locale = Locale(
         cardinal=french,

@@ -5,6 +5,7 @@ from functools import cache
 
 from higgs_worker.text.normalise import addresses, dates, quantities
 from higgs_worker.text.normalise.abbreviations import abbreviations
+from higgs_worker.text.normalise.language_rules import LanguageRules
 from higgs_worker.text.normalise.languages.german_tables import (
     ADDRESS,
     MAGNITUDES,
@@ -16,8 +17,8 @@ from higgs_worker.text.normalise.languages.german_tables import (
 )
 from higgs_worker.text.normalise.locale import Locale
 from higgs_worker.text.normalise.numerals import german, german_ordinal
-from higgs_worker.text.normalise.roman import numeral
-from higgs_worker.text.normalise.rule import END, START, LanguageRules, Rule, either, listed, rule
+from higgs_worker.text.normalise.roman import parse_roman
+from higgs_worker.text.normalise.rule import END, START, Rule, either, listed, rule
 
 _MONTHS = listed(
     "Januar Februar März April Mai Juni Juli August September Oktober November Dezember"
@@ -98,12 +99,12 @@ def _multiple(match: re.Match[str]) -> str:
 
 
 def _kapitel(match: re.Match[str]) -> str | None:
-    number = numeral(match[2])
+    number = parse_roman(match[2])
     return None if number is None else f"{match[1]} {german(number)}"
 
 
 def _ruler(match: re.Match[str]) -> str | None:
-    number = numeral(match[2])
+    number = parse_roman(match[2])
     return None if number is None else f"{match[1]} der {german_ordinal(number).capitalize()}e"
 
 
@@ -160,7 +161,7 @@ def _ordinals() -> tuple[Rule, ...]:
 
 
 @cache
-def reading(region: str = "DE") -> LanguageRules:
+def language_rules(region: str = "DE") -> LanguageRules:
     """Return how German is read; the region changes nothing."""
     locale = Locale(
         cardinal=german,

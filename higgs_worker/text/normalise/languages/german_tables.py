@@ -1,6 +1,6 @@
 """German words for currencies, units, magnitudes, symbols and abbreviations, by what is written."""
 
-from higgs_worker.text.normalise.quantities import currencies, nouns
+from higgs_worker.text.normalise.locale import currencies, nouns
 
 MONEY = currencies(
     """

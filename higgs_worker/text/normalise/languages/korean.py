@@ -7,10 +7,10 @@ import re
 from functools import cache
 
 from higgs_worker.text.normalise import addresses, dates, quantities
-from higgs_worker.text.normalise.locale import Locale
+from higgs_worker.text.normalise.language_rules import LanguageRules
+from higgs_worker.text.normalise.locale import Locale, currencies, nouns
 from higgs_worker.text.normalise.numerals import KOREAN_DIGITS, korean, native_korean
-from higgs_worker.text.normalise.quantities import currencies, nouns
-from higgs_worker.text.normalise.rule import START, LanguageRules, Rule, listed, rule
+from higgs_worker.text.normalise.rule import START, Rule, listed, rule
 
 _MONEY = currencies(
     """
@@ -163,7 +163,7 @@ def _own() -> tuple[Rule, ...]:
 
 
 @cache
-def reading(region: str = "KR") -> LanguageRules:
+def language_rules(region: str = "KR") -> LanguageRules:
     """Return how Korean is read; the region changes nothing."""
     locale = Locale(
         cardinal=korean,

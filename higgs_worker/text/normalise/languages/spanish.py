@@ -5,11 +5,11 @@ from functools import cache
 
 from higgs_worker.text.normalise import addresses, dates, quantities
 from higgs_worker.text.normalise.abbreviations import abbreviations
-from higgs_worker.text.normalise.locale import Locale
+from higgs_worker.text.normalise.language_rules import LanguageRules
+from higgs_worker.text.normalise.locale import Locale, currencies, nouns
 from higgs_worker.text.normalise.numerals import spanish, spanish_ordinal, spanish_short
-from higgs_worker.text.normalise.quantities import currencies, nouns
-from higgs_worker.text.normalise.roman import numeral
-from higgs_worker.text.normalise.rule import END, START, LanguageRules, Rule, either, listed, rule
+from higgs_worker.text.normalise.roman import parse_roman
+from higgs_worker.text.normalise.rule import END, START, Rule, either, listed, rule
 
 _MONTHS = listed(
     "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre"
@@ -229,7 +229,7 @@ def _ordinal(match: re.Match[str]) -> str:
 
 
 def _ruler(match: re.Match[str]) -> str | None:
-    number = numeral(match[2])
+    number = parse_roman(match[2])
     if number is None:
         return None
     said = spanish_ordinal(number) if number <= 10 else spanish(number)
@@ -237,7 +237,7 @@ def _ruler(match: re.Match[str]) -> str | None:
 
 
 def _numbered(match: re.Match[str]) -> str | None:
-    number = numeral(match[2])
+    number = parse_roman(match[2])
     return None if number is None else f"{match[1]} {spanish(number)}"
 
 
@@ -275,7 +275,7 @@ def _counted(match: re.Match[str]) -> str | None:
 
 
 @cache
-def reading(region: str = "ES") -> LanguageRules:
+def language_rules(region: str = "ES") -> LanguageRules:
     """Return how Spanish is read; the region changes nothing."""
     locale = Locale(
         cardinal=spanish,

@@ -7,7 +7,7 @@ and doing it again changes nothing. A full stop that may end the sentence too is
 import re
 
 from higgs_worker.text.normalise.numerals import english, english_ordinal
-from higgs_worker.text.normalise.roman import numeral
+from higgs_worker.text.normalise.roman import parse_roman
 from higgs_worker.text.normalise.rule import Rule, either, listed, rule
 
 _TITLES = {
@@ -89,12 +89,12 @@ def _other(match: re.Match[str]) -> str:
 
 
 def _numbered(match: re.Match[str]) -> str | None:
-    number = numeral(match[2])
+    number = parse_roman(match[2])
     return None if number is None else f"{match[1]} {english(number)}"
 
 
 def _ruler(match: re.Match[str]) -> str | None:
-    number = numeral(match[2])
+    number = parse_roman(match[2])
     return None if number is None else f"{match[1]} the {english_ordinal(number)}"
 
 

@@ -20,15 +20,15 @@ def test_the_weights_are_small() -> None:
 def test_texts_that_it_never_heard_are_understood(kind: str, most: float) -> None:
     """Spoken by the worker, written down by Whisper; pitch and pace are a human's."""
     pytest.importorskip("faster_whisper", reason="needs pip install '.[training]'")
-    from training.demo_voice import ears
+    from training.demo_voice import word_errors
 
-    texts = ears.TEXTS[kind]
-    recordings = ears.spoken(texts, seed=1)
+    texts = word_errors.TEXTS[kind]
+    recordings = word_errors.speak(texts, seed=1)
     for text, (pcm, rate) in zip(texts, recordings, strict=True):
-        assert 0.1 < len(pcm) / rate / len(ears.words(text)) < 0.7, text
+        assert 0.1 < len(pcm) / rate / len(word_errors.words(text)) < 0.7, text
         assert 120 < pitch_hz(pcm, rate) < 300, text
-    heard = [ears.heard(*recording) for recording in recordings]
-    assert ears.error_rate(texts, heard) <= most, heard
+    heard = [word_errors.transcribe(*recording) for recording in recordings]
+    assert word_errors.error_rate(texts, heard) <= most, heard
 
 
 def pitch_hz(pcm: np.ndarray, rate: int) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 
-class Run:
+class TrainingRun:
     """One network being trained: its checkpoint, its clock and its learning rate."""
 
     def __init__(self, path: Path, minutes: float, parts: dict[str, Any]) -> None:

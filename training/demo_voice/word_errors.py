@@ -1,7 +1,7 @@
 """Was it said? Whisper tiny.en writes down what it hears, and the words are compared.
 
     pip install '.[training]'
-    python -m training.demo_voice.ears     # speaks and transcribes with the package's weights
+    python -m training.demo_voice.word_errors     # with the package's weights
 
 The sentences are none that the recipe's grammar makes.
 """
@@ -29,10 +29,10 @@ SENTENCES, UNCOMMON = (
 )
 """Of the words that are used most, and of others."""
 TEXTS = {"common words": SENTENCES, "other words": UNCOMMON, "long text": (" ".join(SENTENCES),)}
-_HEARD_AT = 16_000
+_WHISPER_RATE_HZ = 16_000
 
 
-def spoken(texts: Sequence[str], seed: int) -> list[tuple[NDArray[np.float32], int]]:
+def speak(texts: Sequence[str], seed: int) -> list[tuple[NDArray[np.float32], int]]:
     """Have a worker speak texts: of each the PCM [S] and the sample rate that its WAV names."""
     batch = [{"text": text, "seed": seed} for text in texts]
     settings = Settings.from_env({"HIGGS_MODEL": "demo", "HIGGS_LOG_LEVEL": "ERROR"})
@@ -54,11 +54,11 @@ def _whisper() -> Any:
     )
 
 
-def heard(pcm: NDArray[np.float32], sample_rate: int) -> str:
+def transcribe(pcm: NDArray[np.float32], sample_rate: int) -> str:
     """Write down what a recording says."""
     import soxr
 
-    sound = soxr.resample(pcm, sample_rate, _HEARD_AT).astype(np.float32)
+    sound = soxr.resample(pcm, sample_rate, _WHISPER_RATE_HZ).astype(np.float32)
     segments, _ = _whisper().transcribe(sound, language="en", beam_size=5)
     return " ".join(segment.text.strip() for segment in segments)
 
@@ -95,8 +95,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     for kind, texts in TEXTS.items():
-        recordings = spoken(texts, options.seed)
-        transcripts = [heard(*recording) for recording in recordings]
+        recordings = speak(texts, options.seed)
+        transcripts = [transcribe(*recording) for recording in recordings]
         for text, transcript in zip(texts, transcripts, strict=True):
             print(f"{text}\n    {transcript}")
         print(f"{kind}: word error rate {error_rate(texts, transcripts):.3f}")
