@@ -144,8 +144,8 @@ def load_model(
         from higgs_worker.codec.loader import load_decoder
         from higgs_worker.codec.streaming import StreamingDecoder
         from higgs_worker.codec.thread import CodecThread
+        from higgs_worker.cuda_graphs import cuda_capture
         from higgs_worker.engine.engine import Engine
-        from higgs_worker.engine.graphs import cuda_capture
         from higgs_worker.engine.loader import load
         from higgs_worker.engine.memory import free_memory, plan_memory
         from higgs_worker.engine.model import LanguageModel
@@ -157,7 +157,7 @@ def load_model(
         device = _device(settings)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     if settings.dtype != "auto":
-        dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[settings.dtype]
+        dtype = getattr(torch, settings.dtype)
 
     with lap("read"), ThreadPoolExecutor(thread_name_prefix="load") as beside:
         reading = beside.submit(PromptBuilder.from_directory, found.directory)
@@ -220,7 +220,7 @@ def load_references(settings: Settings, codec: LocatedCheckpoint | None = None) 
         WeightsNotFound: the codec is not where the settings say.
         WeightsRefused, WeightsUnavailable, VolumeUnusable: it cannot be pulled.
     """
-    from higgs_worker.codec.lazy_encoder import LazyEncoder, codec_id
+    from higgs_worker.codec.encoder_loader import LazyEncoder, codec_id
 
     directory = (codec or locate_codec(settings)).directory
     return References(

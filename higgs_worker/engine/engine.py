@@ -4,7 +4,7 @@ One thread owns the device. Everyone else submits sequences and cancels them thr
 waits on a handle. Each round takes in what came, reads a ration of prompts, makes a few steps for
 all that speak, looks once at the outcome and ends what has ended.
 
-Every sequence that was accepted ends exactly once: done, cancelled, past its deadline, or failed.
+Every sequence that was accepted ends exactly once: done, cancelled or failed.
 Knows no product: no text, no audio, no requests.
 """
 
@@ -12,19 +12,17 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from collections.abc import Sequence as Many
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING
 
 from higgs_worker.engine.delay import undelay
 from higgs_worker.engine.frame_feed import FrameFeed, OnFrames
-from higgs_worker.engine.handle import Handle
 from higgs_worker.engine.scheduler import Scheduler, Sequence
 from higgs_worker.engine.sequence import Generation, PrefillChunk, Prompt, SlotProgress, Submission
 from higgs_worker.errors import (
     Cancelled,
-    DeadlineExceeded,
     EngineBroken,
     EngineFailed,
     PromptTooLong,
@@ -42,6 +40,39 @@ STEPS_PER_ROUND = 8
 MAX_PREFILL = 512
 """Positions read per round while others speak: on an H200 about half the time of its steps."""
 CLOSE_TIMEOUT_S = 30.0
+
+
+class Handle:
+    """One sequence's outcome, and the way to give it up."""
+
+    def __init__(self, cancel: Callable[["Handle"], None]) -> None:
+        self._future: Future[Generation] = Future()
+        self._future.set_running_or_notify_cancel()  # only the engine may end it
+        self._cancel = cancel
+
+    def cancel(self) -> None:
+        """Ask the engine to stop; the slot is free within a round. Nothing if it has ended."""
+        self._cancel(self)
+
+    def result(self, timeout_s: float | None = None) -> Generation:
+        """Wait for the outcome, blocking.
+
+        Raises:
+            WorkerError: how else it ended.
+            TimeoutError: it has not ended yet.
+        """
+        return self._future.result(timeout_s)
+
+    def when_done(self, callback: Callable[[WorkerError | None], None]) -> None:
+        """Call back when it has ended, with the error if it was one; in the engine's thread."""
+        self._future.add_done_callback(lambda future: callback(_error_of(future)))
+
+    def end(self, outcome: Generation | WorkerError) -> None:
+        """Tell whoever waits; the engine does this, once."""
+        if isinstance(outcome, Generation):
+            self._future.set_result(outcome)
+        else:
+            self._future.set_exception(outcome)
 
 
 class Engine:
@@ -89,7 +120,6 @@ class Engine:
         self,
         submission: Submission,
         *,
-        timeout_s: float | None = None,
         on_frames: OnFrames | None = None,
         num_first_frames: int = 1,
     ) -> Handle:
@@ -97,7 +127,6 @@ class Engine:
 
         Args:
             submission: what to generate.
-            timeout_s: from now on; then it ends with DeadlineExceeded.
             on_frames: takes frames as they become complete, all of them before the handle's end.
             num_first_frames: fewer than these are of no use to it at first; the engine looks at the
                 outcome as soon as they are complete.
@@ -114,12 +143,10 @@ class Engine:
                 f"{max(0, room)}; send a shorter text or a lower max_duration_s, or raise "
                 "HIGGS_MAX_LENGTH"
             )
-        now = self._clock()
-        deadline = None if timeout_s is None else now + timeout_s
         feed = None
         if on_frames is not None:
             feed = FrameFeed(on_frames, num_first_frames=num_first_frames)
-        sequence = Sequence(submission, deadline, now, feed=feed)
+        sequence = Sequence(submission, arrived=self._clock(), feed=feed)
         handle = Handle(self._request_cancel)
         with self._wake:
             if self._broken is not None:
@@ -136,7 +163,7 @@ class Engine:
             self._wake.notify()
         return handle
 
-    def generate(self, submissions: Many[Submission]) -> list[Generation]:
+    def generate(self, submissions: Iterable[Submission]) -> list[Generation]:
         """Generate sequences side by side and wait for all, in the order given."""
         handles = [self.submit(submission) for submission in submissions]
         return [handle.result() for handle in handles]
@@ -200,10 +227,6 @@ class Engine:
         return not self._closing
 
     def _round(self) -> None:
-        for sequence in self._scheduler.expired(self._clock()):
-            self._end(
-                sequence, DeadlineExceeded("the request took longer than its time limit allows")
-            )
         while (admitted := self._scheduler.admit()) is not None:
             self._admit(admitted)
         self._count_waiting()
@@ -350,6 +373,13 @@ class Engine:
     def _count_waiting(self) -> None:
         with self._wake:
             self._num_waiting = self._scheduler.num_waiting + len(self._inbox)
+
+
+def _error_of(future: Future[Generation]) -> WorkerError | None:
+    error = future.exception()
+    if error is None or isinstance(error, WorkerError):
+        return error
+    raise error
 
 
 def _slot(sequence: Sequence) -> int:

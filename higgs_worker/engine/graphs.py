@@ -7,21 +7,10 @@ CUDA, it is what gets captured, and the first step of every shape.
 
 import logging
 from collections.abc import Callable, Hashable
-from typing import Protocol
 
-import torch
+from higgs_worker.cuda_graphs import Capture, Replay
 
 log = logging.getLogger(__name__)
-
-
-class Replay(Protocol):
-    """A captured computation."""
-
-    def replay(self) -> None:
-        """Run it again on the tensors it was captured with."""
-
-
-Capture = Callable[[Callable[[], None]], Replay]
 
 
 class StepGraphs:
@@ -59,19 +48,3 @@ class StepGraphs:
             # The step itself went well, and goes on to do so, only slower.
             log.exception("a step could not be captured", extra={"shape": str(key)})
             self._failed.add(key)
-
-
-def cuda_capture(device: torch.device) -> Capture | None:
-    """Give the way to capture on a device; all graphs share one memory pool. None on a CPU."""
-    if device.type != "cuda":
-        return None
-    pool = torch.cuda.graph_pool_handle()
-
-    def capture(step: Callable[[], None]) -> Replay:
-        graph = torch.cuda.CUDAGraph()
-        # Of this thread alone: the codec's thread may allocate meanwhile.
-        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-            step()
-        return graph
-
-    return capture

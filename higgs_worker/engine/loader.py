@@ -1,25 +1,14 @@
 """Checkpoint on disk -> weights in memory, each tensor straight into its fused place."""
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from higgs_worker.checkpoint import open_tensors
+from higgs_worker.checkpoint import LoadReport, open_tensors
 from higgs_worker.engine.config import SOURCE, ModelConfig
 from higgs_worker.engine.parameters import NOT_NEEDED, Weights
 from higgs_worker.engine.tensor_reader import Span, fill
-
-
-@dataclass(frozen=True, slots=True)
-class LoadReport:
-    """What a load did."""
-
-    num_bytes_read: int
-    duration_s: float
-    not_needed: tuple[str, ...]
-    """Tensors of the file that were left where they are."""
 
 
 def load(
@@ -43,7 +32,7 @@ def load(
     ) as file:
         weights = Weights.empty(config, device=device, dtype=dtype)
         places = weights.by_name(config)
-        spans = {name: Span(file.offsets[name], file.kinds[name]) for name in places}
+        spans = {name: Span(file.offsets[name], file.dtypes[name]) for name in places}
         num_bytes = fill(file.path, spans, places)
-        report = LoadReport(num_bytes, time.perf_counter() - started, file.not_needed)
+        report = LoadReport(num_bytes, time.perf_counter() - started)
     return config, weights, report

@@ -6,13 +6,13 @@ fit is refused when it is submitted, never dropped later.
 
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from higgs_worker.engine.config import ModelConfig
-from higgs_worker.engine.container import container_free_memory
 from higgs_worker.errors import InvalidSettings
 
 RESERVE_BYTES = 1 << 30
@@ -20,9 +20,12 @@ RESERVE_BYTES = 1 << 30
 MAX_PREFIX_BYTES = 1 << 30
 """Some thirty voices with a reference of 10 s."""
 MAX_AUTO_SLOTS = 64
-"""Beyond it a step gives each listener less than it gives all of them (docs/performance.md)."""
+"""The largest batch that `make gpu` measures. HIGGS_MAX_SLOTS may ask for more."""
 MIN_LENGTH = 512
 """Positions below which not even a sentence with its prompt would fit."""
+
+_V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+_V2 = ("memory.max", "memory.current", "inactive_file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +99,40 @@ def _available_bytes() -> int:
     if meminfo.exists() and (found := re.search(r"MemAvailable: +(\d+) kB", meminfo.read_text())):
         return int(found[1]) * 1024
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def container_free_memory(
+    groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
+) -> int | None:
+    """Give the bytes up to the nearest limit of this process's groups; None: there is no limit.
+
+    Args:
+        groups: where the groups are mounted.
+        own: the file that names this process's groups.
+    """
+    if not own.exists():
+        return None
+    rooms: list[int] = []
+    for line in own.read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            rooms += _rooms(groups, path, *_V2)
+        elif "memory" in controllers.split(","):
+            rooms += _rooms(groups / "memory", path, *_V1)
+    return min(rooms, default=None)
+
+
+def _rooms(root: Path, path: str, limit: str, usage: str, unused: str) -> Iterator[int]:
+    """Give what each group from `path` up to the root leaves.
+
+    Inside a container the path may be the host's, and then only the root exists.
+    """
+    directory = root.joinpath(*(part for part in path.split("/") if part not in ("", "..")))
+    for group in (directory, *directory.parents):
+        if (group / limit).exists() and (most := (group / limit).read_text().strip()) != "max":
+            # Files that were read and are not in use, weights among them, count as used but go
+            # first when memory is short.
+            stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            yield max(0, int(most) - int((group / usage).read_text()) + int(stat[unused]))
+        if group == root:
+            return

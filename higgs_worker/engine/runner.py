@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from higgs_worker.engine.graphs import Capture, StepGraphs, cuda_capture
+from higgs_worker.cuda_graphs import Capture, cuda_capture
+from higgs_worker.engine.graphs import StepGraphs
 from higgs_worker.engine.kv_cache import CacheWindow, KVCache, PrefixCache
 from higgs_worker.engine.model import LanguageModel, PackedRows
 from higgs_worker.engine.rows import Layout, num_positions

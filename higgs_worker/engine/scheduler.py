@@ -28,10 +28,8 @@ class Sequence:
     """One submission on its way through the engine."""
 
     submission: Submission
-    deadline: float | None = None
-    """On the clock of whoever asks `expired`; None: never."""
     arrived: float = 0.0
-    """On the same clock."""
+    """On the engine's clock, seconds."""
     admitted: float = 0.0
     feed: FrameFeed | None = None
     """Who wants frames as they come."""
@@ -132,7 +130,3 @@ class Scheduler:
             self._reading.remove(sequence)
         heapq.heappush(self._free, sequence.slot)
         sequence.slot = None
-
-    def expired(self, now: float) -> list[Sequence]:
-        """Find the sequences whose deadline has come."""
-        return [s for s in self.sequences if s.deadline is not None and s.deadline <= now]

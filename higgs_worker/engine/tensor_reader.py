@@ -15,14 +15,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from higgs_worker.checkpoint import FLOAT_DTYPES
 from higgs_worker.errors import InvalidCheckpoint
 from higgs_worker.threads import in_threads
 
 BLOCK_BYTES = 16 << 20
 NUM_THREADS = 8
-
-DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-"""By safetensors' names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +28,8 @@ class Span:
     """Where a tensor's elements stand in a file."""
 
     offset: int
-    kind: str
-    """A key of `DTYPES`."""
+    dtype: str
+    """A key of `FLOAT_DTYPES`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,7 @@ def fill(path: Path, spans: Mapping[str, Span], places: Mapping[str, Tensor]) ->
 def _blocks(spans: Mapping[str, Span], places: Mapping[str, Tensor]) -> Iterator[_Block]:
     for name, place in places.items():
         span = spans[name]
-        dtype = DTYPES[span.kind]
+        dtype: torch.dtype = getattr(torch, FLOAT_DTYPES[span.dtype])
         for first, part in enumerate(torch.split(place.view(-1), BLOCK_BYTES // dtype.itemsize)):
             yield _Block(span.offset + first * BLOCK_BYTES, dtype, part)
 

@@ -17,7 +17,6 @@ from higgs_worker.atomic_file import write_atomic
 from higgs_worker.checkpoint import read_config
 from higgs_worker.codec.config import CodecConfig
 from higgs_worker.engine.config import ModelConfig
-from higgs_worker.engine.container import container_free_memory
 from higgs_worker.environment import variables_of
 from higgs_worker.errors import EngineBroken, InvalidCheckpoint, StorageFailed, VolumeUnusable
 from higgs_worker.settings import Settings
@@ -264,7 +263,7 @@ def needed_bytes(
     from higgs_worker.engine.parameters import Weights
 
     if settings.dtype != "auto":
-        dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[settings.dtype]
+        dtype = getattr(torch, settings.dtype)
     codec = 0 if settings.codec == weights.DEMO else CODEC_BYTES
     found = weights.find_without_verifying(
         settings.model, "model", source, revision=settings.model_revision
@@ -280,6 +279,8 @@ def needed_bytes(
 
 def _memory_bytes() -> int:
     """Return the memory of the machine or of this container, this process's share included."""
+    from higgs_worker.engine.memory import container_free_memory
+
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     free = container_free_memory()
     if free is None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from higgs_worker.engine.handle import Handle
+from higgs_worker.engine.engine import Handle
 from higgs_worker.engine.kv_cache import PrefixCache
 from higgs_worker.engine.runner import Runner
 from higgs_worker.engine.sequence import PrefillChunk, Prompt, Sampling, Submission, TextSegment

@@ -1,6 +1,5 @@
 """The engine on a scripted runner: in and out, waiting and giving up."""
 
-import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,19 +7,18 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from higgs_worker.engine.engine import Engine
-from higgs_worker.engine.handle import Handle
+from higgs_worker.engine.engine import Engine, Handle
 from higgs_worker.engine.scheduler import IDLE_RATION
 from higgs_worker.engine.sequence import Generation
-from higgs_worker.errors import Cancelled, DeadlineExceeded, EngineBroken, PromptTooLong, QueueFull
+from higgs_worker.errors import Cancelled, EngineBroken, PromptTooLong, QueueFull
 from tests.fakes.engine import (
     TIMEOUT_S,
     Clock,
     ScriptedRunner,
     ask,
     check_said,
+    has_ended,
     kinds,
-    outcome,
     serve,
 )
 
@@ -147,12 +145,12 @@ def test_cancel_at_any_stage(stage: str) -> None:
     def cancel() -> None:
         used = [o.is_running for o in runner.used.values() if o.name == len(sizes)]
         ends.append(used == {"waiting": [], "reading": [False], "running": [True]}[stage])
-        ends.append(handles[-1].is_done)
+        ends.append(has_ended(handles[-1]))
         handles[-1].cancel()
 
     runner.at["poll", 2] = arrive
     runner.at["poll", 4] = cancel
-    runner.at["poll", 5] = lambda: ends.append(handles[-1].is_done)
+    runner.at["poll", 5] = lambda: ends.append(has_ended(handles[-1]))
     with serve(runner, max_prefill=4) as engine:
         check_said(engine.submit(ask(0, num_frames=60)), 0, 60)
         assert kinds(handles) == [Generation] * (len(sizes) - 1) + [Cancelled]
@@ -210,27 +208,6 @@ def test_cancel_after_the_end_changes_nothing() -> None:
         check_said(handle, 1)
 
 
-@pytest.mark.parametrize("stage", ["waiting", "reading", "running"])
-def test_a_deadline_counts_at_any_stage(stage: str) -> None:
-    """Who is not done in time is told so, wherever it stands; the others go on."""
-    clock, runner = Clock(), ScriptedRunner(num_slots=1 if stage == "waiting" else 2)
-    late: list[Handle] = []
-
-    def tick() -> None:
-        clock.now += 1
-        if clock.now == 2:
-            size = 200 if stage == "reading" else 4
-            late.append(engine.submit(ask(1, num_positions=size, num_frames=60), timeout_s=3))
-        if clock.now == 6:
-            late.append(late[0].is_done)
-
-    runner.on_poll = tick
-    with serve(runner, max_prefill=4, clock=clock) as engine:
-        check_said(engine.submit(ask(0, num_frames=60), timeout_s=100), 0, 60)
-        assert isinstance(outcome(late[0]), DeadlineExceeded)
-        assert late[1] is True
-
-
 def test_close_ends_all() -> None:
     """Whoever waits, reads or speaks is told that the worker stops; later ones are refused."""
     runner = ScriptedRunner()
@@ -246,43 +223,3 @@ def test_close_ends_all() -> None:
         closing.join(TIMEOUT_S)
         with pytest.raises(EngineBroken, match="closed"):
             engine.submit(ask(1))
-
-
-def test_a_task_waits_without_blocking() -> None:
-    """`wait` gives the result or the error inside an event loop, many at a time."""
-    runner = ScriptedRunner()
-    go = threading.Event()
-    runner.at["begin", 1] = lambda: go.wait(TIMEOUT_S)
-
-    async def run() -> list[object]:
-        handles = [engine.submit(ask(name, num_frames=20)) for name in range(6)]
-        handles[3].cancel()
-        go.set()
-        return await asyncio.gather(*(h.wait() for h in handles), return_exceptions=True)
-
-    with serve(runner) as engine:
-        results = asyncio.run(run())
-    assert isinstance(results.pop(3), Cancelled)
-    assert [result.codes[0, 0] for result in results] == [0, 1, 2, 4, 5]
-
-
-def test_a_cancelled_task_cancels_its_sequence() -> None:
-    """When the waiting task is cancelled, the slot is given back."""
-    runner = ScriptedRunner()
-    speaks, go = threading.Event(), threading.Event()
-    runner.at["poll", 1] = lambda: (speaks.set(), go.wait(TIMEOUT_S))
-
-    async def run() -> Handle:
-        handle = engine.submit(ask(1, num_frames=500))
-        task = asyncio.create_task(handle.wait())
-        await asyncio.to_thread(speaks.wait, TIMEOUT_S)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        go.set()
-        return handle
-
-    with serve(runner) as engine:
-        assert isinstance(outcome(asyncio.run(run())), Cancelled)
-        assert runner.log.released == [1]
-    assert runner.log.calls["poll"] == 1

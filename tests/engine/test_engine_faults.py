@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from higgs_worker.engine.handle import Handle
+from higgs_worker.engine.engine import Handle
 from higgs_worker.engine.sequence import Generation
 from higgs_worker.errors import EngineBroken, EngineFailed
 from tests.fakes.engine import (
@@ -14,6 +14,7 @@ from tests.fakes.engine import (
     ScriptedRunner,
     ask,
     check_said,
+    has_ended,
     kinds,
     outcome,
     serve,
@@ -195,7 +196,7 @@ def test_a_device_that_hangs_when_the_engine_closes() -> None:
         assert hangs.wait(TIMEOUT_S)
         handles.append(engine.submit(ask(4)))
         engine.close(timeout_s=0.01)
-        assert all(handle.is_done for handle in handles)
+        assert all(map(has_ended, handles))
         assert {outcome(handle).message for handle in handles} == {
             "the device does not answer; this worker must be replaced"
         }

@@ -143,19 +143,6 @@ def test_a_prompt_that_is_read_stays_where_it_is() -> None:
     assert reading.slot == 1
 
 
-def test_expired_finds_every_stage() -> None:
-    """A deadline counts while waiting, reading and speaking; its own instant is too late."""
-    scheduler = make(2)
-    stages = [Sequence(ask(name), deadline=5.0) for name in range(3)]
-    for sequence in (*stages, Sequence(ask(3)), Sequence(ask(4), deadline=5.1)):
-        scheduler.enqueue(sequence)
-    scheduler.admit().num_unread = 1
-    scheduler.admit().num_unread = 1
-    scheduler.read(stages[0], 1)
-    assert scheduler.expired(4.9) == []
-    assert scheduler.expired(5.0) == stages
-
-
 class AnyOrder(RuleBasedStateMachine):
     """Whatever comes in whatever order."""
 

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from higgs_worker.engine.delay import delay
-from higgs_worker.engine.engine import Engine
-from higgs_worker.engine.handle import Handle
+from higgs_worker.engine.engine import Engine, Handle
 from higgs_worker.engine.sequence import (
     Codes,
     Generation,
@@ -297,6 +296,17 @@ def outcome(handle: Handle) -> Generation | WorkerError:
         return handle.result(TIMEOUT_S)
     except WorkerError as error:
         return error
+
+
+def has_ended(handle: Handle) -> bool:
+    """Whether a sequence has ended by now, in whatever way."""
+    try:
+        handle.result(0)
+    except TimeoutError:
+        return False
+    except WorkerError:
+        return True
+    return True
 
 
 def kinds(handles: list[Handle]) -> list[type]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from higgs_worker.api.result import ModelInfo
-from higgs_worker.engine.handle import Handle
+from higgs_worker.engine.engine import Handle
 from higgs_worker.engine.sequence import AudioSegment, Generation, Prompt, Submission, TextSegment
 from higgs_worker.errors import Cancelled, QueueFull, WorkerError
 from higgs_worker.speech.prompt import PromptContext
@@ -112,7 +112,6 @@ class Actor:
         *,
         on_frames: Callable[[Any], None],
         num_first_frames: int,
-        timeout_s: float | None = None,
     ) -> Handle:
         """Begin a line."""
         if self.num_live >= self.num_slots + self.max_waiting:
