@@ -7,16 +7,17 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from higgs_worker.engine.engine import Engine, Handle
-from higgs_worker.engine.scheduler import IDLE_RATION
+from higgs_worker.engine.engine import Engine
+from higgs_worker.engine.handle import Handle
+from higgs_worker.engine.scheduler import IDLE_PREFILL_FACTOR
 from higgs_worker.engine.sequence import Generation
 from higgs_worker.errors import Cancelled, EngineBroken, PromptTooLong, QueueFull
 from tests.fakes.engine import (
     TIMEOUT_S,
-    Clock,
     ScriptedRunner,
+    StoppedClock,
     ask,
-    check_said,
+    check_result,
     has_ended,
     kinds,
     serve,
@@ -43,7 +44,7 @@ def test_the_finish_reason_tells_an_end_from_the_cap() -> None:
 
 def test_the_wait_for_a_slot_is_told() -> None:
     """`queue_s` is the time from submission to the slot, of each its own."""
-    clock, runner = Clock(), ScriptedRunner(num_slots=1)
+    clock, runner = StoppedClock(), ScriptedRunner(num_slots=1)
     late: list[Handle] = []
     runner.at["poll", 2] = lambda: late.append(engine.submit(ask(2)))
     runner.at["poll", 3] = lambda: setattr(clock, "now", 2.5)
@@ -60,12 +61,12 @@ def test_reading_does_not_starve_the_speaking() -> None:
         engine.submit(ask(name, num_positions=900)) for name in range(1, 9)
     )
     with serve(runner, max_prefill=64) as engine:
-        check_said(engine.submit(ask(0, num_frames=400)), 0, 400)
-        assert set(runner.log.read_beside[1:51]) == {64}
+        check_result(engine.submit(ask(0, num_frames=400)), 0, 400)
+        assert set(runner.log.prefill_beside[1:51]) == {64}
         for name, handle in enumerate(flood, 1):
-            check_said(handle, name)
+            check_result(handle, name)
     assert runner.log.begun == list(range(9))
-    assert max(runner.log.read_beside) == 64
+    assert max(runner.log.prefill_beside) == 64
     assert runner.log.calls["step"] == 8 * runner.log.calls["poll"]
 
 
@@ -73,8 +74,8 @@ def test_an_idle_engine_reads_faster() -> None:
     """With nobody speaking a prompt is read in larger pieces."""
     runner = ScriptedRunner()
     with serve(runner, max_prefill=50) as engine:
-        check_said(engine.submit(ask(1, num_positions=400)), 1)
-    assert runner.log.calls["prefill"] == 400 / (50 * IDLE_RATION)
+        check_result(engine.submit(ask(1, num_positions=400)), 1)
+    assert runner.log.calls["prefill"] == 400 / (50 * IDLE_PREFILL_FACTOR)
 
 
 def test_a_full_queue_is_refused() -> None:
@@ -92,9 +93,9 @@ def test_a_full_queue_is_refused() -> None:
 
     runner.at["poll", 2] = flood
     with serve(runner, max_waiting=2) as engine:
-        check_said(engine.submit(ask(0, num_frames=20)), 0, 20)
+        check_result(engine.submit(ask(0, num_frames=20)), 0, 20)
         for name, handle in enumerate(handles, 1):
-            check_said(handle, name)
+            check_result(handle, name)
     assert [error.message for error in refusals] == [
         "2 sequences wait already; send this again in a few seconds, or add workers"
     ]
@@ -114,9 +115,9 @@ def test_the_queue_holds_only_who_waits() -> None:
 
     runner.at["step", 1] = arrive
     with serve(runner, max_waiting=1) as engine:
-        check_said(engine.submit(ask(1)), 1)
+        check_result(engine.submit(ask(1)), 1)
         assert not refusals, "refused, though nobody waited"
-        check_said(second[0], 2)
+        check_result(second[0], 2)
 
 
 def test_what_cannot_fit_is_refused() -> None:
@@ -127,7 +128,7 @@ def test_what_cannot_fit_is_refused() -> None:
         with pytest.raises(PromptTooLong, match="has 0;"):
             engine.submit(ask(1, num_positions=1200, num_frames=1))
         assert engine.max_frames(ask(1, num_positions=500).prompt) == 498
-        check_said(engine.submit(ask(1, num_positions=500, num_frames=498)), 1, 498)
+        check_result(engine.submit(ask(1, num_positions=500, num_frames=498)), 1, 498)
 
 
 @pytest.mark.parametrize("stage", ["waiting", "reading", "running"])
@@ -152,7 +153,7 @@ def test_cancel_at_any_stage(stage: str) -> None:
     runner.at["poll", 4] = cancel
     runner.at["poll", 5] = lambda: ends.append(has_ended(handles[-1]))
     with serve(runner, max_prefill=4) as engine:
-        check_said(engine.submit(ask(0, num_frames=60)), 0, 60)
+        check_result(engine.submit(ask(0, num_frames=60)), 0, 60)
         assert kinds(handles) == [Generation] * (len(sizes) - 1) + [Cancelled]
     assert ends == [True, False, True]
 
@@ -190,7 +191,7 @@ def test_steps_serve_only_as_many_rows_as_speak() -> None:
         with held(engine, runner):
             handles = [engine.submit(ask(name, num_frames=n)) for name, n in enumerate(lengths)]
         for name, (handle, length) in enumerate(zip(handles, lengths, strict=True)):
-            check_said(handle, name, length)
+            check_result(handle, name, length)
     # In rounds of 8 steps, for 10, 30, 50 and 90 columns after those of the prompt.
     assert runner.log.rows[8:] == [8] * 16 + [3] * 16 + [2] * 24 + [1] * 40
     # Twice when five ended, and once more when the one in slot 0 did.
@@ -201,11 +202,11 @@ def test_cancel_after_the_end_changes_nothing() -> None:
     """A sequence that has ended stays as it ended."""
     with serve(ScriptedRunner()) as engine:
         handle = engine.submit(ask(1))
-        check_said(handle, 1)
+        check_result(handle, 1)
         handle.cancel()
         handle.cancel()
-        check_said(engine.submit(ask(2)), 2)
-        check_said(handle, 1)
+        check_result(engine.submit(ask(2)), 2)
+        check_result(handle, 1)
 
 
 def test_close_ends_all() -> None:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from higgs_worker.engine.engine import Handle
+from higgs_worker.engine.handle import Handle
 from higgs_worker.engine.sequence import Generation
 from higgs_worker.errors import Cancelled, EngineFailed, QueueFull
-from tests.fakes.engine import Clock, ScriptedRunner, ask, outcome, serve
+from tests.fakes.engine import ScriptedRunner, StoppedClock, ask, outcome, serve
 
 DRIVER = 99
 """The name of a sequence that keeps the polls coming."""
@@ -71,7 +71,7 @@ def test_every_sequence_ends_exactly_once(
     max_prefill: int,
 ) -> None:
     """Done, cancelled, refused or failed, for a reason; order kept, no slot lost."""
-    runner, clock = ScriptedRunner(num_slots), Clock()
+    runner, clock = ScriptedRunner(num_slots), StoppedClock()
     runner.nan = nan
     for fault in faults:
         runner.fail(*fault)
@@ -123,7 +123,7 @@ def test_every_sequence_ends_exactly_once(
     begun = [name for name in runner.log.begun if name != DRIVER]
     assert begun == sorted(begun, key=lambda name: (arrivals[name].at, name))
     assert sorted(runner.log.released) == sorted(runner.log.begun)
-    assert max(runner.log.read_beside, default=0) <= max_prefill
+    assert max(runner.log.prefill_beside, default=0) <= max_prefill
 
 
 @pytest.mark.parametrize("seed", range(3))

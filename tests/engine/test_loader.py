@@ -61,7 +61,7 @@ def test_a_file_that_shrinks_meanwhile_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(bytes(100))
     places = {"a": torch.zeros(40)}
     with pytest.raises(InvalidCheckpoint, match="ends early"):
-        reader.fill(tmp_path / "x", {"a": reader.Span(0, "F32")}, places)
+        reader.fill(tmp_path / "x", {"a": reader.FileSpan(0, "F32")}, places)
 
 
 @pytest.mark.gpu

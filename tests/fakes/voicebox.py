@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from higgs_worker.api.result import ModelInfo
-from higgs_worker.engine.engine import Handle
+from higgs_worker.engine.handle import Handle
 from higgs_worker.engine.sequence import AudioSegment, Generation, Prompt, Submission, TextSegment
 from higgs_worker.errors import Cancelled, QueueFull, WorkerError
 from higgs_worker.speech.prompt import PromptContext
