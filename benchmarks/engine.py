@@ -41,21 +41,6 @@ from benchmarks.models import (
 SLOTS = 8
 """Slots of our engine and sequences of a static batch, for whole requests."""
 
-PROTOTYPE_DECODE = {
-    ("tiny", "greedy"): {1: 3.23, 8: 3.34, 32: 2.67},
-    ("tiny", "sampled + RAS"): {1: 2.78, 8: 3.24, 32: 2.69},
-    ("deep", "greedy"): {1: 2.59, 8: 1.77, 32: 1.16},
-    ("deep", "sampled + RAS"): {1: 2.44, 8: 1.92, 32: 1.66},
-    ("mid", "greedy"): {1: 1.12, 8: 0.96, 32: 0.99},
-    ("mid", "sampled + RAS"): {1: 1.07, 8: 1.07, 32: 1.01},
-}
-"""What an eager prototype reached, ratios of the fastest runs. Source: docs/performance.md."""
-PROTOTYPE_REQUESTS = {
-    "tiny": {"one by one": 12.4, "batches of 8": 4.8},
-    "mid": {"one by one": 2.6, "batches of 8": 1.6},
-}
-"""The same for whole requests, pairwise medians. Source: docs/performance.md."""
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -178,8 +163,7 @@ def _lengths(count: int, mean: int) -> list[int]:
 def _measure_decode(model: _Model) -> list[dict[str, Any]]:
     """Time decode steps: no prefill, no tail, the whole batch of one length."""
     print(f"\n{model.name}: ms per frame of the whole batch, prefill excluded")
-    print(f"{'case':<22}{'generate':>10}{'ours':>9}{'fastest':>9}{'pairs':>8}{'range':>16}", end="")
-    print(f"{'prototype':>11}")
+    print(f"{'case':<22}{'generate':>10}{'ours':>9}{'fastest':>9}{'pairs':>8}{'range':>16}")
     rows = []
     for mode, sampling in MODES.items():
         for batch in model.plan.batches:
@@ -194,12 +178,11 @@ def _measure_decode(model: _Model) -> list[dict[str, Any]]:
                 model.plan.repeats,
             )
             result = Comparison.of(*runs.values())
-            prototype = PROTOTYPE_DECODE[model.name, mode].get(batch)
             low, high = result.ratio_range
             print(
                 f"{f'{mode}, B = {batch}':<22}{result.base * 1e3:>10.2f}{result.ours * 1e3:>9.2f}"
                 f"{result.ratio_fastest:>9.2f}{result.ratio_median:>8.2f}"
-                f"{f'{low:.2f} to {high:.2f}':>16}{prototype or '-':>11}",
+                f"{f'{low:.2f} to {high:.2f}':>16}",
                 flush=True,
             )
             rows.append(
@@ -212,7 +195,6 @@ def _measure_decode(model: _Model) -> list[dict[str, Any]]:
                     "ratio_fastest": result.ratio_fastest,
                     "ratio_median": result.ratio_median,
                     "ratio_range": result.ratio_range,
-                    "prototype_ratio_fastest": prototype,
                 }
             )
     return rows
@@ -267,11 +249,10 @@ def _measure_requests(model: _Model) -> list[dict[str, Any]]:
     rows = []
     for name, base in runs.items():
         result = Comparison.of(base, own)
-        prototype = PROTOTYPE_REQUESTS.get(model.name, {}).get(name)
         low, high = result.ratio_range
         print(
             f"{name:<22}{result.base:>10.2f}{result.ours:>9.2f}{result.ratio_fastest:>9.2f}"
-            f"{result.ratio_median:>8.2f}{f'{low:.2f} to {high:.2f}':>16}{prototype or '-':>11}",
+            f"{result.ratio_median:>8.2f}{f'{low:.2f} to {high:.2f}':>16}",
             flush=True,
         )
         rows.append(
@@ -285,7 +266,6 @@ def _measure_requests(model: _Model) -> list[dict[str, Any]]:
                 "ratio_fastest": result.ratio_fastest,
                 "ratio_median": result.ratio_median,
                 "ratio_range": result.ratio_range,
-                "prototype_ratio_median": prototype,
             }
         )
     return rows

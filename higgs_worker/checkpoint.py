@@ -1,7 +1,7 @@
 """A checkpoint directory as transformers writes it: `config.json` and `model.safetensors`.
 
-Opens it so that every tensor is accounted for before any is read: wanted, or known to be not
-needed. Nothing else of the file is touched. Knows neither which model it is nor where it came from.
+Opening one checks every tensor's name, shape and dtype before any is read: each is either wanted or
+known to be unneeded. Only the wanted ones are read. Any model's checkpoint can be opened.
 """
 
 import json
@@ -13,8 +13,20 @@ from typing import Any
 
 from higgs_worker.errors import InvalidCheckpoint, WeightsNotFound
 
-FLOATS = frozenset({"F32", "F16", "BF16"})
-"""What safetensors calls the element types that become weights."""
+FLOAT_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+"""Dtypes that weights may have: safetensors' name -> torch's. `torch` itself is not imported here.
+
+Source: https://github.com/huggingface/safetensors, `Dtype`.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What loading a checkpoint cost."""
+
+    num_bytes_read: int
+    """Bytes of all tensors that were read."""
+    duration_s: float
 
 
 @dataclass(slots=True)
@@ -23,18 +35,18 @@ class TensorFile:
 
     path: Path
     not_needed: tuple[str, ...]
-    """Names in the file that nobody will read."""
+    """Names of the tensors in the file that are not wanted."""
     offsets: Mapping[str, int]
-    """Where each tensor begins in the file."""
-    kinds: Mapping[str, str]
-    """What safetensors calls the element type of each."""
+    """Byte in the file at which each tensor begins, by name."""
+    dtypes: Mapping[str, str]
+    """safetensors' name of each tensor's dtype, by name."""
     _file: Any
     _sizes: dict[str, int] = field(default_factory=dict)
 
     def read(self, name: str) -> Any:
-        """Give a tensor, on the CPU and in the file's own number format.
+        """Return a tensor on the CPU, in the file's own dtype.
 
-        It is a view of the mapped file: copy what should outlive the file.
+        It is a view of the memory-mapped file: copy it if it must outlive the file.
         """
         tensor = self._file.get_tensor(name)
         self._sizes[name] = tensor.nbytes
@@ -50,8 +62,8 @@ def read_config(directory: Path, source: str) -> dict[str, Any]:
     """Parse `config.json`.
 
     Args:
-        directory: where the checkpoint should be.
-        source: what belongs there, for the error text.
+        directory: of the checkpoint.
+        source: what the directory must hold, for the error text.
 
     Raises:
         WeightsNotFound: the file cannot be read.
@@ -79,18 +91,18 @@ def open_tensors(
     wanted: Mapping[str, tuple[int, ...]],
     is_not_needed: Callable[[str], bool],
 ) -> Iterator[TensorFile]:
-    """Open `model.safetensors` after holding its tensors against the wanted ones.
+    """Open `model.safetensors` and check its tensors against the wanted ones.
 
     Args:
-        directory: the checkpoint.
-        source: what belongs there, for the error text.
-        wanted: shape by name.
-        is_not_needed: whether a name that is not wanted may stand in the file.
+        directory: of the checkpoint.
+        source: what the directory must hold, for the error text.
+        wanted: the tensors to read: name -> shape.
+        is_not_needed: returns whether the file may hold a tensor of this name that is not wanted.
 
     Raises:
         WeightsNotFound: the file does not exist.
-        InvalidCheckpoint: it is damaged, or a tensor is missing, unknown, misshapen or not a float;
-            the first few are named.
+        InvalidCheckpoint: the file is damaged, or a tensor is missing, unknown, of the wrong shape
+            or not a float; the message names the first three.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -102,14 +114,14 @@ def open_tensors(
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             problems = [f"missing {name}" for name in wanted if name not in slices]
             for name in sorted(slices):
-                shape, kind = tuple(slices[name].get_shape()), slices[name].get_dtype()
+                shape, dtype = tuple(slices[name].get_shape()), slices[name].get_dtype()
                 if name not in wanted:
                     if not is_not_needed(name):
                         problems.append(f"unknown {name}")
                 elif shape != wanted[name]:
                     problems.append(f"{name} is {list(shape)}, not {list(wanted[name])}")
-                elif kind not in FLOATS:
-                    problems.append(f"{name} holds {kind}, not F32, F16 or BF16")
+                elif dtype not in FLOAT_DTYPES:
+                    problems.append(f"{name} holds {dtype}, not F32, F16 or BF16")
             if problems:
                 more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
                 raise InvalidCheckpoint(
@@ -129,7 +141,7 @@ def open_tensors(
 
 
 def _offsets(path: Path) -> dict[str, int]:
-    """Read where tensors begin, which the library checks and does not tell.
+    """Read from the header where each tensor begins; safetensors' own API does not return it.
 
     Source: https://github.com/huggingface/safetensors, "Format".
     """

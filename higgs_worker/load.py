@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from higgs_worker.codec.decoder import CodecDecoder
     from higgs_worker.engine.config import ModelConfig
-    from higgs_worker.engine.memory import Budget
+    from higgs_worker.engine.memory import MemoryPlan
     from higgs_worker.engine.parameters import Weights
 
 log = logging.getLogger(__name__)
@@ -121,8 +121,8 @@ def load_model(
     plan = _plan_memory(settings, parts.config, device, dtype)
     from higgs_worker.codec.streaming import StreamingDecoder
     from higgs_worker.codec.thread import CodecThread
+    from higgs_worker.cuda_graphs import cuda_capture
     from higgs_worker.engine.engine import Engine
-    from higgs_worker.engine.graphs import cuda_capture
     from higgs_worker.engine.model import LanguageModel
     from higgs_worker.engine.runner import Runner
 
@@ -172,7 +172,7 @@ def load_references(settings: Settings, codec: LocatedCheckpoint | None = None) 
         WeightsNotFound: the codec is not where the settings say.
         WeightsRefused, WeightsUnavailable, VolumeUnusable: it cannot be pulled.
     """
-    from higgs_worker.codec.lazy_encoder import LazyEncoder, codec_id
+    from higgs_worker.codec.encoder_loader import LazyEncoder, codec_id
 
     directory = (codec or locate_codec(settings)).directory
     return References(
@@ -235,7 +235,7 @@ def _read(
 
 def _plan_memory(
     settings: Settings, config: "ModelConfig", device: "torch.device", dtype: "torch.dtype"
-) -> "Budget":
+) -> "MemoryPlan":
     from higgs_worker.engine.memory import free_memory, plan_memory
 
     return plan_memory(
@@ -261,4 +261,5 @@ def _dtype(settings: Settings, device: "torch.device") -> "torch.dtype":
 
     if settings.dtype == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[settings.dtype]
+    dtype: torch.dtype = getattr(torch, settings.dtype)
+    return dtype

@@ -6,28 +6,18 @@ and the last piece of a stream run eagerly. Knows no streams, only rows.
 """
 
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from higgs_worker.codec.pace import MAX_PIECE_FRAMES
+from higgs_worker.cuda_graphs import Capture
 
 CAPTURED_FRAMES = (8, 16, MAX_PIECE_FRAMES)
 """Sizes of pieces; frames come eight at a time."""
 
 Step = Callable[[Tensor, Tensor], Tensor]
 """Rows [B] and codes [B, K, F] -> PCM [B, S]; changes the state of these rows."""
-
-
-class Replay(Protocol):
-    """A captured computation."""
-
-    def replay(self) -> None:
-        """Run it again on the tensors it was captured with."""
-
-
-Capture = Callable[[Callable[[], None]], Replay]
 
 
 class StepGraph:

@@ -7,13 +7,12 @@ decoder's are read. It does not know where the directory came from.
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from higgs_worker.checkpoint import open_tensors
+from higgs_worker.checkpoint import LoadReport, open_tensors
 from higgs_worker.codec.config import SOURCE, CodecConfig
 from higgs_worker.codec.decoder import AcousticDecoder, CodecDecoder, fold
 
@@ -35,14 +34,6 @@ NOT_NEEDED_OF_QUANTIZER = (
     "codebook.inited",
 )
 """The same, of each quantizer."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoadReport:
-    """What a load did."""
-
-    num_bytes_read: int
-    duration_s: float
 
 
 def load_decoder(directory: Path, device: torch.device) -> tuple[CodecDecoder, LoadReport]:

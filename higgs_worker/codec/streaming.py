@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from higgs_worker.codec.decoder import CodecDecoder, ResidualUnit, Snake
-from higgs_worker.codec.graphs import Capture, StreamGraphs
+from higgs_worker.codec.graphs import StreamGraphs
+from higgs_worker.cuda_graphs import Capture
 
 NEVER = 1 << 40
 """A number of frames that no stream reaches: its end is not known yet."""

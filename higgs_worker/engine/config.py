@@ -1,8 +1,8 @@
 """The shape of the language model, read from a checkpoint's `config.json`.
 
-Knows transformers' native port of Higgs Audio V2 (`model_type` "higgs_audio_v2"), whose file may
-name the rotary settings either `rope_parameters` or, as older releases did, `rope_scaling` and
-`rope_theta`. It does not know tensors: see `weights.py`.
+The file is that of transformers' native port of Higgs Audio V2 (`model_type` "higgs_audio_v2").
+It names the rotary settings `rope_parameters` or, in older releases, `rope_scaling` and
+`rope_theta`. The tensors are in `parameters.py`.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ SOURCE = (
 
 @dataclass(frozen=True, slots=True)
 class Rope:
-    """Rotary position embedding; `factor` 1 means the plain form.
+    """Rotary position embedding in Llama 3's form; `factor` 1 means the plain form.
 
     Source: transformers `modeling_rope_utils._compute_llama3_parameters`.
     """
@@ -58,7 +58,7 @@ class ModelConfig:
         """Read `config.json`.
 
         Raises:
-            WeightsNotFound: there is no such file.
+            WeightsNotFound: the file cannot be read.
             InvalidCheckpoint: it is not a Higgs Audio V2 configuration in the native format.
         """
         path = str(directory / "config.json")
@@ -74,7 +74,9 @@ class ModelConfig:
             )
         for key, only in (("hidden_act", "silu"), ("attention_bias", False), ("mlp_bias", False)):
             if raw.get(key, only) != only:
-                raise InvalidCheckpoint(f"{path}: {key} is {raw[key]!r}, only {only!r} is served")
+                raise InvalidCheckpoint(
+                    f"{path}: {key} is {raw[key]!r}, only {only!r} is supported"
+                )
 
         def integer(key: str) -> int:
             value = raw.get(key)
@@ -104,8 +106,8 @@ class ModelConfig:
                 f"{config.num_kv_heads} KV heads"
             )
         if max(config.stream_bos_id, config.stream_eos_id) >= config.codebook_size:
-            # The class default of transformers (1024) has this fault: BOS of one codebook would be
-            # the next codebook's first row.
+            # True of transformers' default (1024): the BOS of one codebook would be the first row
+            # of the next.
             raise InvalidCheckpoint(
                 f"{path}: codebook_size {config.codebook_size} has no room for stream ids "
                 f"{config.stream_bos_id} and {config.stream_eos_id}"

@@ -1,10 +1,11 @@
 """The delay pattern: codebook k runs k columns behind codebook 0.
 
-With the stream BOS and EOS around it, frame f (0-based) of codebook k stands in column f + 1 + k.
-So F frames make F + K + 1 columns, and frame f is complete once column f + K exists.
+With the stream BOS and EOS around it, frame f (0-based) of codebook k is in column f + 1 + k. So F
+frames make F + K + 1 columns, and frame f is complete once column f + K exists.
 
-Host-side and vectorised over whole clips; the step-wise form on the device is in `runner.py`, and a
-test holds the two together. Source: transformers `HiggsAudioV2Processor.build_delay_pattern`.
+Host-side, over whole clips. The step-wise form on the device is `Runner._advance`;
+`tests/engine/test_exact.py` compares the two.
+Source: transformers `HiggsAudioV2Processor.build_delay_pattern`.
 """
 
 import numpy as np
@@ -30,16 +31,16 @@ def delay(codes: Codes, bos_id: int, eos_id: int) -> Codes:
 
 
 def undelay(columns: Codes, bos_id: int, eos_id: int) -> Codes:
-    """Give the complete frames of generated columns, by the tail rule.
+    """Return the complete frames of generated columns, by the tail rule.
 
-    The first frame that holds an end code in any codebook ends the clip. Clipping end codes to
-    the largest code instead, as upstream does, lets the codec render a click that nobody said.
+    The first frame that holds an end code in any codebook ends the clip. Upstream clips end codes
+    to the largest code instead, which the codec renders as a click.
 
     Args:
         columns: [N, K], the first one all stream BOS.
 
     Returns:
-        [F, K]; F is 0 when nothing was said.
+        [F, K]; F is 0 when no frame is complete.
     """
     num_columns, num_codebooks = columns.shape
     num_frames = max(0, num_columns - num_codebooks)

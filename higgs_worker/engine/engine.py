@@ -1,19 +1,17 @@
-"""The engine: many sequences at once, each as if it were alone.
+"""The engine: generates many sequences at once, each as if it were alone.
 
-One thread owns the device. Everyone else submits sequences and cancels them through an inbox, and
-waits on a handle. Each round takes in what came, reads a ration of prompts, makes a few steps for
-all that speak, looks once at the outcome and ends what has ended.
+One thread owns the device. Other threads submit and cancel sequences through an inbox, and wait on
+a handle. In each round the thread drains the inbox, prefills prompts up to a budget, runs a few
+decode steps for all running sequences, polls the device once and ends what is finished.
 
-Every sequence that was accepted ends exactly once: done, cancelled, past its deadline, or failed.
-Knows no product: no text, no audio, no requests.
+Every accepted sequence ends exactly once: finished, cancelled or failed.
 """
 
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from collections.abc import Sequence as Many
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,7 +22,6 @@ from higgs_worker.engine.scheduler import Scheduler, Sequence
 from higgs_worker.engine.sequence import Generation, PrefillChunk, Prompt, SlotProgress, Submission
 from higgs_worker.errors import (
     Cancelled,
-    DeadlineExceeded,
     EngineBroken,
     EngineFailed,
     PromptTooLong,
@@ -38,14 +35,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STEPS_PER_ROUND = 8
-"""Each poll drains the device's queue; a finished, cancelled or new sequence waits this long."""
+"""Decode steps per poll: a poll waits for the device, and new or ended sequences for the poll."""
 MAX_PREFILL = 512
-"""Positions read per round while others speak: on an H200 about half the time of its steps."""
+"""Positions prefilled per round while sequences run. Estimated, not measured: on an H200 they take
+about half as long as the round's steps."""
 CLOSE_TIMEOUT_S = 30.0
 
 
 class Engine:
-    """Runs a `Runner` in a thread of its own. A context manager: leaving it closes the engine."""
+    """Drives a `Runner` in a thread of its own. A context manager that closes the engine."""
 
     def __init__(
         self,
@@ -55,6 +53,14 @@ class Engine:
         max_prefill: int = MAX_PREFILL,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Start the thread.
+
+        Args:
+            runner: the slots on the device; from now on only the engine may use it.
+            max_waiting: sequences that may wait for a slot.
+            max_prefill: positions prefilled per round while sequences run.
+            clock: seconds, for `Generation.queue_s`.
+        """
         self._runner = runner
         self._scheduler = Scheduler(runner.num_slots, max_prefill=max_prefill)
         self._max_waiting = max_waiting
@@ -78,18 +84,17 @@ class Engine:
 
     @property
     def num_slots(self) -> int:
-        """How many sequences are generated at the same time."""
+        """How many sequences can be generated at the same time."""
         return self._runner.num_slots
 
     def max_frames(self, prompt: Prompt) -> int:
-        """How many frames can follow a prompt; below 1 when the prompt alone fills a slot."""
+        """Return how many frames can follow a prompt; below 1, the prompt alone fills a slot."""
         return self._runner.max_frames(prompt)
 
     def submit(
         self,
         submission: Submission,
         *,
-        timeout_s: float | None = None,
         on_frames: OnFrames | None = None,
         num_first_frames: int = 1,
     ) -> Handle:
@@ -97,29 +102,26 @@ class Engine:
 
         Args:
             submission: what to generate.
-            timeout_s: from now on; then it ends with DeadlineExceeded.
-            on_frames: takes frames as they become complete, all of them before the handle's end.
-            num_first_frames: fewer than these are of no use to it at first; the engine looks at the
-                outcome as soon as they are complete.
+            on_frames: receives frames as they are completed, all of them before the handle ends.
+            num_first_frames: frames that `on_frames` needs before the first ones are of use; the
+                engine polls as soon as they are complete.
 
         Raises:
-            PromptTooLong: it can never fit into a slot.
-            QueueFull: too many wait already.
-            EngineBroken: the device is gone, or the engine is closed.
+            PromptTooLong: the sequence can never fit into a slot.
+            QueueFull: too many sequences wait already.
+            EngineBroken: the device is lost, or the engine is closed.
         """
-        room = self._runner.max_frames(submission.prompt)
-        if submission.max_frames > room:
+        max_frames = self._runner.max_frames(submission.prompt)
+        if submission.max_frames > max_frames:
             raise PromptTooLong(
-                f"the text needs {submission.max_frames} frames of room for its audio and has "
-                f"{max(0, room)}; send a shorter text or a lower max_duration_s, or raise "
+                f"the text needs {submission.max_frames} frames for its audio, and its slot has "
+                f"{max(0, max_frames)}; send a shorter text or a lower max_duration_s, or raise "
                 "HIGGS_MAX_LENGTH"
             )
-        now = self._clock()
-        deadline = None if timeout_s is None else now + timeout_s
         feed = None
         if on_frames is not None:
             feed = FrameFeed(on_frames, num_first_frames=num_first_frames)
-        sequence = Sequence(submission, deadline, now, feed=feed)
+        sequence = Sequence(submission, arrived=self._clock(), feed=feed)
         handle = Handle(self._request_cancel)
         with self._wake:
             if self._broken is not None:
@@ -136,15 +138,15 @@ class Engine:
             self._wake.notify()
         return handle
 
-    def generate(self, submissions: Many[Submission]) -> list[Generation]:
-        """Generate sequences side by side and wait for all, in the order given."""
+    def generate(self, submissions: Iterable[Submission]) -> list[Generation]:
+        """Generate sequences in parallel and wait for all; results in the order given."""
         handles = [self.submit(submission) for submission in submissions]
         return [handle.result() for handle in handles]
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
-        """End what has not ended and stop the thread.
+        """Stop the thread; sequences that have not ended fail with EngineBroken.
 
-        A thread that still hangs in the device after `timeout_s` is left there; nobody else is.
+        If the device hangs for `timeout_s`, the thread is left hanging, and all sequences fail.
         """
         with self._wake:
             self._closing = True
@@ -156,7 +158,7 @@ class Engine:
                 self._handles.update(self._inbox)
                 self._inbox.clear()
             for sequence in list(self._handles):
-                self._tell(
+                self._resolve(
                     sequence,
                     EngineBroken("the device does not answer; this worker must be replaced"),
                 )
@@ -166,20 +168,20 @@ class Engine:
             self._cancelled.append(handle)
             self._wake.notify()
 
-    # From here on, the engine's thread.
+    # Everything below runs in the engine's thread.
 
     def _serve(self) -> None:
-        while self._receive():
+        while self._drain_inbox():
             try:
                 self._round()
             except Exception:
-                # A defect of the engine's own: nobody may wait for a reply that will not come.
+                # A defect of the engine itself: fail all, or callers would wait for ever.
                 log.exception("the engine met a defect and stops")
                 self._break("the engine failed; this worker must be replaced")
         self._end_all("the worker is stopping; send this again")
 
-    def _receive(self) -> bool:
-        """Take in what came, waiting for it when there is nothing else to do; False: close."""
+    def _drain_inbox(self) -> bool:
+        """Enqueue new sequences and end cancelled ones; wait while idle. False once closing."""
         with self._wake:
             while self._scheduler.is_idle and not (self._inbox or self._cancelled or self._closing):
                 self._wake.wait()
@@ -193,50 +195,48 @@ class Engine:
             else:
                 self._scheduler.enqueue(sequence)
         if cancelled:
-            gone = set(map(id, cancelled))
+            ids = set(map(id, cancelled))
             for sequence, handle in list(self._handles.items()):
-                if id(handle) in gone:
+                if id(handle) in ids:
                     self._end(sequence, Cancelled("the request was cancelled"))
         return not self._closing
 
     def _round(self) -> None:
-        for sequence in self._scheduler.expired(self._clock()):
-            self._end(
-                sequence, DeadlineExceeded("the request took longer than its time limit allows")
-            )
         while (admitted := self._scheduler.admit()) is not None:
             self._admit(admitted)
         self._count_waiting()
         while (move := self._scheduler.next_move()) is not None:
             self._move(*move)
-        pieces = self._scheduler.ration()
-        if pieces and self._attempt(
-            [sequence for sequence, _ in pieces],
-            lambda: self._runner.prefill([PrefillChunk(_slot(s), count) for s, count in pieces]),
-        ):
-            for sequence, count in pieces:
-                self._scheduler.read(sequence, count)
-        running = dict(self._scheduler.running)
-        if running:
-            self._attempt(list(running.values()), self._speak)
+        self._prefill_round()
+        if self._scheduler.running:
+            self._run_on_device(list(self._scheduler.running.values()), self._decode_round)
 
     def _admit(self, sequence: Sequence) -> None:
         sequence.admitted = self._clock()
 
         def begin() -> None:
-            sequence.num_unread = self._runner.begin(_slot(sequence), sequence.submission)
+            sequence.num_prefill_left = self._runner.begin(_slot(sequence), sequence.submission)
 
-        self._attempt([sequence], begin)
+        self._run_on_device([sequence], begin)
 
     def _move(self, sequence: Sequence, slot: int) -> None:
-        if self._attempt([sequence], lambda: self._runner.move(_slot(sequence), slot)):
-            self._scheduler.move(sequence)
+        if self._run_on_device([sequence], lambda: self._runner.move(_slot(sequence), slot)):
+            self._scheduler.record_move(sequence)
 
-    def _speak(self) -> None:
+    def _prefill_round(self) -> None:
+        chunks = self._scheduler.next_prefill()
+        if chunks and self._run_on_device(
+            [sequence for sequence, _ in chunks],
+            lambda: self._runner.prefill([PrefillChunk(_slot(s), count) for s, count in chunks]),
+        ):
+            for sequence, count in chunks:
+                self._scheduler.record_prefill(sequence, count)
+
+    def _decode_round(self) -> None:
         for _ in range(self._num_steps()):
             self._runner.step()
         progress = self._runner.poll()
-        self._feed(progress)
+        self._feed_frames(progress)
         for slot, sequence in list(self._scheduler.running.items()):
             if progress.failed[slot]:
                 self._end(
@@ -248,18 +248,18 @@ class Engine:
                 )
             elif progress.done[slot] and self._broken is None:
                 num_columns = int(progress.num_columns[slot])
-                self._attempt([sequence], partial(self._finish, sequence, num_columns))
+                self._run_on_device([sequence], partial(self._finish, sequence, num_columns))
 
     def _num_steps(self) -> int:
-        """Say how many steps to make before the next look: fewer when somebody waits to hear."""
-        waits = [STEPS_PER_ROUND]
+        """Return the steps until the next poll: fewer if a feed's first frames come sooner."""
+        counts = [STEPS_PER_ROUND]
         for sequence in self._scheduler.running.values():
             if sequence.feed is not None:
-                waits.append(sequence.feed.steps_to_first(self._runner.num_codebooks))
-        return min(steps for steps in waits if steps > 0)
+                counts.append(sequence.feed.steps_to_first(self._runner.num_codebooks))
+        return min(count for count in counts if count > 0)
 
-    def _feed(self, progress: SlotProgress) -> None:
-        """Pass on what the last steps completed."""
+    def _feed_frames(self, progress: SlotProgress) -> None:
+        """Pass the columns of the last steps to the feeds."""
         new = [
             (sequence, sequence.feed, int(progress.num_columns[slot]) - sequence.feed.num_columns)
             for slot, sequence in self._scheduler.running.items()
@@ -271,8 +271,8 @@ class Engine:
         recent = self._runner.recent(most)
         for sequence, feed, count in new:
             columns = recent[_slot(sequence), most - count :]
-            take = partial(feed.take, columns, *self._runner.stream_ids)
-            if not self._attempt([sequence], take) and self._broken is not None:
+            push = partial(feed.push, columns, *self._runner.stream_ids)
+            if not self._run_on_device([sequence], push) and self._broken is not None:
                 return
 
     def _finish(self, sequence: Sequence, num_columns: int) -> None:
@@ -282,12 +282,12 @@ class Engine:
         queue_s = sequence.admitted - sequence.arrived
         self._end(sequence, Generation(codes, columns, "length" if capped else "stop", queue_s))
 
-    def _attempt(self, touched: list[Sequence], work: Callable[[], None]) -> bool:
-        """Do something on the device; if it fails, so do the sequences it was for, no others."""
+    def _run_on_device(self, sequences: list[Sequence], work: Callable[[], None]) -> bool:
+        """Call `work`, which serves some sequences; if it raises, they fail and no others."""
         try:
             work()
         except Exception as error:
-            log.exception("work on the device failed", extra={"num_sequences": len(touched)})
+            log.exception("work on the device failed", extra={"num_sequences": len(sequences)})
             if self._device_answers():
                 if _is_out_of_memory(error):
                     advice = (
@@ -296,13 +296,13 @@ class Engine:
                     )
                 else:
                     advice = "the engine failed while it worked on this; send it again"
-                for sequence in touched:
+                for sequence in sequences:
                     self._end(sequence, EngineFailed(advice))
             return False
         return True
 
     def _device_answers(self) -> bool:
-        """Try the device after something failed; if it is gone, so is the engine."""
+        """Probe the device after a failure; if it is lost, the engine is broken."""
         if self._broken is None:
             try:
                 self._runner.check_device()
@@ -312,7 +312,7 @@ class Engine:
         return self._broken is None
 
     def _end(self, sequence: Sequence, outcome: Generation | WorkerError) -> None:
-        """End a sequence, once: free what it holds, then tell whoever waits."""
+        """End a sequence, once: free its slot, then resolve its handle."""
         if sequence not in self._handles:
             return
         slot = sequence.slot
@@ -324,17 +324,17 @@ class Engine:
             except Exception:
                 log.exception("a slot could not be freed")
                 if not self._device_answers():
-                    return  # and everyone has been told
-        self._tell(sequence, outcome)
+                    return  # all handles are resolved already
+        self._resolve(sequence, outcome)
 
-    def _tell(self, sequence: Sequence, outcome: Generation | WorkerError) -> None:
-        # Who takes the handle out ends it: the device may answer just when `close` has given up.
+    def _resolve(self, sequence: Sequence, outcome: Generation | WorkerError) -> None:
+        # Only who pops the handle may end it: `close` may time out just when the device answers.
         handle = self._handles.pop(sequence, None)
         if handle is not None:
             handle.end(outcome)
 
     def _break(self, reason: str) -> None:
-        """End everything, and refuse everything from now on."""
+        """Fail all sequences, and refuse new ones from now on."""
         with self._wake:
             self._broken = EngineBroken(reason)
         self._end_all(reason)

@@ -1,4 +1,4 @@
-"""Frames of one sequence as they become complete, for whoever wants them before its end."""
+"""The frames of one sequence, passed on as soon as its columns complete them."""
 
 from collections.abc import Callable
 
@@ -8,27 +8,32 @@ from higgs_worker.engine.delay import undelay
 from higgs_worker.engine.sequence import Codes
 
 OnFrames = Callable[[Codes], None]
-"""Takes the next frames [F, K], never none; called in the engine's thread, so it must be quick."""
+"""Receives the next frames [F, K], F at least 1. Runs in the engine's thread: must be quick."""
 
 
 class FrameFeed:
     """Turns the columns of each round into the frames that they complete."""
 
     def __init__(self, on_frames: OnFrames, *, num_first_frames: int) -> None:
-        """Feed `on_frames`; fewer than `num_first_frames` are of no use to it at first."""
+        """Start before the first column.
+
+        Args:
+            on_frames: receives the frames.
+            num_first_frames: how many frames `on_frames` needs before the first ones are of use.
+        """
         self._on_frames = on_frames
         self._num_first_frames = num_first_frames
         self._columns: Codes | None = None
-        """From the last column before the first frame that has not been fed."""
+        """The last columns: those that frames not passed on yet still need."""
         self.num_columns = 0
-        """Columns taken so far."""
+        """Columns pushed so far."""
 
     def steps_to_first(self, num_codebooks: int) -> int:
-        """Say how many more columns complete the first useful frames; 0 when they are complete."""
+        """Return how many more columns complete the first useful frames; 0 when they are there."""
         return max(0, self._num_first_frames + num_codebooks - self.num_columns)
 
-    def take(self, columns: Codes, bos_id: int, eos_id: int) -> None:
-        """Take the next columns [N, K] and pass on the frames before the first end code."""
+    def push(self, columns: Codes, bos_id: int, eos_id: int) -> None:
+        """Add the next columns [N, K] and pass on completed frames up to the first end code."""
         self.num_columns += len(columns)
         if self._columns is not None:
             columns = np.concatenate([self._columns, columns])

@@ -1,33 +1,23 @@
-"""CUDA graphs of the step: captured once per shape, replayed ever after.
+"""The decode step as CUDA graphs: captured once per shape, replayed from then on.
 
-A step of this model is some five hundred small kernels; launching them one by one takes the host
-longer than the device needs to run them. The eager step stays as it is: it runs where there is no
-CUDA, it is what gets captured, and the first step of every shape.
+A step of this model is some five hundred small kernels, which the host takes longer to launch than
+the device to run. The eager step remains: it runs where there is no CUDA, it is what gets captured,
+and it is the first step of every shape.
 """
 
 import logging
 from collections.abc import Callable, Hashable
-from typing import Protocol
 
-import torch
+from higgs_worker.cuda_graphs import Capture, Replay
 
 log = logging.getLogger(__name__)
 
 
-class Replay(Protocol):
-    """A captured computation."""
-
-    def replay(self) -> None:
-        """Run it again on the tensors it was captured with."""
-
-
-Capture = Callable[[Callable[[], None]], Replay]
-
-
 class StepGraphs:
-    """Steps by shape. `capture` is None where there is nothing to capture with."""
+    """Steps by shape."""
 
     def __init__(self, capture: Capture | None) -> None:
+        """Start without graphs; `capture` None leaves every step eager."""
         self._capture = capture
         self._graphs: dict[Hashable, Replay] = {}
         self._failed: set[Hashable] = set()
@@ -35,43 +25,27 @@ class StepGraphs:
 
     @property
     def enabled(self) -> bool:
-        """Whether shapes should be padded to few sizes."""
+        """Whether steps are captured, so that padding them to few shapes pays."""
         return self._capture is not None
 
     def run(self, key: Hashable, step: Callable[[], None]) -> None:
-        """Do one step, eagerly the first time and by replay from then on.
+        """Run one step, eagerly the first time and by replay from then on.
 
         Args:
-            key: everything that decides shapes and branches.
+            key: everything that the step's shapes and branches depend on.
             step: works in place on tensors that stay where they are.
         """
         graph = self._graphs.get(key)
         if graph is not None:
             graph.replay()
             return
-        # This one counts, and doubles as the warm-up that a capture needs: nothing is done twice.
+        # The warm-up that a capture needs is a real step: nothing is computed twice.
         step()
         if self._capture is None or key in self._failed:
             return
         try:
             self._graphs[key] = self._capture(step)
         except Exception:
-            # The step itself went well, and goes on to do so, only slower.
+            # Only the capture failed: the shape stays eager, which is slower and equally right.
             log.exception("a step could not be captured", extra={"shape": str(key)})
             self._failed.add(key)
-
-
-def cuda_capture(device: torch.device) -> Capture | None:
-    """Give the way to capture on a device; all graphs share one memory pool. None on a CPU."""
-    if device.type != "cuda":
-        return None
-    pool = torch.cuda.graph_pool_handle()
-
-    def capture(step: Callable[[], None]) -> Replay:
-        graph = torch.cuda.CUDAGraph()
-        # Of this thread alone: the codec's thread may allocate meanwhile.
-        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-            step()
-        return graph
-
-    return capture

@@ -1,6 +1,5 @@
-"""A submitted sequence, for whoever waits for it. Safe in any thread."""
+"""What `Engine.submit` returns: one sequence's outcome, for the threads that wait for it."""
 
-import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 
@@ -9,7 +8,7 @@ from higgs_worker.errors import WorkerError
 
 
 class Handle:
-    """One sequence's outcome, and the way to give it up."""
+    """The outcome of one submitted sequence, and the way to cancel it. Safe in any thread."""
 
     def __init__(self, cancel: Callable[["Handle"], None]) -> None:
         self._future: Future[Generation] = Future()
@@ -17,41 +16,24 @@ class Handle:
         self._cancel = cancel
 
     def cancel(self) -> None:
-        """Ask the engine to stop; the slot is free within a round. Nothing if it has ended."""
+        """Ask the engine to stop the sequence, within a round; no effect once it has ended."""
         self._cancel(self)
-
-    @property
-    def is_done(self) -> bool:
-        """Whether it has ended, in whatever way."""
-        return self._future.done()
 
     def result(self, timeout_s: float | None = None) -> Generation:
         """Wait for the outcome, blocking.
 
         Raises:
-            WorkerError: how else it ended.
+            WorkerError: the sequence was cancelled or failed.
             TimeoutError: it has not ended yet.
         """
         return self._future.result(timeout_s)
 
     def when_done(self, callback: Callable[[WorkerError | None], None]) -> None:
-        """Call back when it has ended, with the error if it was one; in the engine's thread."""
+        """Call `callback` in the engine's thread at the end, with the error if there was one."""
         self._future.add_done_callback(lambda future: callback(_error_of(future)))
 
-    async def wait(self) -> Generation:
-        """Wait for the outcome; a cancelled task cancels the sequence.
-
-        Raises:
-            WorkerError: how else it ended.
-        """
-        try:
-            return await asyncio.wrap_future(self._future)
-        except asyncio.CancelledError:
-            self.cancel()
-            raise
-
     def end(self, outcome: Generation | WorkerError) -> None:
-        """Tell whoever waits; the engine does this, once."""
+        """Set the outcome; the engine does this, once."""
         if isinstance(outcome, Generation):
             self._future.set_result(outcome)
         else:

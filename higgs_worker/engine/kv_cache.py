@@ -1,7 +1,7 @@
 """Keys and values of every slot, in place, and the prefixes that many prompts share.
 
-One row range per slot, allocated once; a sequence that joins or leaves copies nothing. Readers get
-views over the first positions only, so attention costs what is in use, not what is reserved.
+One range of rows per slot, allocated once: a sequence that joins or leaves copies nothing. Reading
+returns views over the first positions only, so attention costs what is used, not what is reserved.
 """
 
 from collections import OrderedDict
@@ -15,21 +15,20 @@ from higgs_worker.engine.config import ModelConfig
 
 @dataclass(frozen=True, slots=True)
 class CacheWindow:
-    """The first positions of the first slots: views that a step uses again and again."""
+    """The first positions of the first slots: views that are made once and used by many steps."""
 
     positions: Tensor
-    """[length] int64, 0 and on."""
+    """[length] int64: 0, 1, 2, ..."""
     layers: tuple[tuple[Tensor, Tensor], ...]
     """Per layer keys and values, [B, H_kv, length, head_dim]."""
-    places: Tensor
-    """[B, 2 H_kv] int64, where position 0 of each slot and head is; for `KVCache.write`."""
+    first_rows: Tensor
+    """[B, 2 H_kv] int64, the row of position 0 of each slot and head, for `KVCache.write`."""
 
 
 class KVCache:
     """Keys and values, [L, B, 2 H_kv, T, head_dim]: per layer and slot the keys, then the values.
 
-    Starts as zeros: rows that hold no sequence are computed along with the others, and must stay
-    finite.
+    Starts as zeros: a step computes slots without a sequence too, and they must stay finite.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class KVCache:
         self._slot_size = 2 * config.num_kv_heads * max_length
 
     def rows(self, slots: Tensor, positions: Tensor) -> Tensor:
-        """Find the places of some positions, once for all layers.
+        """Return the rows of some positions; they are the same in all layers.
 
         Args:
             slots, positions: [N] int64.
@@ -64,27 +63,27 @@ class KVCache:
         return (slots * self._slot_size + positions)[:, None] + self._heads
 
     def write(self, layer: int, rows: Tensor, keys_and_values: Tensor) -> None:
-        """Store [N, 2 H_kv, head_dim] at `rows`, in place."""
+        """Write [N, 2 H_kv, head_dim] to `rows`, in place."""
         self._flat[layer].index_put_((rows,), keys_and_values)
 
     def read(self, layer: int, slots: slice, length: int) -> tuple[Tensor, Tensor]:
-        """View keys and values of the first `length` positions, [B, H_kv, length, head_dim]."""
-        seen = self._data[layer, slots, :, :length]
-        return seen[:, : self._num_heads], seen[:, self._num_heads :]
+        """Return views of the first positions: keys and values, [B, H_kv, length, head_dim]."""
+        both = self._data[layer, slots, :, :length]
+        return both[:, : self._num_heads], both[:, self._num_heads :]
 
     def window(self, num_slots: int, length: int) -> CacheWindow:
-        """View the first slots, up to some length."""
+        """Return views of the first slots up to `length` positions."""
         slots = torch.arange(num_slots, device=self._data.device)
         return CacheWindow(
             positions=torch.arange(length, device=self._data.device),
             layers=tuple(
                 self.read(layer, slice(0, num_slots), length) for layer in range(len(self._data))
             ),
-            places=self.rows(slots, torch.zeros_like(slots)),
+            first_rows=self.rows(slots, torch.zeros_like(slots)),
         )
 
     def clear(self, slot: int) -> None:
-        """Make a slot's keys and values zero again."""
+        """Set a slot's keys and values to zero."""
         self._data[:, slot] = 0
 
     def copy(self, source: int, target: int, length: int) -> None:
@@ -92,19 +91,19 @@ class KVCache:
         self._data[:, target, :, :length] = self._data[:, source, :, :length]
 
     def save(self, slot: int, length: int) -> Tensor:
-        """Copy the first `length` positions of a slot, [L, 2 H_kv, length, head_dim]."""
+        """Return a copy of a slot's first positions, [L, 2 H_kv, length, head_dim]."""
         return self._data[:, slot, :, :length].clone()
 
     def restore(self, slot: int, saved: Tensor) -> None:
-        """Put a saved prefix at the beginning of a slot."""
+        """Write a saved prefix to the first positions of a slot."""
         self._data[:, slot, :, : saved.shape[2]] = saved
 
 
 class PrefixCache:
-    """Saved prefixes by content, the least recently used dropped first.
+    """Saved prefixes by content; the least recently used one is dropped first.
 
-    System text and reference are the same for every request with one voice: their keys and values
-    are computed once and copied in.
+    System text and reference are the same for every request with one voice. Their keys and values
+    are computed once and copied into the slots of later requests.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -113,13 +112,13 @@ class PrefixCache:
         self._saved: OrderedDict[bytes, Tensor] = OrderedDict()
 
     def get(self, key: bytes) -> Tensor | None:
-        """Find a prefix and mark it as used."""
+        """Return a prefix and mark it as used; None if it is not saved."""
         if key in self._saved:
             self._saved.move_to_end(key)
         return self._saved.get(key)
 
     def put(self, key: bytes, saved: Tensor) -> None:
-        """Keep a prefix, at the cost of the oldest ones; one that is too large is not kept."""
+        """Save a prefix, dropping old ones to make space; one above `max_bytes` is not saved."""
         if saved.nbytes > self.max_bytes or key in self._saved:
             return
         while self.num_bytes + saved.nbytes > self.max_bytes:

@@ -1,9 +1,9 @@
-"""A weight matrix, stored for the product of a few rows.
+"""A weight matrix, laid out for products with a few rows.
 
-On a GPU, and for weights that memory holds only once, a weight serves as it is. On a CPU a copy is
-faster, and which one is best depends on where all the weights of a step come from: out of the
-caches MKL takes half the time for a factor that it need not transpose; out of memory oneDNN takes
-two thirds of MKL's, packed as it likes (docs/performance.md). Knows nothing of what is multiplied.
+On a GPU, and where memory holds the weights only once, a weight is used as it is. On a CPU a copy
+in another layout is faster. Which one depends on where the weights of a step come from: from the
+caches, MKL needs half the time if the factor is transposed already; from memory, oneDNN's packed
+layout needs two thirds of MKL's time (docs/performance.md).
 """
 
 from typing import Literal
@@ -12,18 +12,23 @@ import torch
 from torch import Tensor
 
 WeightLayout = Literal["shared", "transposed", "packed"]
-"""Shared with the weight, or a copy."""
+"""`shared` is the weight itself; the other two are copies."""
 
 MAX_TRANSPOSED_BYTES = 1 << 26
-"""Weights that caches hold."""
+"""Weights up to this size stay in the caches."""
 MAX_PACKED_BYTES = 1 << 30
-"""Weights that memory may hold twice."""
+"""Weights up to this size may be in memory twice."""
 _PACKED_FOR = 8
-"""Rows that the packing is made for; as good for two and for 32."""
+"""Rows that oneDNN packs for; as fast for 2 and for 32."""
 
 
-def best_storage(num_bytes: int, device: torch.device, dtype: torch.dtype) -> WeightLayout:
-    """Choose how the matrices of a model of some size are stored."""
+def best_layout(num_bytes: int, device: torch.device, dtype: torch.dtype) -> WeightLayout:
+    """Choose the layout for a model's matrices.
+
+    Args:
+        num_bytes: of all weights of the model together.
+        device, dtype: of the weights.
+    """
     if device.type != "cpu" or dtype != torch.float32:
         return "shared"
     if num_bytes <= MAX_TRANSPOSED_BYTES:
@@ -33,18 +38,18 @@ def best_storage(num_bytes: int, device: torch.device, dtype: torch.dtype) -> We
 
 
 class Linear:
-    """A weight [out, in] as a factor; what is written into the weight afterwards may not count."""
+    """A weight [out, in] prepared for products. It may be a copy that misses later writes."""
 
-    def __init__(self, weight: Tensor, storage: WeightLayout = "shared") -> None:
+    def __init__(self, weight: Tensor, layout: WeightLayout = "shared") -> None:
         self._factor = weight.t()
         self._packed: Tensor | None = None
-        if storage == "transposed":
+        if layout == "transposed":
             self._factor = self._factor.contiguous()
-        elif storage == "packed":  # for two rows and more: a single one is slower so
+        elif layout == "packed":  # only for two rows and more: packed, a single one is slower
             self._packed = torch.ops.mkldnn._reorder_linear_weight(weight, _PACKED_FOR)
 
-    def of(self, x: Tensor) -> Tensor:
-        """Multiply rows [N, in], giving [N, out]."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the product with rows [N, in], [N, out]."""
         if self._packed is None or len(x) == 1:
             return torch.mm(x, self._factor)
         # What torch.compile emits for a linear layer.
@@ -56,4 +61,4 @@ class Linear:
         if self._packed is None or len(x) == 1:
             sums.addmm_(x, self._factor)
         else:
-            sums.add_(self.of(x))
+            sums.add_(self.forward(x))

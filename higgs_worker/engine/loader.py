@@ -1,31 +1,20 @@
-"""Checkpoint on disk -> weights in memory, each tensor straight into its fused place."""
+"""Checkpoint on disk -> weights in memory, each tensor read directly into its fused view."""
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from higgs_worker.checkpoint import open_tensors
+from higgs_worker.checkpoint import LoadReport, open_tensors
 from higgs_worker.engine.config import SOURCE, ModelConfig
 from higgs_worker.engine.parameters import NOT_NEEDED, Weights
-from higgs_worker.engine.tensor_reader import Span, fill
-
-
-@dataclass(frozen=True, slots=True)
-class LoadReport:
-    """What a load did."""
-
-    num_bytes_read: int
-    duration_s: float
-    not_needed: tuple[str, ...]
-    """Tensors of the file that were left where they are."""
+from higgs_worker.engine.tensor_reader import FileSpan, fill
 
 
 def load(
     directory: Path, *, device: torch.device, dtype: torch.dtype
 ) -> tuple[ModelConfig, Weights, LoadReport]:
-    """Load the language model of `directory`.
+    """Load the language model in `directory`.
 
     Raises:
         WeightsNotFound: a file is missing.
@@ -33,17 +22,17 @@ def load(
     """
     started = time.perf_counter()
     config = ModelConfig.from_directory(directory)
-    # Its shapes are known before any memory is taken: a foreign file costs nothing.
+    # On the meta device: a wrong file is refused before memory is allocated.
     planned = Weights.empty(config, device=torch.device("meta"), dtype=dtype).by_name(config)
     with open_tensors(
         directory,
         SOURCE,
-        wanted={name: tuple(place.shape) for name, place in planned.items()},
+        wanted={name: tuple(tensor.shape) for name, tensor in planned.items()},
         is_not_needed=NOT_NEEDED.__contains__,
     ) as file:
         weights = Weights.empty(config, device=device, dtype=dtype)
-        places = weights.by_name(config)
-        spans = {name: Span(file.offsets[name], file.kinds[name]) for name in places}
-        num_bytes = fill(file.path, spans, places)
-        report = LoadReport(num_bytes, time.perf_counter() - started, file.not_needed)
+        targets = weights.by_name(config)
+        spans = {name: FileSpan(file.offsets[name], file.dtypes[name]) for name in targets}
+        num_bytes = fill(file.path, spans, targets)
+        report = LoadReport(num_bytes, time.perf_counter() - started)
     return config, weights, report

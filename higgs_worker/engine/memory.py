@@ -1,42 +1,49 @@
-"""How many slots of which length the memory holds: decided once, at start.
+"""How many slots of which length fit into memory: decided once, at start.
 
-Everything the engine keeps is allocated then; nothing grows with requests afterwards. What does not
-fit is refused when it is submitted, never dropped later.
+The engine allocates everything it keeps then; nothing grows with requests afterwards. A sequence
+that does not fit is refused when it is submitted.
 """
 
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from higgs_worker.engine.config import ModelConfig
-from higgs_worker.engine.container import container_free_memory
 from higgs_worker.errors import InvalidSettings
 
 RESERVE_BYTES = 1 << 30
-"""Left free for the passes' own tensors, the codec and the allocator's rounding."""
+"""Left free for activations, the codec and the allocator's rounding."""
 MAX_PREFIX_BYTES = 1 << 30
-"""Some thirty voices with a reference of 10 s."""
+"""Some thirty voices with a reference of 10 s, in bf16."""
 MAX_AUTO_SLOTS = 64
-"""Beyond it a step gives each listener less than it gives all of them (docs/performance.md)."""
+"""The largest batch that `make gpu` measures. HIGGS_MAX_SLOTS may ask for more."""
 MIN_LENGTH = 512
-"""Positions below which not even a sentence with its prompt would fit."""
+"""Positions; fewer would not hold one sentence with its prompt."""
+
+# The files of a memory limit, of the usage, and the entry of `memory.stat` for unused page cache.
+_V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+_V2 = ("memory.max", "memory.current", "inactive_file")
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class MemoryPlan:
     """What the engine allocates."""
 
     num_slots: int
     max_length: int
+    """Positions per slot."""
     slot_bytes: int
+    """Of one slot."""
     prefix_cache_bytes: int
+    """Upper bound."""
 
 
 def slot_bytes(config: ModelConfig, dtype: torch.dtype, max_length: int) -> int:
-    """Count what one slot takes: keys and values, columns, random numbers."""
+    """Return the bytes of one slot: keys and values, columns, random numbers."""
     kv = 2 * config.num_layers * config.num_kv_heads * config.head_dim * dtype.itemsize
     columns = config.num_codebooks * torch.int64.itemsize
     random = config.num_codebooks * 2 * torch.float32.itemsize
@@ -50,17 +57,17 @@ def plan_memory(
     free_bytes: int,
     max_slots: int | None,
     max_length: int,
-) -> Budget:
+) -> MemoryPlan:
     """Divide the free memory among slots.
 
     Args:
-        config, dtype: of the model that is loaded already.
+        config, dtype: of the model, which is loaded already.
         free_bytes: on its device, now.
-        max_slots: what the operator asked for; None: as many as fit, up to `MAX_AUTO_SLOTS`.
+        max_slots: slots to allocate; None: as many as fit, up to `MAX_AUTO_SLOTS`.
         max_length: positions per slot.
 
     Raises:
-        InvalidSettings: what was asked for does not fit; says what would.
+        InvalidSettings: that many slots do not fit; the message names the settings to lower.
     """
     usable = max(0, free_bytes - RESERVE_BYTES)
     prefix_bytes = min(MAX_PREFIX_BYTES, usable // 10)
@@ -73,7 +80,7 @@ def plan_memory(
             f"memory are free for them: lower HIGGS_MAX_SLOTS or HIGGS_MAX_LENGTH (not below "
             f"{MIN_LENGTH}), or take a larger GPU"
         )
-    return Budget(
+    return MemoryPlan(
         num_slots=max_slots or min(fitting, MAX_AUTO_SLOTS),
         max_length=max_length,
         slot_bytes=size,
@@ -82,7 +89,7 @@ def plan_memory(
 
 
 def free_memory(device: torch.device) -> int:
-    """Give the free bytes of a device; of a CPU's memory, half: it is not ours alone."""
+    """Return the free bytes of a GPU, or half of a CPU's: other processes need memory too."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     machine = _available_bytes()
@@ -91,8 +98,48 @@ def free_memory(device: torch.device) -> int:
 
 
 def _available_bytes() -> int:
-    """Give what can be had without swapping: free memory, and what only caches files."""
+    """Return the bytes available without swapping: free memory and the page cache."""
     meminfo = Path("/proc/meminfo")
     if meminfo.exists() and (found := re.search(r"MemAvailable: +(\d+) kB", meminfo.read_text())):
         return int(found[1]) * 1024
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def container_free_memory(
+    groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
+) -> int | None:
+    """Return how many bytes this process's control groups leave free; None: there is no limit.
+
+    The machine's own free memory says nothing about a container's limit, and a process that exceeds
+    the limit is killed.
+
+    Args:
+        groups: where the control groups are mounted, version 1 or 2.
+        own: the file that names this process's groups.
+    """
+    if not own.exists():
+        return None
+    free: list[int] = []
+    for line in own.read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            free += _free_in_groups(groups, path, *_V2)
+        elif "memory" in controllers.split(","):
+            free += _free_in_groups(groups / "memory", path, *_V1)
+    return min(free, default=None)
+
+
+def _free_in_groups(root: Path, path: str, limit: str, usage: str, inactive: str) -> Iterator[int]:
+    """Yield the free bytes of each group with a limit, from `path` up to the root.
+
+    Inside a container the path may be the host's; then only the root exists.
+    """
+    directory = root.joinpath(*(part for part in path.split("/") if part not in ("", "..")))
+    for group in (directory, *directory.parents):
+        if (group / limit).exists() and (most := (group / limit).read_text().strip()) != "max":
+            # The page cache, weights in it included, counts as used, but the kernel drops it first
+            # when memory is short.
+            stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            yield max(0, int(most) - int((group / usage).read_text()) + int(stat[inactive]))
+        if group == root:
+            return

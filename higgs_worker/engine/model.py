@@ -1,8 +1,8 @@
 """The language model's forward passes: a Llama trunk with two feed-forwards per layer.
 
 Rows are positions of any mix of sequences. Text rows come first, audio rows after them, so that
-each kind runs through its own norms and matrices as a slice; a decode step has audio rows only and
-never touches a text weight. Knows nothing of delays, sampling or slots' owners.
+each kind runs through its own norms and matrices as a slice. A decode step has audio rows only and
+never touches a text weight.
 Source: transformers `modeling_higgs_audio_v2.py`.
 """
 
@@ -10,33 +10,25 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from higgs_worker.engine.config import ModelConfig, Rope
 from higgs_worker.engine.kv_cache import CacheWindow, KVCache
-from higgs_worker.engine.linear import Linear, best_storage
+from higgs_worker.engine.linear import Linear, best_layout
 from higgs_worker.engine.parameters import FeedForwardWeights, LayerWeights, Weights
+from higgs_worker.engine.rows import PackedBatch
 
 Attend = Callable[[int, Tensor], Tensor]
 """(layer, rows [N, H + 2 H_kv, head_dim], queries and keys rotated) -> [N, H x head_dim]."""
 
 
 @dataclass(frozen=True, slots=True)
-class PackedRows:
-    """One sequence's share of a packed prefill."""
-
-    slot: int
-    start: int
-    """Its first position in this pass; what lies before is in the cache already."""
-    rows: Tensor
-    """[T] int64, its rows of the batch in the order of their positions."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Half:
-    """A layer's feed-forward for text or for audio, as it is used."""
+class _LlamaFeedForward:
+    """A layer's feed-forward for text or for audio, with its two norms, ready to be multiplied."""
 
     input_norm: Tensor
     post_norm: Tensor
@@ -45,25 +37,26 @@ class _Half:
 
 
 @dataclass(frozen=True, slots=True)
-class _Block:
-    """A layer as it is used."""
+class _LlamaLayer:
+    """A layer, ready to be multiplied."""
 
     qkv: Linear
     out: Linear
-    text: _Half
-    audio: _Half
+    text: _LlamaFeedForward
+    audio: _LlamaFeedForward
 
 
 class LanguageModel:
-    """Weights plus the two passes over them. Not thread-safe; writes only into the cache."""
+    """Weights and the two passes over them. Not thread-safe; writes only into the cache."""
 
     def __init__(self, config: ModelConfig, weights: Weights, max_length: int) -> None:
         self.config = config
         self.weights = weights
         self.device = weights.norm.device
         self.dtype = weights.norm.dtype
-        # Queries and keys are rotated, values are not; laid out so, one gather by position and one
-        # by kind of head serve a whole pass, and keys and values can be written together.
+        # Queries and keys are rotated, values are not: their table entries are 1 and 0. So one
+        # gather by position and one by kind of head serve a whole pass, and keys and values can be
+        # written together.
         rotated = rope_table(config.rope, config.head_dim, max_length)
         unrotated = torch.stack([torch.ones(config.head_dim), torch.zeros(config.head_dim)])
         table = torch.stack([rotated, unrotated.expand_as(rotated)], dim=1)
@@ -79,12 +72,13 @@ class LanguageModel:
         # On a CPU a layer norm is one kernel and an RMS norm eight.
         self._norms_by_layer_norm = self.device.type == "cpu"
         num_bytes = sum(tensor.nbytes for tensor in weights.by_name(config).values())
-        self._storage = best_storage(num_bytes, self.device, self.dtype)
-        self._blocks = [self._block(layer) for layer in weights.layers]
+        self._layout = best_layout(num_bytes, self.device, self.dtype)
+        self._layers = [self._prepare(layer) for layer in weights.layers]
         self._last_norm = self._norm_weight(weights.norm)
-        self._head = Linear(weights.head, self._storage)
-        self._seen = torch.zeros((), device=self.device, dtype=self.dtype)
-        self._unseen = torch.full_like(self._seen, -torch.inf)
+        self._head = Linear(weights.head, self._layout)
+        # The two values of an additive attention mask.
+        self._visible = torch.zeros((), device=self.device, dtype=self.dtype)
+        self._masked = torch.full_like(self._visible, -torch.inf)
 
     def decode(
         self, columns: Tensor, positions: Tensor, cache: KVCache, window: CacheWindow
@@ -92,8 +86,9 @@ class LanguageModel:
         """Run one column per slot, for the slots of a window.
 
         Args:
-            columns: [B, K] int64, the columns to read.
-            positions: [B] int64, where they stand; written to the cache, seen with all before.
+            columns: [B, K] int64.
+            positions: [B] int64, of the columns; their keys and values are written to the cache,
+                and each column attends to itself and all positions before.
             cache: holds all earlier positions.
             window: the first B slots, and at least as many positions as are in use.
 
@@ -102,16 +97,16 @@ class LanguageModel:
         """
         config, num_rows = self.config, columns.shape[0]
         last = positions[:, None]
-        places = window.places + last
+        cache_rows = window.first_rows + last
         # Additive and made once: a boolean mask would be converted in every layer.
-        hidden = window.positions > last[:, None, None]
-        mask = torch.where(hidden, self._unseen, self._seen)
-        # Query heads that share a KV head stand as if they were positions of it: grouped attention
-        # without repeating keys and values.
+        is_later = window.positions > last[:, None, None]
+        mask = torch.where(is_later, self._masked, self._visible)
+        # Query heads that share a KV head are laid out as if they were its positions: grouped
+        # attention without repeating keys and values.
         grouped = (num_rows, config.num_kv_heads, -1, config.head_dim)
 
         def attend(layer: int, heads: Tensor) -> Tensor:
-            cache.write(layer, places, heads[:, config.num_heads :])
+            cache.write(layer, cache_rows, heads[:, config.num_heads :])
             keys, values = window.layers[layer]
             queries = heads[:, : config.num_heads].view(grouped)
             out = F.scaled_dot_product_attention(
@@ -121,62 +116,63 @@ class LanguageModel:
 
         return self._logits(self._forward(self._embed_audio(columns), 0, positions, attend))
 
-    def prefill(
-        self,
-        text_ids: Tensor,
-        columns: Tensor,
-        positions: Tensor,
-        slots: Tensor,
-        sequences: list[PackedRows],
-        cache: KVCache,
-    ) -> Tensor:
-        """Run prompts or pieces of them, packed, and write their keys and values.
+    def prefill(self, batch: PackedBatch, cache: KVCache) -> Tensor:
+        """Run chunks of prompts and write their keys and values.
 
         Args:
-            text_ids: [N_text] int64.
-            columns: [N_audio, K] int64.
-            positions, slots: [N_text + N_audio] int64, of the text rows, then the audio rows.
-            sequences: who owns which rows.
-            cache: holds earlier positions of sequences that do not start at 0.
+            batch: the rows, on the host.
+            cache: holds earlier positions of chunks that do not start at 0.
 
         Returns:
-            hidden [N_text + N_audio, D]; `logits_after` makes logits of those rows that need them.
+            hidden [N_text + N_audio, D]; `logits_after` computes logits of the rows that need them.
         """
-        config = self.config
-        places = cache.rows(slots, positions)
-        masks = [self._mask_of_piece(part) if part.start else None for part in sequences]
+        config, device = self.config, self.device
+        text_ids, columns = to_device(batch.text_ids, device), to_device(batch.columns, device)
+        positions = to_device(batch.positions, device)
+        cache_rows = cache.rows(to_device(batch.slots, device), positions)
+        own_rows = [to_device(part.rows, device) for part in batch.sequences]
+        masks = [
+            self._later_chunk_mask(part.start, len(part.rows)) if part.start else None
+            for part in batch.sequences
+        ]
 
         def attend(layer: int, heads: Tensor) -> Tensor:
-            cache.write(layer, places, heads[:, config.num_heads :])
+            cache.write(layer, cache_rows, heads[:, config.num_heads :])
             queries = heads[:, : config.num_heads]
             out = torch.empty_like(queries)
-            for part, mask in zip(sequences, masks, strict=True):
-                # Each alone, so that nothing of a sequence depends on its neighbours.
-                own = slice(part.slot, part.slot + 1)
-                keys, values = cache.read(layer, own, part.start + len(part.rows))
-                out[part.rows] = self._attend_to_piece(queries[part.rows], keys, values, mask)
+            for part, rows, mask in zip(batch.sequences, own_rows, masks, strict=True):
+                # Each alone, so that no sequence depends on its neighbours.
+                slot = slice(part.slot, part.slot + 1)
+                keys, values = cache.read(layer, slot, part.start + len(rows))
+                out[rows] = self._attend_to_chunk(queries[rows], keys, values, mask)
             return out.flatten(1)
 
         x = torch.cat([F.embedding(text_ids, self.weights.embed_text), self._embed_audio(columns)])
         return self._forward(x, len(text_ids), positions, attend)
 
-    def _mask_of_piece(self, part: PackedRows) -> Tensor:
-        """Let rows see what was read before and, within the piece, themselves and earlier rows.
+    def _later_chunk_mask(self, start: int, num_rows: int) -> Tensor:
+        """Return the mask of a chunk behind others: each row sees itself and all earlier positions.
 
         Returns:
             [group x T, start + T], the same for every query head of a group.
         """
-        end = part.start + len(part.rows)
-        hidden = self._positions[:end] > self._positions[part.start : end, None]
-        mask = torch.where(hidden, self._unseen, self._seen)
+        end = start + num_rows
+        is_later = self._positions[:end] > self._positions[start:end, None]
+        mask = torch.where(is_later, self._masked, self._visible)
         return mask.repeat(self.config.num_heads // self.config.num_kv_heads, 1)
 
-    def _attend_to_piece(
+    def _attend_to_chunk(
         self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
     ) -> Tensor:
-        """Answer queries [T, H, head_dim] of a whole prompt, or with a mask of a later piece."""
+        """Return the attention output [T, H, head_dim] of one chunk's queries, of the same shape.
+
+        Args:
+            queries: of the chunk's rows.
+            keys, values: [1, H_kv, start + T, head_dim].
+            mask: see `_later_chunk_mask`; None: the chunk starts at position 0.
+        """
         if mask is None:
-            answer = F.scaled_dot_product_attention(
+            out = F.scaled_dot_product_attention(
                 queries.transpose(0, 1).unsqueeze(0),
                 keys,
                 values,
@@ -184,29 +180,30 @@ class LanguageModel:
                 scale=self._scale,
                 enable_gqa=True,
             )
-            return answer.squeeze(0).transpose(0, 1)
+            return out.squeeze(0).transpose(0, 1)
         # With a mask no fused kernel of CUDA shares KV heads, and the plain one would write out
         # H x T x (start + T) scores: grouped as in `decode` instead.
         num_rows, num_heads, head_dim = queries.shape
         grouped = queries.view(num_rows, keys.shape[1], -1, head_dim).permute(1, 2, 0, 3)
-        answer = F.scaled_dot_product_attention(
+        out = F.scaled_dot_product_attention(
             grouped.flatten(1, 2).unsqueeze(0), keys, values, attn_mask=mask, scale=self._scale
         )
-        return answer.view(grouped.shape).permute(2, 0, 1, 3).reshape(num_rows, num_heads, head_dim)
+        return out.view(grouped.shape).permute(2, 0, 1, 3).reshape(num_rows, num_heads, head_dim)
 
     def logits_after(self, hidden: Tensor, rows: Tensor) -> Tensor:
-        """Make logits [len(rows), K, V] float32 of some rows of a prefill."""
+        """Return the logits [len(rows), K, V] float32 of some rows of a prefill."""
         return self._logits(hidden[rows])
 
-    def _block(self, layer: LayerWeights) -> _Block:
-        def half(part: FeedForwardWeights) -> _Half:
+    def _prepare(self, layer: LayerWeights) -> _LlamaLayer:
+        def linear(weight: Tensor) -> Linear:
+            return Linear(weight, self._layout)
+
+        def feed_forward(part: FeedForwardWeights) -> _LlamaFeedForward:
             norms = (self._norm_weight(part.input_norm), self._norm_weight(part.post_norm))
-            return _Half(*norms, matrix(part.gate_up), matrix(part.down))
+            return _LlamaFeedForward(*norms, linear(part.gate_up), linear(part.down))
 
-        def matrix(weight: Tensor) -> Linear:
-            return Linear(weight, self._storage)
-
-        return _Block(matrix(layer.qkv), matrix(layer.out), half(layer.text), half(layer.audio))
+        text, audio = feed_forward(layer.text), feed_forward(layer.audio)
+        return _LlamaLayer(linear(layer.qkv), linear(layer.out), text, audio)
 
     def _norm_weight(self, weight: Tensor) -> Tensor:
         return weight.repeat(2) if self._norms_by_layer_norm else weight
@@ -215,22 +212,22 @@ class LanguageModel:
         return F.embedding(columns + self._offsets, self.weights.embed_audio).sum(1)
 
     def _forward(self, x: Tensor, num_text: int, positions: Tensor, attend: Attend) -> Tensor:
-        """Run all layers over rows [N, D], of which the first `num_text` are text; x is reused."""
+        """Run all layers over rows x [N, D], in place; the first `num_text` of them are text."""
         num_rows, head_dim = x.shape[0], self.config.head_dim
         text, audio = (x[:num_text], x[num_text:]) if num_text else (x, x)
         cos, sin = self._rotation.index_select(0, positions).index_select(1, self._kinds).unbind(2)
-        for index, block in enumerate(self._blocks):
-            parts = [(block.text, text)] if num_text else []
+        for index, layer in enumerate(self._layers):
+            parts = [(layer.text, text)] if num_text else []
             if num_text < num_rows:
-                parts.append((block.audio, audio))
+                parts.append((layer.audio, audio))
             normed = [self._norm(rows, part.input_norm) for part, rows in parts]
-            heads = block.qkv.of(normed[0] if len(normed) == 1 else torch.cat(normed))
+            heads = layer.qkv.forward(normed[0] if len(normed) == 1 else torch.cat(normed))
             heads = heads.view(num_rows, -1, head_dim)
-            # Half-split rotary form; the sine's first half is negated, so that a roll will do.
+            # Half-split rotary form. The first half of the sine is negated, so a roll is enough.
             heads = torch.addcmul(heads * cos, heads.roll(head_dim // 2, -1), sin)
-            block.out.add_to(x, attend(index, heads))
+            layer.out.add_to(x, attend(index, heads))
             for part, rows in parts:
-                gate, up = part.gate_up.of(self._norm(rows, part.post_norm)).chunk(2, dim=-1)
+                gate, up = part.gate_up.forward(self._norm(rows, part.post_norm)).chunk(2, dim=-1)
                 part.down.add_to(rows, F.silu(gate).mul_(up))
         return x
 
@@ -238,18 +235,20 @@ class LanguageModel:
         width, eps = self.config.width, self.config.norm_eps
         if not self._norms_by_layer_norm:
             return F.rms_norm(x, (width,), weight, eps)
-        # (x, -x) has the mean 0, and the mean square of x as its variance.
+        # The mean of (x, -x) is 0 and its variance the mean square of x.
         both = torch.cat([x, -x], dim=-1)
         return F.layer_norm(both, (2 * width,), weight, None, eps)[:, :width]
 
     def _logits(self, hidden: Tensor) -> Tensor:
-        logits = self._head.of(self._norm(hidden, self._last_norm))
+        logits = self._head.forward(self._norm(hidden, self._last_norm))
         shape = (len(hidden), self.config.num_codebooks, self.config.codebook_size)
         return logits.view(shape).float()
 
 
 def rope_table(rope: Rope, head_dim: int, max_length: int) -> Tensor:
-    """Make cosine and sine of each position, [T, 2, head_dim] float32; half the sine is negated.
+    """Return cosine and sine of each position, [T, 2, head_dim] float32.
+
+    The first half of the sine is negated, see `LanguageModel._forward`.
 
     Source: transformers `modeling_rope_utils._compute_llama3_parameters`.
     """
@@ -269,3 +268,11 @@ def rope_table(rope: Rope, head_dim: int, max_length: int) -> Tensor:
     angles = torch.arange(max_length).float()[:, None] * frequencies
     cos, sin = angles.cos(), angles.sin()
     return torch.stack([torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)], dim=1)
+
+
+def to_device(array: NDArray[np.generic], device: torch.device) -> Tensor:
+    """Copy an array to a device; on a GPU through pinned memory, without a sync."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

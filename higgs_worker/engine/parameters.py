@@ -1,8 +1,8 @@
-"""Where every tensor of the checkpoint lives in memory.
+"""The model's weights in memory, and the checkpoint's name for each.
 
-Projections that always run together are stored fused (query, key and value; gate and up). The map
-from checkpoint names to views of the fused storage is the one place that knows both sides: the
-loader fills it, and the demo's script writes random files by it.
+Projections that always run together are fused (query, key and value; gate and up). `by_name` maps
+checkpoint names to views of the fused tensors: the loader fills them, and the scripts and tests
+that write checkpoints take names and shapes from it.
 """
 
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from torch import Tensor
 from higgs_worker.engine.config import ModelConfig
 
 NOT_NEEDED = frozenset({"text_lm_head.weight"})
-"""In the file, never read: audio is forced to start, so the text head has nothing to decide."""
+"""In the file, but not loaded: audio is forced to start, so the text head is never used."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeedForwardWeights:
-    """The part of a layer that text and audio positions have each for themselves."""
+    """The part of a layer that exists twice: for text positions and for audio positions."""
 
     input_norm: Tensor
     """[D], before attention."""
     post_norm: Tensor
-    """[D], before the two matrices."""
+    """[D], before the feed-forward."""
     gate_up: Tensor
     """[2 x mlp_width, D]."""
     down: Tensor
@@ -44,7 +44,7 @@ class LayerWeights:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """All tensors that serving needs."""
+    """All tensors that generating audio needs."""
 
     embed_text: Tensor
     """[vocab, D]."""
@@ -58,7 +58,7 @@ class Weights:
 
     @classmethod
     def empty(cls, config: ModelConfig, *, device: torch.device, dtype: torch.dtype) -> "Weights":
-        """Allocate without filling."""
+        """Allocate without initialising."""
         width, mlp = config.width, config.mlp_width
 
         def new(*shape: int) -> Tensor:
@@ -85,7 +85,7 @@ class Weights:
         )
 
     def by_name(self, config: ModelConfig) -> dict[str, Tensor]:
-        """Map each checkpoint name to the view that takes its values.
+        """Return a view of each tensor by its name in the checkpoint.
 
         Source: transformers `HiggsAudioV2ForConditionalGeneration` state dict.
         """

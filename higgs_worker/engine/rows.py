@@ -1,9 +1,11 @@
-"""A prompt as rows: one per position, text ids and audio columns.
+"""A prompt as rows, one per position, and chunks of prompts packed into one batch.
 
-Reference codes are laid out in the delay pattern, and the forced first column of the answer stands
-at the end: it is part of what the model reads. Host-side arrays, without torch.
+A row is a text id or an audio column. Reference codes are laid out in the delay pattern. The forced
+first column of the answer is the last row: it is prefilled with the prompt. Host-side arrays only,
+without torch.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,19 +17,32 @@ from higgs_worker.engine.sequence import AudioSegment, Codes, Prompt
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Layout:
-    """What stands at each position."""
+class RowChunk:
+    """Consecutive rows of one prompt, prefilled in one pass."""
+
+    slot: int
+    start: int
+    """Position of the first row; earlier positions are in the cache already."""
+    text_ids: NDArray[np.int64]
+    """[T]; -1 in audio rows."""
+    columns: Codes
+    """[T, K]; zero in text rows."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PromptRows:
+    """All rows of one prompt."""
 
     text_ids: NDArray[np.int64]
-    """[T]; -1 at audio positions."""
+    """[T]; -1 in audio rows."""
     columns: Codes
-    """[T, K]; zero at text positions."""
-    num_shared: int
-    """Positions of the segments that other prompts share."""
+    """[T, K]; zero in text rows."""
+    num_shared_positions: int
+    """Leading positions that other prompts share, see `Prompt.num_shared`."""
 
     @classmethod
-    def of(cls, prompt: Prompt, config: ModelConfig) -> "Layout":
-        """Lay a prompt out."""
+    def from_prompt(cls, prompt: Prompt, config: ModelConfig) -> "PromptRows":
+        """Lay out a prompt."""
         bos, eos = config.stream_bos_id, config.stream_eos_id
         ids: list[NDArray[np.int64]] = []
         columns: list[Codes] = []
@@ -43,17 +58,75 @@ class Layout:
         return cls(
             text_ids=np.concatenate(ids),
             columns=np.concatenate(columns),
-            num_shared=sum(map(len, ids[: prompt.num_shared])),
+            num_shared_positions=sum(map(len, ids[: prompt.num_shared])),
         )
 
     @property
     def num_positions(self) -> int:
-        """Positions in all, the forced first column included."""
+        """Number of rows, the forced first column included."""
         return len(self.text_ids)
 
-    def heard(self, max_columns: int) -> Codes:
-        """Give the last audio columns, the forced first one included, [at most max_columns, K]."""
+    def chunk(self, slot: int, start: int, num_positions: int) -> RowChunk:
+        """Return the rows from `start` on, for a slot."""
+        part = slice(start, start + num_positions)
+        return RowChunk(slot, start, self.text_ids[part], self.columns[part])
+
+    def last_audio_columns(self, max_columns: int) -> Codes:
+        """Return the last audio columns, the forced first one included, [at most max_columns, K].
+
+        RAS looks back at them.
+        """
         return self.columns[self.text_ids < 0][-max_columns:]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedSequence:
+    """One chunk's share of a packed batch."""
+
+    slot: int
+    start: int
+    """Position of its first row; earlier positions are in the cache already."""
+    rows: NDArray[np.int64]
+    """[T], its rows of the batch in the order of their positions."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedBatch:
+    """Chunks of several prompts as the rows of one pass: all text rows, then all audio rows."""
+
+    text_ids: NDArray[np.int64]
+    """[N_text]."""
+    columns: Codes
+    """[N_audio, K]."""
+    positions: NDArray[np.int64]
+    """[N_text + N_audio]."""
+    slots: NDArray[np.int64]
+    """[N_text + N_audio]."""
+    sequences: list[PackedSequence]
+    """One per chunk, in the order of the chunks."""
+
+
+def pack(chunks: Sequence[RowChunk]) -> PackedBatch:
+    """Pack chunks, at least one, at most one per slot, into one batch."""
+    lengths = [len(chunk.text_ids) for chunk in chunks]
+    text_ids = np.concatenate([chunk.text_ids for chunk in chunks])
+    positions = np.concatenate(
+        [chunk.start + np.arange(size) for chunk, size in zip(chunks, lengths, strict=True)]
+    )
+    is_audio = text_ids < 0
+    order = np.argsort(is_audio, kind="stable")
+    # The inverse: which row of the batch each position became.
+    rows = np.split(np.argsort(order), np.cumsum(lengths)[:-1])
+    return PackedBatch(
+        text_ids=text_ids[~is_audio],
+        columns=np.concatenate([chunk.columns for chunk in chunks])[is_audio],
+        positions=positions[order],
+        slots=np.repeat([chunk.slot for chunk in chunks], lengths)[order],
+        sequences=[
+            PackedSequence(chunk.slot, chunk.start, own)
+            for chunk, own in zip(chunks, rows, strict=True)
+        ],
+    )
 
 
 def num_positions(prompt: Prompt, config: ModelConfig) -> int:

@@ -1,16 +1,14 @@
-"""Who runs next: a queue, slots in order of arrival, prompts read in rationed pieces.
+"""Which sequence runs next: a queue, slots in order of arrival, a prefill budget per round.
 
-Decides and keeps count; never touches a device, a thread or a clock. The policy:
+It decides and counts; it never touches a device, a thread or a clock. The policy:
 
-- Sequences enter slots in the order in which they came; the lowest free slot is used first, because
-  a step serves all rows up to the highest one.
-- A slot that stays free, with nobody waiting for it, is closed up: the running sequence in the
-  highest slot moves there. A sequence that ends causes one move at most, and that costs less than a
-  step.
-- Prompts are read in that order too. While others speak, at most `max_prefill` positions are read
-  between two polls; so a round of steps waits for that much reading at most, however many prompts
-  arrive and however long they are. While nobody speaks, reading has nothing to wait for it, and the
-  ration is `IDLE_RATION` times as large.
+- Waiting sequences enter slots in order of arrival. The lowest free slot is used first, because a
+  step computes all rows up to the highest running one.
+- When a slot stays free with nobody waiting, the running sequence in the highest slot moves into
+  it. A sequence that ends causes at most one move, which costs less than a step.
+- Prompts are prefilled in order of arrival too, long ones in chunks. While sequences run, at most
+  `max_prefill` positions are prefilled between two polls, so a round of steps is delayed by that
+  much and no more. While none runs, the budget is `IDLE_PREFILL_FACTOR` times as large.
 """
 
 import heapq
@@ -20,7 +18,8 @@ from dataclasses import dataclass
 from higgs_worker.engine.frame_feed import FrameFeed
 from higgs_worker.engine.sequence import Submission
 
-IDLE_RATION = 4
+IDLE_PREFILL_FACTOR = 4
+"""Larger chunks cost less per position; the engine still looks at its inbox between them."""
 
 
 @dataclass(slots=True, eq=False)
@@ -28,27 +27,32 @@ class Sequence:
     """One submission on its way through the engine."""
 
     submission: Submission
-    deadline: float | None = None
-    """On the clock of whoever asks `expired`; None: never."""
     arrived: float = 0.0
-    """On the same clock."""
+    """When it was submitted, seconds on the engine's clock."""
     admitted: float = 0.0
+    """When it got its slot, on the same clock."""
     feed: FrameFeed | None = None
-    """Who wants frames as they come."""
+    """Passes frames on as they are completed; None: only the whole result is wanted."""
     slot: int | None = None
-    num_unread: int = 0
-    """Positions of its prompt that are not read yet."""
+    """None while it waits."""
+    num_prefill_left: int = 0
+    """Positions of its prompt that are not in the cache yet."""
 
 
 class Scheduler:
-    """The queue and the slots."""
+    """Every sequence that has not ended is in one of three stages: waiting, prefilling, running."""
 
     def __init__(self, num_slots: int, *, max_prefill: int) -> None:
-        self.num_slots = num_slots
+        """Start with all slots free.
+
+        Args:
+            num_slots: sequences that can prefill or run at the same time.
+            max_prefill: positions per round while any sequence runs.
+        """
         self.max_prefill = max_prefill
         self._free = list(range(num_slots))
         self._waiting: deque[Sequence] = deque()
-        self._reading: deque[Sequence] = deque()
+        self._prefilling: deque[Sequence] = deque()
         self._running: dict[int, Sequence] = {}
 
     @property
@@ -58,81 +62,77 @@ class Scheduler:
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is nothing to do."""
-        return not (self._waiting or self._reading or self._running)
+        """Whether no sequence is left at any stage."""
+        return not (self._waiting or self._prefilling or self._running)
 
     @property
     def running(self) -> dict[int, Sequence]:
-        """Sequences that speak, by slot."""
+        """Sequences that take part in decode steps, by slot."""
         return self._running
 
     @property
     def sequences(self) -> list[Sequence]:
-        """All that have not ended, in order of arrival within each stage."""
-        return [*self._running.values(), *self._reading, *self._waiting]
+        """All sequences that have not ended, in order of arrival within each stage."""
+        return [*self._running.values(), *self._prefilling, *self._waiting]
 
     def enqueue(self, sequence: Sequence) -> None:
-        """Take a sequence in."""
+        """Append a sequence to the queue."""
         self._waiting.append(sequence)
 
     def admit(self) -> Sequence | None:
-        """Give the next sequence a slot; None when nobody waits or no slot is free.
+        """Give the next waiting sequence a slot; None when nobody waits or no slot is free.
 
-        The caller then sets `num_unread`.
+        The caller then sets `num_prefill_left`.
         """
         if not (self._waiting and self._free):
             return None
         sequence = self._waiting.popleft()
         sequence.slot = heapq.heappop(self._free)
-        self._reading.append(sequence)
+        self._prefilling.append(sequence)
         return sequence
 
     def next_move(self) -> tuple[Sequence, int] | None:
-        """Say which running sequence should go on in which lower slot, if any should."""
+        """Return a running sequence and the lower slot it should move to; None if none should."""
         if not (self._running and self._free):
             return None
         highest, lowest = max(self._running), self._free[0]
         return (self._running[highest], lowest) if lowest < highest else None
 
-    def move(self, sequence: Sequence) -> None:
-        """Note that the sequence of `next_move` now stands where it should."""
+    def record_move(self, sequence: Sequence) -> None:
+        """Record that the sequence of `next_move` is in its new slot."""
         assert sequence.slot is not None  # noqa: S101 - running sequences have one
         del self._running[sequence.slot]
         sequence.slot = heapq.heapreplace(self._free, sequence.slot)
         self._running[sequence.slot] = sequence
 
-    def ration(self) -> list[tuple[Sequence, int]]:
-        """Say what to read before the next steps: sequences and how many positions of each."""
-        left = self.max_prefill * (1 if self._running else IDLE_RATION)
-        pieces = []
-        for sequence in self._reading:
-            if not left:
+    def next_prefill(self) -> list[tuple[Sequence, int]]:
+        """Return what to prefill before the next steps: sequences, each with its positions."""
+        budget = self.max_prefill * (1 if self._running else IDLE_PREFILL_FACTOR)
+        chunks = []
+        for sequence in self._prefilling:
+            if not budget:
                 break
-            num_positions = min(left, sequence.num_unread)
-            pieces.append((sequence, num_positions))
-            left -= num_positions
-        return pieces
+            num_positions = min(budget, sequence.num_prefill_left)
+            chunks.append((sequence, num_positions))
+            budget -= num_positions
+        return chunks
 
-    def read(self, sequence: Sequence, num_positions: int) -> None:
-        """Note that a piece was read; a prompt read to its end makes its sequence run."""
-        sequence.num_unread -= num_positions
-        if not sequence.num_unread:
-            self._reading.remove(sequence)
-            assert sequence.slot is not None  # noqa: S101 - reading sequences have one
+    def record_prefill(self, sequence: Sequence, num_positions: int) -> None:
+        """Record that positions are in the cache; with the last of them the sequence runs."""
+        sequence.num_prefill_left -= num_positions
+        if not sequence.num_prefill_left:
+            self._prefilling.remove(sequence)
+            assert sequence.slot is not None  # noqa: S101 - prefilling sequences have one
             self._running[sequence.slot] = sequence
 
     def remove(self, sequence: Sequence) -> None:
-        """Take a sequence out at any stage and free its slot."""
+        """Remove a sequence at any stage and free its slot."""
         if sequence.slot is None:
             self._waiting.remove(sequence)
             return
         if self._running.get(sequence.slot) is sequence:
             del self._running[sequence.slot]
         else:
-            self._reading.remove(sequence)
+            self._prefilling.remove(sequence)
         heapq.heappush(self._free, sequence.slot)
         sequence.slot = None
-
-    def expired(self, now: float) -> list[Sequence]:
-        """Find the sequences whose deadline has come."""
-        return [s for s in self.sequences if s.deadline is not None and s.deadline <= now]

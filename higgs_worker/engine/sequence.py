@@ -1,6 +1,6 @@
-"""What goes into the engine, what comes out, and what its parts tell each other.
+"""What goes into the engine, what comes out, and what its parts pass to each other.
 
-Plain frozen data without torch, so that those who only prepare or queue work start in milliseconds.
+Plain frozen data without torch, so that code which only prepares or queues work imports quickly.
 """
 
 import hashlib
@@ -25,26 +25,26 @@ class TextSegment:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AudioSegment:
-    """Audio that the model hears: reference codes, laid out by the engine in the delay pattern."""
+    """Reference audio: codes that the engine lays out in the delay pattern."""
 
     codes: Codes
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What the model reads before it speaks; ends where the first column of audio begins."""
+    """The model's input; it ends where the first column of generated audio begins."""
 
     segments: tuple[TextSegment | AudioSegment, ...]
     num_shared: int = 0
-    """How many leading segments other prompts are likely to share: system text and reference."""
+    """Leading segments that other prompts are likely to share: system text and reference."""
 
     @property
     def num_text_ids(self) -> int:
-        """How many text ids the prompt holds, control tokens included."""
+        """Number of text ids, control tokens included."""
         return sum(len(part.ids) for part in self.segments if isinstance(part, TextSegment))
 
     def shared_key(self) -> bytes:
-        """Name the shared segments by their content."""
+        """Return a digest of the shared segments, equal if and only if their content is."""
         digest = hashlib.blake2b(digest_size=16)
         for part in self.segments[: self.num_shared]:
             kind, values = (
@@ -63,20 +63,20 @@ class Sampling:
     """
 
     seed: int
-    """0 to 2^63 - 1. With the step and the codebook it decides every draw."""
+    """0 to 2^63 - 1. Every draw depends on seed, step and codebook alone."""
     temperature: float = 0.3
     """0 is greedy."""
     top_p: float = 0.95
     top_k: int = 50
     """0 keeps all ids."""
     ras_window: int = 7
-    """Columns that repetition-aware sampling looks back; 0 switches it off."""
+    """Columns that repetition-aware sampling (RAS) looks back; 0 switches it off."""
     ras_max_repeats: int = 2
-    """Occurrences in the window from which an id is drawn again from the raw distribution."""
+    """An id that is in the window this many times is redrawn from the raw distribution."""
 
     @property
     def is_greedy(self) -> bool:
-        """Whether the likeliest id is taken, whatever the seed."""
+        """Whether the likeliest id is chosen, whatever the seed."""
         return self.temperature == 0
 
 
@@ -87,7 +87,7 @@ class Submission:
     prompt: Prompt
     sampling: Sampling
     max_frames: int
-    """Hard cap; at 25 frames a second."""
+    """Upper bound on the length, at 25 frames per second."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,15 +97,16 @@ class Generation:
     codes: Codes
     """[F, K] by the tail rule: up to the first frame that holds an end code."""
     columns: Codes
-    """[N, K], the delayed columns as they were drawn, the first all stream BOS."""
+    """[N, K], the delayed columns as drawn, the first all stream BOS."""
     finish_reason: FinishReason
+    """`stop`: the model ended it; `length`: it was cut at `max_frames`."""
     queue_s: float = 0.0
-    """How long the sequence waited for a slot."""
+    """Seconds that the sequence waited for a slot."""
 
 
 @dataclass(frozen=True, slots=True)
 class PrefillChunk:
-    """A part of a prompt to read now."""
+    """The next positions of a prompt that a slot holds."""
 
     slot: int
     num_positions: int
@@ -113,9 +114,11 @@ class PrefillChunk:
 
 @dataclass(frozen=True, slots=True)
 class SlotProgress:
-    """What `poll` saw, per slot on the host."""
+    """The outcome of a poll, per slot, on the host."""
 
     done: NDArray[np.bool_]
+    """[B], whether all columns that the audio needs are drawn."""
     failed: NDArray[np.bool_]
+    """[B], whether any logit was not finite."""
     num_columns: NDArray[np.int64]
-    """Columns drawn so far, column 0 included."""
+    """[B], columns drawn so far, column 0 included."""

@@ -1,4 +1,4 @@
-"""What the step keeps per slot, as tensors on the device."""
+"""What a step keeps per slot, as tensors on the device."""
 
 from dataclasses import dataclass, field, fields
 
@@ -11,55 +11,60 @@ NEVER = 1 << 30
 
 @dataclass(slots=True)
 class SlotState:
-    """State of some rows. What counts steps is one tensor, so that a step advances all at once."""
+    """State of some slots. All counters are one tensor, so that one addition advances them all.
 
-    clock: Tensor
-    """[B, 5] int64: the five below, in their order."""
+    `Runner._advance` says how each counter changes.
+    """
+
+    counters: Tensor
+    """[B, 5] int64: position, history_row, step, since_end, overdue."""
     column: Tensor
     """[B, K] int64, the newest column, not yet in the cache."""
     health: Tensor
-    """[B, K] float32, sums of the logits' peaks: not finite once any logit was not."""
+    """[B, K] float32, sum of the largest logits: not finite once any logit was not."""
     temperature: Tensor
     """[B] float32, above 0; greedy is a `top_k` of 1 and draws of 0."""
     top_p: Tensor
     """[B] float32."""
     top_k: Tensor
-    """[B] int64."""
+    """[B] int64; 0 keeps all ids."""
     ras_window: Tensor
-    """[B] int64."""
+    """[B] int64, columns."""
     ras_max_repeats: Tensor
     """[B] int64."""
 
+    # Views of `counters`.
     position: Tensor = field(init=False)
-    """[B], where `column` will stand."""
-    place: Tensor = field(init=False)
-    """[B], row of history and draws for the column that is drawn next."""
+    """[B], where `column` will be written in the cache."""
+    history_row: Tensor = field(init=False)
+    """[B], row of the history and of the draws for the column that is drawn next."""
     step: Tensor = field(init=False)
     """[B, 1], index of the column that is drawn next; column 0 is all stream BOS."""
     since_end: Tensor = field(init=False)
-    """[B, 1], steps since an end code first appeared; far below 0 until then."""
+    """[B, 1], columns drawn from the first one with an end code on; far below 0 until then."""
     overdue: Tensor = field(init=False)
-    """[B, 1], columns beyond those that are needed. From 0 on the row is done: it keeps computing
-    and changes nothing that counts."""
-    ends: Tensor = field(init=False)
-    """[B, 2], both of these."""
+    """[B, 1], columns drawn minus columns needed. 0 or more means finished: the row still runs in
+    the fixed-shape step, but its output is ignored."""
+    end_counters: Tensor = field(init=False)
+    """[B, 2], since_end and overdue: the two that an end code raises."""
 
     def __post_init__(self) -> None:
-        """Name the parts of the clock."""
-        self.position, self.place = self.clock[:, 0], self.clock[:, 1]
-        self.step, self.since_end, self.overdue = (self.clock[:, i : i + 1] for i in (2, 3, 4))
-        self.ends = self.clock[:, 3:]
+        """Name the columns of `counters`."""
+        self.position, self.history_row = self.counters[:, 0], self.counters[:, 1]
+        self.step, self.since_end, self.overdue = (self.counters[:, i : i + 1] for i in (2, 3, 4))
+        self.end_counters = self.counters[:, 3:]
 
     @classmethod
-    def idle(cls, places: Tensor, num_codebooks: int) -> "SlotState":
-        """Make rows without a sequence: done, at position 0, with their places [B]."""
-        num_slots, device = len(places), places.device
+    def idle(cls, history_rows: Tensor, num_codebooks: int) -> "SlotState":
+        """Return rows without a sequence: finished, at position 0, with their history rows [B]."""
+        num_slots, device = len(history_rows), history_rows.device
 
         def whole(value: int) -> Tensor:
             return torch.full((num_slots,), value, device=device)
 
+        counters = [whole(0), history_rows, whole(1), whole(-NEVER), whole(0)]
         return cls(
-            clock=torch.stack([whole(0), places, whole(1), whole(-NEVER), whole(0)], dim=1),
+            counters=torch.stack(counters, dim=1),
             column=torch.zeros((num_slots, num_codebooks), dtype=torch.int64, device=device),
             health=torch.zeros((num_slots, num_codebooks), device=device),
             temperature=torch.ones(num_slots, device=device),
@@ -70,16 +75,16 @@ class SlotState:
         )
 
     def select(self, rows: slice | Tensor) -> "SlotState":
-        """Give some rows: views for a slice, copies for an index."""
+        """Return some rows: views for a slice, copies for an index."""
         return SlotState(*(values[rows] for values in self._stored()))
 
     def copy(self, source: int, target: int) -> None:
-        """Copy all of one row to another; `place` is the caller's to put right."""
+        """Copy one row to another, in place; the caller must then correct `history_row`."""
         for values in self._stored():
             values[target] = values[source]
 
     def store(self, rows: Tensor, other: "SlotState") -> None:
-        """Put copies of rows back."""
+        """Write rows back, in place."""
         for values, copies in zip(self._stored(), other._stored(), strict=True):
             values[rows] = copies
 

@@ -1,9 +1,10 @@
 """Tensors of a file -> tensors in memory, in blocks, by several threads.
 
-Each block is read straight into its place where the place is on the CPU and holds the file's own
-numbers; else into a buffer of the thread's own, pinned where a GPU takes it from there while the
-next block is being read. One thread gets neither a network volume nor a page cache to its limit,
-and mapping the file costs a fault for every page (docs/performance.md). Knows no model.
+A block is read directly into its target if the target is on the CPU and has the file's dtype.
+Otherwise it is read into a buffer of the thread and copied from there. For a GPU the buffer is
+pinned, so that the copy runs while the next block is read. One thread reaches the full speed of
+neither a network volume nor the page cache, and a memory-mapped file costs a fault for every page
+(docs/performance.md).
 """
 
 import os
@@ -15,52 +16,52 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from higgs_worker.checkpoint import FLOAT_DTYPES
 from higgs_worker.errors import InvalidCheckpoint
 from higgs_worker.threads import in_threads
 
 BLOCK_BYTES = 16 << 20
 NUM_THREADS = 8
 
-DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-"""By safetensors' names."""
-
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """Where a tensor's elements stand in a file."""
+class FileSpan:
+    """Where a tensor's elements are in a file."""
 
     offset: int
-    kind: str
-    """A key of `DTYPES`."""
+    """Bytes from the beginning of the file."""
+    dtype: str
+    """A key of `FLOAT_DTYPES`."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
     offset: int
     dtype: torch.dtype
-    place: Tensor
+    """Of the file."""
+    target: Tensor
     """[n], contiguous."""
 
     @property
     def num_bytes(self) -> int:
-        return self.place.numel() * self.dtype.itemsize
+        return self.target.numel() * self.dtype.itemsize
 
 
-def fill(path: Path, spans: Mapping[str, Span], places: Mapping[str, Tensor]) -> int:
-    """Read tensors of one file into their places, converting where number formats differ.
+def fill(path: Path, spans: Mapping[str, FileSpan], targets: Mapping[str, Tensor]) -> int:
+    """Read tensors of one file, converting dtypes where they differ.
 
     Args:
         path: the file.
         spans: where each tensor is, by name.
-        places: contiguous, on one device, by name; each as large as its tensor.
+        targets: the tensors to fill, by name; contiguous, on one device, each of its span's size.
 
     Returns:
-        the bytes that were read.
+        the number of bytes read.
 
     Raises:
         InvalidCheckpoint: the file ends early or cannot be read.
     """
-    blocks = sorted(_blocks(spans, places), key=lambda block: block.offset)
+    blocks = sorted(_blocks(spans, targets), key=lambda block: block.offset)
     reader = _Reader(path)
     try:
         return sum(in_threads(reader.read, blocks, NUM_THREADS))
@@ -71,59 +72,60 @@ def fill(path: Path, spans: Mapping[str, Span], places: Mapping[str, Tensor]) ->
         reader.close()
 
 
-def _blocks(spans: Mapping[str, Span], places: Mapping[str, Tensor]) -> Iterator[_Block]:
-    for name, place in places.items():
+def _blocks(spans: Mapping[str, FileSpan], targets: Mapping[str, Tensor]) -> Iterator[_Block]:
+    for name, target in targets.items():
         span = spans[name]
-        dtype = DTYPES[span.kind]
-        for first, part in enumerate(torch.split(place.view(-1), BLOCK_BYTES // dtype.itemsize)):
+        dtype: torch.dtype = getattr(torch, FLOAT_DTYPES[span.dtype])
+        for first, part in enumerate(torch.split(target.view(-1), BLOCK_BYTES // dtype.itemsize)):
             yield _Block(span.offset + first * BLOCK_BYTES, dtype, part)
 
 
 class _Reader:
-    """One open file."""
+    """Reads blocks of one open file, in any number of threads."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = os.open(path, os.O_RDONLY)
         self._own = threading.local()
-        self._copied: list[torch.cuda.Event] = []
+        self._copies: list[torch.cuda.Event] = []
+        """Per thread, the end of its latest copy to a GPU."""
 
     def close(self) -> None:
-        """Wait for what is still being copied, and close the file."""
-        for event in self._copied:
+        """Wait for copies that still run, and close the file."""
+        for event in self._copies:
             event.synchronize()
         os.close(self._file)
 
     @torch.inference_mode()
     def read(self, block: _Block) -> int:
-        """Bring one block to its place."""
-        is_on_cpu = block.place.device.type == "cpu"
-        if is_on_cpu and block.place.dtype == block.dtype:
-            self._read_into(block.place.view(torch.uint8), block.offset)
+        """Read one block into its target; returns its bytes."""
+        is_on_cpu = block.target.device.type == "cpu"
+        if is_on_cpu and block.target.dtype == block.dtype:
+            self._read_into(block.target.view(torch.uint8), block.offset)
             return block.num_bytes
         buffer = self._buffer(pinned=not is_on_cpu)[: block.num_bytes]
         self._read_into(buffer, block.offset)
-        block.place.copy_(buffer.view(block.dtype), non_blocking=True)
+        block.target.copy_(buffer.view(block.dtype), non_blocking=True)
         if not is_on_cpu:
-            # Of the place's device, which need not be this thread's.
-            self._own.copied.record(torch.cuda.current_stream(block.place.device))
+            # On the target's device, which need not be this thread's current one.
+            self._own.copy.record(torch.cuda.current_stream(block.target.device))
         return block.num_bytes
 
     def _buffer(self, *, pinned: bool) -> Tensor:
-        """Give this thread's buffer, once what was in it has arrived."""
+        """Return this thread's buffer, once its last copy has finished."""
         if not hasattr(self._own, "buffer"):
             self._own.buffer = torch.empty(BLOCK_BYTES, dtype=torch.uint8, pin_memory=pinned)
             if pinned:
-                self._own.copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
-                self._copied.append(self._own.copied)
+                self._own.copy = torch.cuda.Event()  # type: ignore[no-untyped-call]
+                self._copies.append(self._own.copy)
         elif pinned:
-            self._own.copied.synchronize()
+            self._own.copy.synchronize()
         buffer: Tensor = self._own.buffer
         return buffer
 
-    def _read_into(self, place: Tensor, offset: int) -> None:
-        """Read `place` full, [n] uint8 on the CPU."""
-        rest = memoryview(place.numpy())  # type: ignore[arg-type]
+    def _read_into(self, target: Tensor, offset: int) -> None:
+        """Fill `target`, [n] uint8 on the CPU."""
+        rest = memoryview(target.numpy())  # type: ignore[arg-type]
         while rest:
             count = os.preadv(self._file, [rest], offset)
             if not count:

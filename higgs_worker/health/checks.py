@@ -17,7 +17,6 @@ from higgs_worker.atomic_file import write_atomic
 from higgs_worker.checkpoint import read_config
 from higgs_worker.codec.config import CodecConfig
 from higgs_worker.engine.config import ModelConfig
-from higgs_worker.engine.container import container_free_memory
 from higgs_worker.environment import variables_of
 from higgs_worker.errors import EngineBroken, InvalidCheckpoint, StorageFailed, VolumeUnusable
 from higgs_worker.settings import Settings
@@ -300,6 +299,8 @@ def needed_bytes(settings: Settings, source: CheckpointSource, dtype: "torch.dty
 
 def _memory_bytes() -> int:
     """Return the memory that this process may use, in bytes: the machine's or the container's."""
+    from higgs_worker.engine.memory import container_free_memory
+
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     free = container_free_memory()
     if free is None:

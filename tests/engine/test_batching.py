@@ -99,8 +99,8 @@ def alone(pair: Pair, prompt: Prompt) -> np.ndarray:
 
 def speak(runner: Runner, submission: Submission, *, slot: int = 0) -> tuple[int, np.ndarray]:
     """Run one sequence to its end; positions read, and its columns."""
-    num_unread = runner.begin(slot, submission)
-    runner.prefill([PrefillChunk(slot, num_unread)])
+    num_prefill_left = runner.begin(slot, submission)
+    runner.prefill([PrefillChunk(slot, num_prefill_left)])
     for _ in range(submission.max_frames + NUM_CODEBOOKS):
         runner.step()
     progress = runner.poll()
@@ -108,7 +108,7 @@ def speak(runner: Runner, submission: Submission, *, slot: int = 0) -> tuple[int
     assert not progress.failed[slot], "not finite"
     columns = runner.columns(slot, int(progress.num_columns[slot]))
     runner.release(slot)
-    return num_unread, columns
+    return num_prefill_left, columns
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -13,7 +13,8 @@ from tests.fakes.engine import (
     OutOfMemoryError,
     ScriptedRunner,
     ask,
-    check_said,
+    check_result,
+    has_ended,
     kinds,
     outcome,
     serve,
@@ -38,7 +39,7 @@ def test_a_fault_in_begin_touches_one() -> None:
     runner.fail("begin", 3)
     with serve(runner) as engine:
         others = arrive_beside(runner, 4, 4, 4)
-        check_said(engine.submit(ask(0, num_frames=60)), 0, 60)
+        check_result(engine.submit(ask(0, num_frames=60)), 0, 60)
         assert kinds(others) == [Generation, EngineFailed, Generation]
         assert "send it again" in outcome(others[1]).message
     assert runner.log.slots == [0, 1, 2, 2]
@@ -50,7 +51,7 @@ def test_a_fault_in_prefill_touches_those_being_read() -> None:
     runner.fail("prefill", 2)
     with serve(runner, max_prefill=10) as engine:
         others = arrive_beside(runner, 4, 20, 5)
-        check_said(engine.submit(ask(0, num_frames=60)), 0, 60)
+        check_result(engine.submit(ask(0, num_frames=60)), 0, 60)
         assert kinds(others) == [EngineFailed, EngineFailed, Generation]
 
 
@@ -62,7 +63,7 @@ def test_a_fault_in_a_move_touches_one() -> None:
         handles = [engine.submit(ask(name, num_frames=n)) for name, n in enumerate((20, 60, 60))]
         assert kinds(handles) == [Generation, Generation, EngineFailed]
         for name in range(3):
-            check_said(engine.submit(ask(name)), name)
+            check_result(engine.submit(ask(name)), name)
 
 
 @pytest.mark.parametrize("method", ["step", "poll"])
@@ -74,7 +75,7 @@ def test_a_fault_in_a_step_touches_the_speaking(method: str) -> None:
         others = arrive_beside(runner, 5, 200)
         assert kinds([engine.submit(ask(0, num_frames=60))]) == [EngineFailed]
         assert kinds(others) == [EngineFailed, Generation]
-        check_said(engine.submit(ask(9)), 9)
+        check_result(engine.submit(ask(9)), 9)
 
 
 def test_nan_touches_its_own_row() -> None:
@@ -107,7 +108,7 @@ def test_out_of_memory_names_the_settings(method: str) -> None:
         assert isinstance(error, EngineFailed)
         assert "out of memory" in error.message
         assert "HIGGS_MAX_SLOTS or HIGGS_MAX_LENGTH" in error.message
-        check_said(engine.submit(ask(2)), 2)
+        check_result(engine.submit(ask(2)), 2)
 
 
 def check_gone(runner: ScriptedRunner, caplog: pytest.LogCaptureFixture) -> None:
@@ -195,7 +196,7 @@ def test_a_device_that_hangs_when_the_engine_closes() -> None:
         assert hangs.wait(TIMEOUT_S)
         handles.append(engine.submit(ask(4)))
         engine.close(timeout_s=0.01)
-        assert all(handle.is_done for handle in handles)
+        assert all(map(has_ended, handles))
         assert {outcome(handle).message for handle in handles} == {
             "the device does not answer; this worker must be replaced"
         }

@@ -23,7 +23,7 @@ def test_pieces_join_to_the_whole(num_frames: int, sizes: list[int]) -> None:
     feed = FrameFeed(heard.append, num_first_frames=1)
     while len(columns):
         size = sizes.pop() if sizes else 9
-        feed.take(columns[:size], 1024, 1025)
+        feed.push(columns[:size], 1024, 1025)
         columns = columns[size:]
     assert np.array_equal(np.concatenate(heard), codes)
 

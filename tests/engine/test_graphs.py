@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from higgs_worker.engine.graphs import StepGraphs, cuda_capture
+from higgs_worker.cuda_graphs import cuda_capture
+from higgs_worker.engine.graphs import StepGraphs
 from higgs_worker.engine.loader import load
 from higgs_worker.engine.model import LanguageModel
 from higgs_worker.engine.parameters import Weights
@@ -95,8 +96,8 @@ def test_reading_and_steps_look_at_no_value(sampling: Sampling) -> None:
     runner = Runner(model, num_slots=3, max_length=1024, capture=TwinCapture())
     (submission,) = ask([600], 40, sampling)
     for slot in (0, 2):
-        num_unread = runner.begin(slot, submission)
-        for count in (20, num_unread - 20):
+        num_prefill_left = runner.begin(slot, submission)
+        for count in (20, num_prefill_left - 20):
             runner.prefill([PrefillChunk(slot, count)])
     runner.step()
     runner.release(0)
@@ -148,7 +149,7 @@ def test_state_stays_where_it_is() -> None:
     assert [getattr(state, name).data_ptr() for name in SlotState.__slots__] == places
     view = state.select(slice(0, 2))
     view.overdue.fill_(-1)
-    assert state.clock[:, 4].tolist() == [-1, -1, 0, 0]
+    assert state.counters[:, 4].tolist() == [-1, -1, 0, 0]
     assert state.step.flatten().tolist() == [1, 6, 1, 6]
 
 

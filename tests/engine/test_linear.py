@@ -8,7 +8,7 @@ from higgs_worker.engine.linear import (
     MAX_TRANSPOSED_BYTES,
     Linear,
     WeightLayout,
-    best_storage,
+    best_layout,
 )
 
 CPU, F32 = torch.device("cpu"), torch.float32
@@ -16,11 +16,11 @@ CPU, F32 = torch.device("cpu"), torch.float32
 
 def test_the_size_of_a_model_decides() -> None:
     """Small models are transposed, middling ones packed, large ones and a GPU's left alone."""
-    assert best_storage(MAX_TRANSPOSED_BYTES, CPU, F32) == "transposed"
-    assert best_storage(MAX_TRANSPOSED_BYTES + 1, CPU, F32) == "packed"
-    assert best_storage(MAX_PACKED_BYTES + 1, CPU, F32) == "shared"
-    assert best_storage(1, CPU, torch.bfloat16) == "shared"
-    assert best_storage(1, torch.device("cuda"), F32) == "shared"
+    assert best_layout(MAX_TRANSPOSED_BYTES, CPU, F32) == "transposed"
+    assert best_layout(MAX_TRANSPOSED_BYTES + 1, CPU, F32) == "packed"
+    assert best_layout(MAX_PACKED_BYTES + 1, CPU, F32) == "shared"
+    assert best_layout(1, CPU, torch.bfloat16) == "shared"
+    assert best_layout(1, torch.device("cuda"), F32) == "shared"
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_products_are_right(
     x = torch.randn(num_rows, 2 * shape[1], dtype=dtype)[:, : shape[1]]
     right = x.double() @ weight.double().t()
     matrix = Linear(weight, storage)
-    torch.testing.assert_close(matrix.of(x).double(), right, atol=tolerance, rtol=0)
+    torch.testing.assert_close(matrix.forward(x).double(), right, atol=tolerance, rtol=0)
     added, wide = sums.double() + right, torch.zeros(num_rows, 2 * shape[0], dtype=dtype)
     for place in (sums.clone(), wide[:, : shape[0]].copy_(sums)):
         matrix.add_to(place, x)
@@ -61,4 +61,4 @@ def test_what_is_shared_is_a_view() -> None:
     weight = torch.randn(48, 64)
     matrix = Linear(weight)
     weight.fill_(1.0)
-    assert torch.equal(matrix.of(torch.ones(2, 64)), torch.full((2, 48), 64.0))
+    assert torch.equal(matrix.forward(torch.ones(2, 64)), torch.full((2, 48), 64.0))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from higgs_worker.engine.memory import (
     MAX_AUTO_SLOTS,
     MAX_PREFIX_BYTES,
     RESERVE_BYTES,
+    container_free_memory,
     free_memory,
     plan_memory,
     slot_bytes,
@@ -20,7 +22,7 @@ from higgs_worker.engine.runner import Runner
 from higgs_worker.errors import InvalidSettings
 from tests.engine.pairs import Pairs
 
-GB = 10**9
+GB, MIB = 10**9, 1 << 20
 PUBLISHED = ModelConfig(
     vocab_size=128256,
     width=3072,
@@ -122,3 +124,56 @@ def test_a_full_device_is_refused(free_bytes: int) -> None:
 def test_a_cpu_gives_half_of_its_memory() -> None:
     """What is free on a CPU is a number of bytes that a worker can live in."""
     assert 0 < free_memory(torch.device("cpu")) < 1 << 46
+
+
+def lay_out(group: Path, limit: str, usage: int, unused: int, version: int) -> None:
+    """Write one group's files."""
+    names = {
+        1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        2: ("memory.max", "memory.current", "inactive_file"),
+    }[version]
+    group.mkdir(parents=True, exist_ok=True)
+    (group / names[0]).write_text(f"{limit}\n")
+    (group / names[1]).write_text(f"{usage}\n")
+    (group / "memory.stat").write_text(f"anon {usage - unused}\n{names[2]} {unused}\n")
+
+
+def free(root: Path, *lines: str) -> int | None:
+    """Ask as a process of the groups that the lines name."""
+    (root / "own").write_text("".join(f"{line}\n" for line in lines))
+    return container_free_memory(root / "groups", root / "own")
+
+
+def test_the_limit_of_version_2(tmp_path: Path) -> None:
+    """Limit less usage; what only caches files counts as free."""
+    lay_out(tmp_path / "groups", str(100 * MIB), 70 * MIB, 20 * MIB, 2)
+    assert free(tmp_path, "0::/") == 50 * MIB
+
+
+def test_the_nearest_limit_counts(tmp_path: Path) -> None:
+    """A group above may leave less than the own one; one without a limit is no bound."""
+    lay_out(tmp_path / "groups/pod/box", str(100 * MIB), 10 * MIB, 0, 2)
+    lay_out(tmp_path / "groups/pod", str(200 * MIB), 170 * MIB, 0, 2)
+    lay_out(tmp_path / "groups", "max", 900 * MIB, 0, 2)
+    assert free(tmp_path, "0::/pod/box") == 30 * MIB
+
+
+@pytest.mark.parametrize("path", ["/", "/docker/4f2c", "/../4f2c"])
+def test_the_limit_of_version_1(path: str, tmp_path: Path) -> None:
+    """The memory controller's group, mounted at the root even where the path is the host's."""
+    lay_out(tmp_path / "groups/memory", str(64 * MIB), 4 * MIB, 1 * MIB, 1)
+    assert free(tmp_path, "5:cpu,cpuacct:/x", f"3:memory:{path}", "0::/") == 61 * MIB
+
+
+def test_more_in_use_than_the_limit_is_none_left(tmp_path: Path) -> None:
+    """A limit that was lowered below the usage leaves nothing, and not less."""
+    lay_out(tmp_path / "groups", str(10 * MIB), 30 * MIB, 0, 2)
+    assert free(tmp_path, "0::/") == 0
+
+
+def test_without_a_limit_there_is_none(tmp_path: Path) -> None:
+    """No groups, no memory controller, or no limit: the machine's memory alone counts."""
+    assert container_free_memory(tmp_path, tmp_path / "missing") is None
+    assert free(tmp_path, "0::/") is None
+    lay_out(tmp_path / "groups", "max", 30 * MIB, 0, 2)
+    assert free(tmp_path, "0::/", "5:cpu:/") is None

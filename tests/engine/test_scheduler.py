@@ -5,7 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from higgs_worker.engine.scheduler import IDLE_RATION, Scheduler, Sequence
+from higgs_worker.engine.scheduler import IDLE_PREFILL_FACTOR, Scheduler, Sequence
 from tests.fakes.engine import ask
 
 
@@ -22,15 +22,15 @@ def enter(scheduler: Scheduler, *sizes: int) -> list[Sequence]:
     for size in sizes:
         admitted = scheduler.admit()
         if admitted is not None:
-            admitted.num_unread = size
+            admitted.num_prefill_left = size
     return sequences
 
 
 def read(scheduler: Scheduler) -> list[tuple[int, int]]:
     """Read one ration; (name, positions) of its pieces."""
-    pieces = scheduler.ration()
+    pieces = scheduler.next_prefill()
     for sequence, count in pieces:
-        scheduler.read(sequence, count)
+        scheduler.record_prefill(sequence, count)
     return [(sequence.submission.sampling.seed, count) for sequence, count in pieces]
 
 
@@ -57,7 +57,7 @@ def test_reading_is_rationed_while_others_speak() -> None:
     _, *late = [Sequence(ask(name)) for name in range(4)]
     for sequence, size in zip(late, (25, 3, 4), strict=True):
         scheduler.enqueue(sequence)
-        scheduler.admit().num_unread = size
+        scheduler.admit().num_prefill_left = size
     assert [read(scheduler) for _ in range(5)] == [
         [(1, 10)],
         [(1, 10)],
@@ -68,17 +68,17 @@ def test_reading_is_rationed_while_others_speak() -> None:
 
 
 def test_reading_is_faster_while_nobody_speaks() -> None:
-    """An idle engine reads `IDLE_RATION` times as much: there is nobody to keep waiting."""
+    """An idle engine reads `IDLE_PREFILL_FACTOR` times as much: there is nobody to keep waiting."""
     scheduler = make()
     enter(scheduler, 1000)
-    assert read(scheduler) == [(0, 10 * IDLE_RATION)]
+    assert read(scheduler) == [(0, 10 * IDLE_PREFILL_FACTOR)]
 
 
 def test_a_prompt_waits_for_those_before_it_and_no_longer() -> None:
     """Behind n positions a prompt is read within n / max_prefill + 1 rounds, and then speaks."""
     scheduler = make(3)
     speaker, long, short = enter(scheduler, 1, 200, 2)
-    scheduler.read(speaker, 1)
+    scheduler.record_prefill(speaker, 1)
     for _ in range(200 // 10):
         assert scheduler.running == {0: speaker}
         read(scheduler)
@@ -94,15 +94,15 @@ def test_removal_frees_the_slot(stage: str) -> None:
     sequence, other = Sequence(ask(0)), Sequence(ask(1))
     scheduler.enqueue(sequence)
     if stage != "waiting":
-        scheduler.admit().num_unread = 50
+        scheduler.admit().num_prefill_left = 50
     if stage == "reading":
-        scheduler.read(sequence, 20)
+        scheduler.record_prefill(sequence, 20)
     if stage == "running":
-        scheduler.read(sequence, 50)
+        scheduler.record_prefill(sequence, 50)
     scheduler.remove(sequence)
     assert scheduler.is_idle
     assert not scheduler.sequences
-    assert not scheduler.ration()
+    assert not scheduler.next_prefill()
     scheduler.enqueue(other)
     assert scheduler.admit() is other
     assert other.slot == 0
@@ -112,7 +112,7 @@ def move_all(scheduler: Scheduler) -> list[tuple[int, int]]:
     """Move all that should; (name, new slot) of each."""
     moves = []
     while (move := scheduler.next_move()) is not None:
-        scheduler.move(move[0])
+        scheduler.record_move(move[0])
         moves.append((move[0].submission.sampling.seed, move[1]))
     return moves
 
@@ -135,25 +135,12 @@ def test_a_prompt_that_is_read_stays_where_it_is() -> None:
     scheduler = make(4)
     first, reading, last = enter(scheduler, 1, 50, 1)
     for sequence in (first, last):
-        scheduler.read(sequence, 1)
+        scheduler.record_prefill(sequence, 1)
     scheduler.remove(first)
     assert move_all(scheduler) == [(2, 0)]
     scheduler.remove(last)
     assert move_all(scheduler) == []
     assert reading.slot == 1
-
-
-def test_expired_finds_every_stage() -> None:
-    """A deadline counts while waiting, reading and speaking; its own instant is too late."""
-    scheduler = make(2)
-    stages = [Sequence(ask(name), deadline=5.0) for name in range(3)]
-    for sequence in (*stages, Sequence(ask(3)), Sequence(ask(4), deadline=5.1)):
-        scheduler.enqueue(sequence)
-    scheduler.admit().num_unread = 1
-    scheduler.admit().num_unread = 1
-    scheduler.read(stages[0], 1)
-    assert scheduler.expired(4.9) == []
-    assert scheduler.expired(5.0) == stages
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -183,31 +170,31 @@ class AnyOrder(RuleBasedStateMachine):
             assert len(used) == 3 or not self.scheduler.num_waiting
         else:
             assert sequence.slot == min({0, 1, 2} - used)
-            sequence.num_unread = int(sequence.arrived)
+            sequence.num_prefill_left = int(sequence.arrived)
             self.admitted.append(sequence.submission.sampling.seed)
 
     @rule()
     def read(self) -> None:
         """A ration is within its bound, never empty without reason, and read oldest first."""
-        bound = 10 * (1 if self.scheduler.running else IDLE_RATION)
-        reading = [s for s in self.live if s.slot is not None and s.num_unread]
-        pieces = self.scheduler.ration()
-        assert sum(n for _, n in pieces) == min(bound, sum(s.num_unread for s in reading))
+        bound = 10 * (1 if self.scheduler.running else IDLE_PREFILL_FACTOR)
+        reading = [s for s in self.live if s.slot is not None and s.num_prefill_left]
+        pieces = self.scheduler.next_prefill()
+        assert sum(n for _, n in pieces) == min(bound, sum(s.num_prefill_left for s in reading))
         assert [s for s, _ in pieces] == reading[: len(pieces)]
         for sequence, count in pieces:
-            assert 1 <= count <= sequence.num_unread
-            self.scheduler.read(sequence, count)
+            assert 1 <= count <= sequence.num_prefill_left
+            self.scheduler.record_prefill(sequence, count)
 
     @rule()
     def move(self) -> None:
         """Afterwards no slot is free below one that runs; who is read stays."""
-        reading = {s.slot for s in self.live if s.num_unread}
+        reading = {s.slot for s in self.live if s.num_prefill_left}
         num_moves = len(move_all(self.scheduler))
         used = {s.slot for s in self.live} - {None}
         highest = max(self.scheduler.running, default=0)
         assert set(range(highest)) <= used
         assert num_moves <= 2
-        assert reading == {s.slot for s in self.live if s.num_unread}
+        assert reading == {s.slot for s in self.live if s.num_prefill_left}
 
     @precondition(lambda self: self.live)
     @rule(data=st.data())
@@ -226,7 +213,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert len(set(slots)) == len(slots)
         assert scheduler.num_waiting == len(self.live) - len(slots)
         assert all(sequence.slot == slot for slot, sequence in scheduler.running.items())
-        assert all(not sequence.num_unread for sequence in scheduler.running.values())
+        assert all(not sequence.num_prefill_left for sequence in scheduler.running.values())
         assert self.admitted == sorted(self.admitted)
         assert scheduler.is_idle == (not self.live)
 

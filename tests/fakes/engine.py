@@ -1,7 +1,7 @@
-"""A runner without a model: it speaks by script, watches how it is used, and fails on demand.
+"""A runner without a model: it generates by script, checks how it is used, and fails on demand.
 
-Every sequence carries a name (its seed) and says its name's number in every code, so a result that
-went to the wrong caller shows.
+Every sequence has a number as its name (its seed), and each of its codes is that number. So a
+result that reaches the wrong caller is noticed.
 """
 
 import threading
@@ -30,13 +30,13 @@ from higgs_worker.errors import WorkerError
 NUM_CODEBOOKS = 2
 BOS, EOS = 1000, 1001
 TIMEOUT_S = 5.0
-"""Far above what any test takes: whoever still waits then waits for ever."""
+"""Far longer than any test takes: a call that still waits then would wait for ever."""
 
 
 def ask(
     name: int, *, num_positions: int = 4, num_frames: int = 3, max_frames: int | None = None
 ) -> Submission:
-    """Ask for a sequence that says `name` for `num_frames` after a prompt of `num_positions`."""
+    """Return a submission: `num_frames` frames of `name` after a prompt of `num_positions`."""
     ids = (num_frames,) + (0,) * (num_positions - 2)
     return Submission(
         Prompt((TextSegment(ids),)),
@@ -46,25 +46,25 @@ def ask(
 
 
 class OutOfMemoryError(Exception):
-    """Named as torch names its own."""
+    """Named as torch's own error."""
 
 
 class DeviceGone(Exception):
-    """What every call raises once the device is lost."""
+    """Raised by every call once the device is lost."""
 
 
 class Misuse(AssertionError):
     """The engine broke the runner's rules."""
 
 
-class Clock:
-    """A clock that stands still until told."""
+class StoppedClock:
+    """A clock that moves only when a test sets `now`."""
 
     def __init__(self) -> None:
         self.now = 0.0
 
     def __call__(self) -> float:
-        """Tell the time."""
+        """Return `now`."""
         return self.now
 
 
@@ -74,23 +74,23 @@ class Occupant:
 
     name: int
     num_frames: int
-    num_unread: int
+    num_prefill_left: int
     num_columns: int = 0
 
     @property
     def is_running(self) -> bool:
-        """Whether its prompt is read."""
+        """Whether its prompt is prefilled."""
         return self.num_columns > 0
 
     @property
     def is_done(self) -> bool:
-        """Whether all its columns are drawn; like the real step, it draws no more then."""
+        """Whether all its columns are drawn; as in the real step, no more are counted then."""
         return self.num_columns >= self.num_frames + NUM_CODEBOOKS
 
 
 @dataclass
 class Log:
-    """What happened."""
+    """Records the calls."""
 
     begun: list[int] = field(default_factory=list)
     """Names in order of admission."""
@@ -98,18 +98,19 @@ class Log:
     """Slots in order of admission."""
     released: list[int] = field(default_factory=list)
     """Names in order of release."""
-    read_beside: list[int] = field(default_factory=list)
-    """Positions read since the poll before, for each poll of a round that began with speakers."""
+    prefill_beside: list[int] = field(default_factory=list)
+    """Positions prefilled since the last poll, for each poll of a round that began with running
+    sequences."""
     rows: list[int] = field(default_factory=list)
-    """Rows that each step served."""
+    """Rows that each step computed."""
     calls: Counter[str] = field(default_factory=Counter)
 
 
 class ScriptedRunner:
     """Stands in for `Runner`. Script it before the engine starts, or in a hook.
 
-    `at["step", 3]` is called at the start of the third step (counted from 1), on the engine's
-    thread; what it raises, the step raises. The names are those of the methods.
+    `at["step", 3]` is called at the start of the third step (counted from 1), in the engine's
+    thread; if it raises, so does the step. Any other method is named in the same way.
     """
 
     def __init__(self, num_slots: int = 4, *, max_length: int = 1000) -> None:
@@ -123,22 +124,22 @@ class ScriptedRunner:
         self.nan: set[int] = set()
         """Names whose logits are not finite."""
         self.garbled: set[int] = set()
-        """Names in whose audio a start code stands, which `undelay` refuses."""
+        """Names whose audio holds a start code, which `undelay` refuses."""
         self.is_gone = False
-        """Every call raises, `release` included: so does torch once a CUDA device is lost."""
+        """Every call raises, even `release`, as in torch once a CUDA device is lost."""
         self.is_broken = False
-        """Set by tests in which the engine gives up: slots need not be given back then."""
+        """Set by tests in which the engine breaks: slots need not be released then."""
         self.violations: list[str] = []
-        """Kept as well as raised: the engine takes what is raised for a fault of the device."""
+        """Recorded as well as raised: the engine treats exceptions as the device's."""
         self.used: dict[int, Occupant] = {}
         self.engine: Engine | None = None
-        """Who uses it, for hooks; `serve` sets it."""
+        """The engine that uses it, for hooks; `serve` sets it."""
         self.thread: int | None = None
-        self._num_read = 0
-        self._has_speakers = False
+        self._num_prefilled = 0
+        self._had_running = False
 
     def fail(self, method: str, count: int, error: Exception | None = None) -> None:
-        """Let the count-th call of a method raise."""
+        """Make the count-th call of a method raise."""
         self.at[method, count] = lambda: _raise(error or RuntimeError(f"{method} {count}"))
 
     def lose_device(self, method: str, count: int) -> None:
@@ -150,11 +151,11 @@ class ScriptedRunner:
         self.at[method, count] = lose
 
     def max_frames(self, prompt: Prompt) -> int:
-        """As the real one; the only method that any thread may call."""
+        """Return what the real one does; the only method that any thread may call."""
         return self.max_length - prompt.num_text_ids - 1 - NUM_CODEBOOKS
 
     def begin(self, slot: int, submission: Submission) -> int:
-        """Put a sequence into a slot."""
+        """Put a sequence into a slot; returns the positions to prefill."""
         self._check(slot not in self.used, f"begin in slot {slot}, which is used")
         self._check(
             slot == min(set(range(self.num_slots)) - set(self.used)), "not the lowest free slot"
@@ -165,26 +166,28 @@ class ScriptedRunner:
         self.log.begun.append(name)
         self.log.slots.append(slot)
         self._call("begin")
-        return self.used[slot].num_unread
+        return self.used[slot].num_prefill_left
 
-    def prefill(self, pieces: list[PrefillChunk]) -> None:
-        """Read pieces; a prompt read to its end draws a first column, after the forced one."""
-        self._check(len({piece.slot for piece in pieces}) == len(pieces) > 0, "a slot twice")
-        for piece in pieces:
-            occupant = self.used.get(piece.slot)
-            self._check(occupant is not None, f"prefill in slot {piece.slot}, which is free")
-            self._check(1 <= piece.num_positions <= occupant.num_unread, "prefill past the prompt")
-        self._note_speakers()
-        self._num_read += sum(piece.num_positions for piece in pieces)
+    def prefill(self, chunks: list[PrefillChunk]) -> None:
+        """Prefill chunks; a complete prompt draws a first column, after the forced one."""
+        self._check(len({chunk.slot for chunk in chunks}) == len(chunks) > 0, "a slot twice")
+        for chunk in chunks:
+            occupant = self.used.get(chunk.slot)
+            self._check(occupant is not None, f"prefill in slot {chunk.slot}, which is free")
+            self._check(
+                1 <= chunk.num_positions <= occupant.num_prefill_left, "prefill past the prompt"
+            )
+        self._note_running()
+        self._num_prefilled += sum(chunk.num_positions for chunk in chunks)
         self._call("prefill")
-        for piece in pieces:
-            occupant = self.used[piece.slot]
-            occupant.num_unread -= piece.num_positions
-            if not occupant.num_unread:
+        for chunk in chunks:
+            occupant = self.used[chunk.slot]
+            occupant.num_prefill_left -= chunk.num_positions
+            if not occupant.num_prefill_left:
                 occupant.num_columns = 2
 
     def move(self, source: int, target: int) -> None:
-        """Let a running sequence go on in a lower slot that is free."""
+        """Move a running sequence to a lower slot that is free."""
         occupant = self.used.get(source)
         self._check(occupant is not None and occupant.is_running, f"move from slot {source}")
         self._check(target not in self.used and target < source, f"move to slot {target}")
@@ -192,21 +195,21 @@ class ScriptedRunner:
         self.used[target] = self.used.pop(source)
 
     def step(self) -> None:
-        """Draw a column for everyone who speaks."""
+        """Draw a column for every running sequence."""
         running = [slot for slot, occupant in self.used.items() if occupant.is_running]
-        self._check(bool(running), "a step for nobody")
+        self._check(bool(running), "a step without a running sequence")
         self.log.rows.append(max(running) + 1)
-        self._note_speakers()
+        self._note_running()
         self._call("step")
         for occupant in self.used.values():
             if occupant.is_running and not occupant.is_done:
                 occupant.num_columns += 1
 
     def poll(self) -> SlotProgress:
-        """Tell how far each slot is."""
-        if self._has_speakers:
-            self.log.read_beside.append(self._num_read)
-        self._num_read, self._has_speakers = 0, False
+        """Return how far each slot is."""
+        if self._had_running:
+            self.log.prefill_beside.append(self._num_prefilled)
+        self._num_prefilled, self._had_running = 0, False
         self.on_poll()
         self._call("poll")
         progress = SlotProgress(
@@ -221,7 +224,7 @@ class ScriptedRunner:
         return progress
 
     def columns(self, slot: int, num_columns: int) -> Codes:
-        """Give what a slot said."""
+        """Return the columns of a slot."""
         occupant = self.used.get(slot)
         self._check(occupant is not None and occupant.is_done, "columns before the end")
         self._check(num_columns == occupant.num_columns, "columns that were not drawn")
@@ -229,7 +232,7 @@ class ScriptedRunner:
         return self._columns(occupant)
 
     def recent(self, num_columns: int) -> Codes:
-        """Give the newest columns of every slot, the newest last."""
+        """Return the newest columns of every slot, the newest last."""
         self._check(num_columns > 0, "no columns asked for")
         self._call("recent")
         rows = np.full((self.num_slots, num_columns, NUM_CODEBOOKS), BOS)
@@ -240,15 +243,18 @@ class ScriptedRunner:
         return rows
 
     def release(self, slot: int) -> None:
-        """Free a slot; once per `begin`, whether that went well or not."""
+        """Free a slot; once per `begin`, even if that failed."""
         self._check(slot in self.used, f"release of slot {slot}, which is free")
         self._call("release")
         self.log.released.append(self.used.pop(slot).name)
         if not any(occupant.is_running for occupant in self.used.values()):
-            self._num_read, self._has_speakers = 0, False  # nobody is left to be kept waiting
+            self._num_prefilled, self._had_running = (
+                0,
+                False,
+            )  # no running sequence is left that waits
 
     def check_device(self) -> None:
-        """Raise when the device is gone."""
+        """Raise if the device is lost."""
         self._call("check_device")
 
     def _columns(self, occupant: Occupant) -> Codes:
@@ -258,9 +264,9 @@ class ScriptedRunner:
             columns[NUM_CODEBOOKS:] = BOS
         return columns
 
-    def _note_speakers(self) -> None:
-        if not self._num_read:
-            self._has_speakers = any(occupant.is_running for occupant in self.used.values())
+    def _note_running(self) -> None:
+        if not self._num_prefilled:
+            self._had_running = any(occupant.is_running for occupant in self.used.values())
 
     def _call(self, method: str) -> None:
         self.thread = self.thread or threading.get_ident()
@@ -282,7 +288,7 @@ def _raise(error: Exception) -> None:
 
 @contextmanager
 def serve(runner: ScriptedRunner, **options: object) -> Iterator[Engine]:
-    """Run an engine; in the end it stands still, kept the rules and gave every slot back."""
+    """Run an engine; check at the end that it stopped, kept the rules and released every slot."""
     with Engine(runner, **options) as engine:
         runner.engine = engine
         yield engine
@@ -292,19 +298,30 @@ def serve(runner: ScriptedRunner, **options: object) -> Iterator[Engine]:
 
 
 def outcome(handle: Handle) -> Generation | WorkerError:
-    """Wait for how a sequence ends."""
+    """Wait for a sequence's result or error."""
     try:
         return handle.result(TIMEOUT_S)
     except WorkerError as error:
         return error
 
 
+def has_ended(handle: Handle) -> bool:
+    """Whether a sequence has ended by now, in whatever way."""
+    try:
+        handle.result(0)
+    except TimeoutError:
+        return False
+    except WorkerError:
+        return True
+    return True
+
+
 def kinds(handles: list[Handle]) -> list[type]:
-    """Wait for how each of some sequences ends."""
+    """Wait for some sequences; return the type of each one's result or error."""
     return [type(outcome(handle)) for handle in handles]
 
 
-def check_said(handle: Handle, name: int, num_frames: int = 3) -> None:
-    """A sequence said what it was asked for."""
+def check_result(handle: Handle, name: int, num_frames: int = 3) -> None:
+    """Check that a sequence generated what it was asked for."""
     expected = np.full((num_frames, NUM_CODEBOOKS), name)
     assert np.array_equal(handle.result(TIMEOUT_S).codes, expected)

@@ -112,7 +112,6 @@ class Actor:
         *,
         on_frames: Callable[[Any], None],
         num_first_frames: int,
-        timeout_s: float | None = None,
     ) -> Handle:
         """Begin a line."""
         if self.num_live >= self.num_slots + self.max_waiting:

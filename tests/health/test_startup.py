@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from higgs_worker.engine import memory
 from higgs_worker.errors import EngineBroken, VolumeUnusable
 from higgs_worker.health import checks, startup
 from higgs_worker.health.startup import UnfitWorker, fitness_checks
@@ -115,7 +116,7 @@ def test_slots_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_machine_with_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a GPU, the model has to fit into the container's memory."""
     assert checks._memory_bytes() > 1e9
-    monkeypatch.setattr(checks, "container_free_memory", lambda: 100_000_000)
+    monkeypatch.setattr(memory, "container_free_memory", lambda: 100_000_000)
     refused = refusals(tmp_path, HIGGS_MODEL="", HF_ENDPOINT="http://127.0.0.1:9")
     assert "the model needs 23.2 GB of memory" in refused["gpu_is_usable"]
     assert "take a machine with a GPU" in refused["gpu_is_usable"]

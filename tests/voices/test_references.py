@@ -163,12 +163,15 @@ def test_the_voice_is_heard(speaker: LoadedModel) -> None:
     assert speak(ref_audio=one, ref_text="a") == heard[1]
 
 
-def test_the_encoder_is_loaded_late(speaker: LoadedModel) -> None:
-    """Speaking without a new voice loads no encoder."""
-    fresh = load_model(Settings.from_env({"HIGGS_MODEL": "demo", "HIGGS_MAX_SLOTS": "1"}))
-    assert not fresh.references.encode.is_loaded
-    speaker.references.resolve(choice(babble(9)))
-    assert speaker.references.encode.is_loaded
+def test_the_encoder_is_loaded_late(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The first new voice loads the encoder; the second one uses it again."""
+    caplog.set_level(logging.INFO)
+    settings = {"HIGGS_MODEL": "demo", "HIGGS_MAX_SLOTS": "1", "HIGGS_VOLUME": str(tmp_path)}
+    fresh = load_model(Settings.from_env(settings))
+    assert "encoder loaded" not in caplog.messages
+    for seed in (9, 10):
+        fresh.references.resolve(choice(babble(seed)))
+    assert caplog.messages.count("encoder loaded") == 1
 
 
 def test_a_codec_without_encoder_says_so(tmp_path: Path) -> None:

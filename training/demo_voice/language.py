@@ -19,7 +19,7 @@ from torch import Tensor
 from higgs_worker.api.request import DEFAULT_SCENE
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.delay import delay
-from higgs_worker.engine.rows import Layout
+from higgs_worker.engine.rows import PromptRows
 from higgs_worker.speech.prompt import (
     Control,
     PastTurn,
@@ -117,7 +117,7 @@ class Corpus:
         num_ids = sum(map(len, begins))
         said = np.searchsorted(np.concatenate(begins), np.concatenate(letters), side="right") - 1
         bos, eos = config.stream_bos_id, config.stream_eos_id
-        layout = Layout.of(self._prompts.build(text, self._setting(choose)), config)
+        layout = PromptRows.from_prompt(self._prompts.build(text, self._setting(choose)), config)
         # What follows the forced first column; the last column is never read.
         answer = delay(np.concatenate([self.codes(index) for index in indexes]), bos, eos)[1:]
         columns = np.concatenate([layout.columns, answer[:-1]])
