@@ -211,7 +211,6 @@ class _RepoSearch:
                     return LocatedCheckpoint(self.mine.snapshot(commit), commit)
             except LeaseLost:
                 log.warning("another worker took over and goes on pulling")
-                continue
             except TimeoutError as error:
                 raise WeightsUnavailable(
                     f"other workers have been pulling {self.mine.repo} for "

@@ -15,7 +15,12 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from higgs_worker.errors import VolumeUnusable, WeightsNotFound, WeightsUnavailable
+from higgs_worker.errors import (
+    VolumeUnusable,
+    WeightsNotFound,
+    WeightsUnavailable,
+    WorkerError,
+)
 from higgs_worker.weights.blob import FULL, Blob, Checksum
 from higgs_worker.weights.cache import CachedRepo
 from higgs_worker.weights.hub import Hub, HubFile, Listing
@@ -108,7 +113,17 @@ class Pull:
             WeightsUnavailable: too slow, out of reach, or wrong again and again.
             VolumeUnusable: there is not enough space.
             OSError: the volume refuses; where it is full, nothing half done stays behind.
+            LeaseLost: another worker has taken over, whatever else went wrong here.
         """
+        try:
+            return await self._run(revision, names)
+        except (WorkerError, OSError):
+            # A worker that was frozen finds its time over, or the volume full of what another
+            # worker wrote meanwhile. That is no reason to give up.
+            self._check_lease()
+            raise
+
+    async def _run(self, revision: str, names: Sequence[str]) -> str:
         async with self._patience.bound():
             listing = await self._insist(lambda: self._hub.listing(self._cached.repo, revision))
         missing = [name for name in names if name not in listing.files]
@@ -128,6 +143,7 @@ class Pull:
             await self._fill(listing)
         except OSError as error:
             if error.errno in FULL:  # it must not stay full because of us
+                self._check_lease()  # what is there may be another worker's by now
                 for download in self._downloads:
                     download.forget()
             raise

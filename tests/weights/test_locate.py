@@ -189,6 +189,29 @@ def test_a_cache_that_is_there_is_used(standin: StandIn, tmp_path: Path) -> None
     assert sorted(cache.rglob("*")) == before
 
 
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_what_another_worker_pulled_is_used(
+    standin: StandIn, tmp_path: Path, is_damaged: bool
+) -> None:
+    """A worker whose lease is lost uses the other one's files, although its own pull failed."""
+    if is_damaged:
+        flip(blob_of(pull(standin, tmp_path)), 5)
+    others: list[LocatedCheckpoint] = []
+
+    def taken_over(request: hub.Request, answer: hub.Answer) -> Iterator[bytes]:
+        (tmp_path / "bosonai" / "models--bosonai--toy" / "leases" / "9").touch()
+        os.utime(tmp_path / "bosonai" / "models--bosonai--toy" / "leases" / "9", (0, 0))
+        others.append(pull(standin, tmp_path))
+        return hub.status(429, Retry_After="900")(request, answer)
+
+    standin.spoil("api", taken_over)
+    source = source_of(standin, tmp_path, limits={"answer_s": 10, "patience_s": 10})
+    found = locate(REPO, "model", source)
+    assert [found] == others
+    assert_right(found)
+    assert len(standin.asked("api")) == 2 + is_damaged
+
+
 def test_leftovers_are_swept(standin: StandIn, tmp_path: Path) -> None:
     """What killed tools left half done is gone after the next pull."""
     blobs = tmp_path / "bosonai" / "models--bosonai--toy" / "blobs"

@@ -89,8 +89,9 @@ def test_a_frozen_worker_holds_nobody_up(standin: StandIn, tmp_path: Path) -> No
     wait_for_blocks(tmp_path, 2)
     frozen.send_signal(signal.SIGSTOP)
     standin._faults.clear()
+    calm = {"patience_s": 20, "answer_s": 10, "silence_s": 10, "slow_s": 10}  # however busy it is
     try:
-        assert_right(pull(standin, tmp_path))
+        assert_right(pull(standin, tmp_path, limits=calm))
     finally:
         frozen.send_signal(signal.SIGCONT)
     assert_right(found_by(frozen))
