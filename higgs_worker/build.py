@@ -93,7 +93,7 @@ def locate_model(
 ) -> LocatedCheckpoint:
     """Find the language model, pulling it where it is not there; see `weights.locate`."""
     source, revision = source_of(settings), settings.model_revision
-    return weights.locate(
+    return weights.locate_checkpoint(
         settings.model, "model", source, revision=revision, on_progress=on_progress
     )
 
@@ -103,7 +103,7 @@ def locate_codec(
 ) -> LocatedCheckpoint:
     """Find the codec, pulling it where it is not there; see `weights.locate`."""
     source, revision = source_of(settings), settings.codec_revision
-    return weights.locate(
+    return weights.locate_checkpoint(
         settings.codec, "codec", source, revision=revision, on_progress=on_progress
     )
 

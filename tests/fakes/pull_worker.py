@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from higgs_worker.errors import WorkerError
-from higgs_worker.weights.locate import CheckpointSource, locate
+from higgs_worker.weights.locate import CheckpointSource, locate_checkpoint
 from tests.fakes.hub import CALM, REPO, StandIn
 
 
@@ -35,7 +35,10 @@ def _main(endpoint: str, volume: str, max_file_bytes: str) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(max_file_bytes), int(max_file_bytes)))
     source = CheckpointSource(volume=Path(volume), endpoint=endpoint, caches=(), limits=CALM)
     try:
-        result = {key: str(value) for key, value in asdict(locate(REPO, "model", source)).items()}
+        result = {
+            key: str(value)
+            for key, value in asdict(locate_checkpoint(REPO, "model", source)).items()
+        }
     except WorkerError as error:
         result = {"code": error.code, "message": error.message}
     sys.stdout.write(json.dumps(result))

@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 
 from higgs_worker.errors import WeightsNotFound, WeightsRefused, WeightsUnavailable, WorkerError
-from higgs_worker.weights.locate import FILES, CheckpointSource, LocatedCheckpoint, locate
+from higgs_worker.weights.locate import (
+    FILES,
+    CheckpointSource,
+    LocatedCheckpoint,
+    locate_checkpoint,
+)
 from higgs_worker.weights.progress import TransferProgress
 from tests.fakes import hub
 from tests.fakes.hub import BLOCK, CALM, QUICK, REPO, TOKEN, StandIn
@@ -39,7 +44,7 @@ def source_of(standin: StandIn, volume: Path, **changes: Any) -> CheckpointSourc
 
 def pull(standin: StandIn, volume: Path, **changes: Any) -> LocatedCheckpoint:
     """Pull the model."""
-    return locate(REPO, "model", source_of(standin, volume, **changes))
+    return locate_checkpoint(REPO, "model", source_of(standin, volume, **changes))
 
 
 def assert_right(found: LocatedCheckpoint, files: dict[str, bytes] = FILES_THERE) -> None:
@@ -62,7 +67,7 @@ def refusal(standin: StandIn, volume: Path, kind: type[WorkerError], **changes: 
 def test_a_repository_is_pulled_once(standin: StandIn, tmp_path: Path) -> None:
     """The needed files come, each byte once; afterwards there is nothing to ask."""
     source = replace(source_of(standin, tmp_path), limits=CALM)
-    found = locate(REPO, "model", source)
+    found = locate_checkpoint(REPO, "model", source)
     assert_right(found)
     assert found.revision == standin.commit
     sent = {name.split("/")[1]: num for name, num in standin.num_body_bytes.items() if num > 0}
@@ -129,7 +134,7 @@ def test_another_commit_is_not_taken(standin: StandIn, tmp_path: Path) -> None:
         return hub.Answer(answer.body.replace(first.encode(), other.encode())).pieces()
 
     standin.spoil("api", confused)
-    found = locate(REPO, "model", source_of(standin, tmp_path), revision=first)
+    found = locate_checkpoint(REPO, "model", source_of(standin, tmp_path), revision=first)
     assert found.revision == first
     assert_right(found)
 
@@ -175,7 +180,7 @@ def test_what_lasts_is_said(
 ) -> None:
     """A fault that does not pass ends in one sentence, after a bounded time."""
     standin.spoil(kind, fault, times=10_000)
-    quick = {"patience_s": 0.8, "answer_s": 0.3, "silence_s": 0.3}
+    quick = {"stall_s": 0.8, "answer_s": 0.3, "silence_s": 0.3}
     assert said in refusal(standin, tmp_path, WeightsUnavailable, limits=quick)
 
 
@@ -183,7 +188,7 @@ def test_what_arrived_before_giving_up_is_kept(standin: StandIn, tmp_path: Path)
     """The next attempt fetches only what the failed one had not."""
     standin.spoil("store", hub.cut(BLOCK), times=4)
     standin.spoil("store", hub.reset, times=10_000)
-    limits = {"num_connections": 2, "patience_s": 0.8}
+    limits = {"num_connections": 2, "stall_s": 0.8}
     refusal(standin, tmp_path, WeightsUnavailable, limits=limits)
     standin._faults.clear()
     standin.num_body_bytes.clear()
@@ -213,10 +218,10 @@ def test_the_deadline_stands(standin: StandIn, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_retry_after_is_waited_out(standin: StandIn, tmp_path: Path) -> None:
-    """The hub is left alone for as long as it asks, beyond the usual patience."""
+    """The hub is left alone for as long as it asks, longer than the stall time."""
     standin.spoil("resolve", hub.status(429, Retry_After="1"))
     began = hub.time.monotonic()
-    assert_right(pull(standin, tmp_path, limits={"patience_s": 0.8}))
+    assert_right(pull(standin, tmp_path, limits={"stall_s": 0.8}))
     assert hub.time.monotonic() - began > 1
 
 
@@ -230,7 +235,7 @@ def test_a_branch_that_moves_is_pinned(standin: StandIn, tmp_path: Path) -> None
     """All workers of a volume use the commit that the first one found, even a half pulled one."""
     first = standin.commit
     standin.spoil("store", hub.reset, times=10_000)
-    refusal(standin, tmp_path, WeightsUnavailable, limits={"patience_s": 0.6})
+    refusal(standin, tmp_path, WeightsUnavailable, limits={"stall_s": 0.6})
     standin._faults.clear()
     standin.files["model.safetensors"] = hub.noise(9 * BLOCK, 3)
     assert standin.commit != first
@@ -244,7 +249,7 @@ def test_a_configured_commit_is_used(standin: StandIn, tmp_path: Path) -> None:
     first = standin.commit
     standin.files["model.safetensors"] = hub.noise(9 * BLOCK, 3)
     later = pull(standin, tmp_path)
-    found = locate(REPO, "model", source_of(standin, tmp_path), revision=first)
+    found = locate_checkpoint(REPO, "model", source_of(standin, tmp_path), revision=first)
     assert (found.revision, later.revision) == (first, standin.commit)
     assert_right(found)
     assert_right(later, standin.files)
@@ -275,10 +280,10 @@ def test_a_renamed_repository(standin: StandIn, tmp_path: Path) -> None:
     standin.old_name = "bosonai/old"
     standin.needs_token = True
     source = source_of(standin, tmp_path, token=TOKEN)
-    found = locate("bosonai/old", "model", source)
+    found = locate_checkpoint("bosonai/old", "model", source)
     assert_right(found)
     standin.requests.clear()
-    assert locate("bosonai/old", "model", source) == found
+    assert locate_checkpoint("bosonai/old", "model", source) == found
     assert standin.requests == []
 
 
@@ -291,9 +296,9 @@ def test_refusals_are_clear(standin: StandIn, tmp_path: Path) -> None:
     standin.needs_token = False
     source = source_of(standin, tmp_path)
     with pytest.raises(WeightsNotFound, match="the hub knows no bosonai/other"):
-        locate("bosonai/other", "model", source)
+        locate_checkpoint("bosonai/other", "model", source)
     with pytest.raises(WeightsNotFound, match="no such revision; set HIGGS_MODEL_REVISION"):
-        locate(REPO, "model", source, revision="v9")
+        locate_checkpoint(REPO, "model", source, revision="v9")
     assert len(standin.requests) == 4
 
 
@@ -305,23 +310,23 @@ def test_a_repository_without_the_files(standin: StandIn, tmp_path: Path) -> Non
 
 
 def test_no_network(standin: StandIn, tmp_path: Path) -> None:
-    """A hub that cannot be reached is said so, after as long as patience lasts."""
+    """A hub that cannot be reached is said so, after the stall time."""
     standin.endpoint = "http://127.0.0.1:9"
-    said = refusal(standin, tmp_path, WeightsUnavailable, limits={"patience_s": 0.3})
+    said = refusal(standin, tmp_path, WeightsUnavailable, limits={"stall_s": 0.3})
     assert "could not be pulled" in said
-    assert "see that the hub can be reached" in said
+    assert "check that the hub can be reached" in said
 
 
 def test_progress_is_told(standin: StandIn, tmp_path: Path) -> None:
     """Bytes grow to the total, with a rate, first while pulling and later while checking."""
     told: list[TransferProgress] = []
     source = source_of(standin, tmp_path)
-    locate(REPO, "model", source, on_progress=told.append)
+    locate_checkpoint(REPO, "model", source, on_progress=told.append)
     total = sum(len(FILES_THERE[name]) for name in FILES["model"])
     assert {each.stage for each in told} == {"pulling"}
     assert (told[-1].num_bytes, told[-1].total_bytes, told[-1].left_s) == (total, total, 0)
     assert told[-1].bytes_per_s > 0
     told.clear()
-    locate(REPO, "model", source, on_progress=told.append)
+    locate_checkpoint(REPO, "model", source, on_progress=told.append)
     assert {each.stage for each in told} == {"checking"}
     assert told[-1].num_bytes == total

@@ -22,7 +22,7 @@ from higgs_worker.weights.locate import (
     CheckpointSource,
     LocatedCheckpoint,
     is_cached,
-    locate,
+    locate_checkpoint,
 )
 from tests.fakes import hub
 from tests.fakes.hub import BLOCK, REPO, StandIn
@@ -55,8 +55,10 @@ def flip(path: Path, position: int) -> None:
 def test_the_demo_and_directories_need_no_hub(tmp_path: Path) -> None:
     """The embedded model and a directory are taken as they are."""
     source = CheckpointSource(volume=tmp_path / "none")
-    assert locate("demo", "codec", source) == LocatedCheckpoint(DEMO_DIRECTORY / "codec", None)
-    assert locate(str(tmp_path), "model", source) == LocatedCheckpoint(tmp_path, None)
+    assert locate_checkpoint("demo", "codec", source) == LocatedCheckpoint(
+        DEMO_DIRECTORY / "codec", None
+    )
+    assert locate_checkpoint(str(tmp_path), "model", source) == LocatedCheckpoint(tmp_path, None)
     assert is_cached("demo", "model", source)
     assert not (tmp_path / "none").exists()
 
@@ -65,14 +67,14 @@ def test_the_demo_and_directories_need_no_hub(tmp_path: Path) -> None:
 def test_what_is_neither(name: str, tmp_path: Path) -> None:
     """A name that can be nothing is refused before anybody is asked."""
     with pytest.raises(WeightsNotFound, match="HIGGS_MODEL="):
-        locate(name, "model", CheckpointSource(volume=tmp_path))
+        locate_checkpoint(name, "model", CheckpointSource(volume=tmp_path))
 
 
 @pytest.mark.parametrize("revision", ["../main", "a b", "-x", "a" * 300, "a/../../b"])
 def test_what_is_no_revision(revision: str, tmp_path: Path) -> None:
     """A revision is also a file's name, and never leads anywhere else."""
     with pytest.raises(InvalidSettings, match="HIGGS_CODEC_REVISION"):
-        locate("a/b", "codec", CheckpointSource(volume=tmp_path), revision=revision)
+        locate_checkpoint("a/b", "codec", CheckpointSource(volume=tmp_path), revision=revision)
 
 
 def test_other_tools_read_what_was_pulled(standin: StandIn, tmp_path: Path) -> None:
@@ -128,7 +130,7 @@ def test_damage_without_a_hub(standin: StandIn, tmp_path: Path) -> None:
         pull(standin, tmp_path, offline=True)
     standin.spoil("api", hub.reset, times=1000)
     with pytest.raises(WeightsUnavailable):
-        pull(standin, tmp_path, limits={"patience_s": 0.3})
+        pull(standin, tmp_path, limits={"stall_s": 0.3})
 
 
 @pytest.mark.parametrize("journal", ["", "0 not a digest\n", "torn", None, "0 " + 64 * "0" + "\n"])
@@ -177,13 +179,13 @@ def test_a_cache_that_is_there_is_used(standin: StandIn, tmp_path: Path) -> None
     standin.requests.clear()
     source = source_of(standin, tmp_path / "volume")
     source = replace(source, caches=(tmp_path / "none", cache / "bosonai"))
-    assert locate(REPO, "model", source) == theirs
+    assert locate_checkpoint(REPO, "model", source) == theirs
     assert standin.requests == []
     assert sorted(cache.rglob("*")) == before
     assert is_cached(REPO, "model", source)
 
     flip(blob_of(theirs), 5)
-    found = locate(REPO, "model", source)
+    found = locate_checkpoint(REPO, "model", source)
     assert found.directory.is_relative_to(tmp_path / "volume")
     assert_right(found)
     assert sorted(cache.rglob("*")) == before
@@ -205,8 +207,8 @@ def test_what_another_worker_pulled_is_used(
         return hub.status(429, Retry_After="900")(request, answer)
 
     standin.spoil("api", taken_over)
-    source = source_of(standin, tmp_path, limits={"answer_s": 10, "patience_s": 10})
-    found = locate(REPO, "model", source)
+    source = source_of(standin, tmp_path, limits={"answer_s": 10, "stall_s": 10})
+    found = locate_checkpoint(REPO, "model", source)
     assert [found] == others
     assert_right(found)
     assert len(standin.asked("api")) == 2 + is_damaged

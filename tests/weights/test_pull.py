@@ -53,7 +53,7 @@ class ScriptedHub:
 
 
 FAILURES: dict[str, tuple[ScriptedHub, dict[str, float], int, type[Exception]]] = {
-    "next to nothing came": (ScriptedHub(LISTED), {"patience_s": 0}, 0, WeightsUnavailable),
+    "next to nothing came": (ScriptedHub(LISTED), {"stall_s": 0}, 0, WeightsUnavailable),
     "the deadline is over": (ScriptedHub(LISTED), {"deadline_s": 0}, 0, WeightsUnavailable),
     "the hub asks for too long a wait": (
         ScriptedHub(Retryable("busy", after_s=1e6)),

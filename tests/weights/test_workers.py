@@ -89,7 +89,7 @@ def test_a_frozen_worker_holds_nobody_up(standin: StandIn, tmp_path: Path) -> No
     wait_for_blocks(tmp_path, 2)
     frozen.send_signal(signal.SIGSTOP)
     standin._faults.clear()
-    calm = {"patience_s": 20, "answer_s": 10, "silence_s": 10, "slow_s": 10}  # however busy it is
+    calm = {"stall_s": 20, "answer_s": 10, "silence_s": 10, "slow_s": 10}  # however busy it is
     try:
         assert_right(pull(standin, tmp_path, limits=calm))
     finally:
