@@ -1,29 +1,29 @@
-"""Environment variables: their kinds, and how those that fill a dataclass are declared and read.
+"""Environment variables: their types, and how to declare and read those that fill a dataclass.
 
-A variable is declared in the metadata of the field it fills, so that everything there is to say of
-it is in one place. A kind refuses with a bare ValueError, which `read` words. Knows no particular
-variable.
+A variable is declared in the metadata of the field that it fills, so that its name, meaning and
+bounds stand in one place. A type refuses a value with a bare ValueError, which `read_variables`
+turns into a sentence. This module knows no particular variable.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from higgs_worker.messages import quote
 
-_MAX_TEXT = 4096  # the longest path Linux takes
+_MAX_TEXT = 4096  # the longest path on Linux
 
 
 class VariableType(Protocol):
-    """A kind of value: says in words what it allows, and reads it."""
+    """A type of value: describes what it allows, and parses it."""
 
     @property
     def allowed(self) -> str:
-        """Complete the sentence "it must be …"."""
+        """The end of the sentence "it must be …"."""
 
-    def read(self, raw: str) -> Any:
+    def parse(self, raw: str) -> Any:
         """Return the typed value, or raise ValueError."""
 
 
@@ -36,11 +36,11 @@ class Integer:
 
     @property
     def allowed(self) -> str:
-        """Complete the sentence "it must be …"."""
+        """The end of the sentence "it must be …"."""
         return f"a whole number from {self.low} to {self.high}"
 
-    def read(self, raw: str) -> int:
-        """Return the number; `int` alone would take 1_000 and other scripts' digits."""
+    def parse(self, raw: str) -> int:
+        """Return the number; `int` alone would accept 1_000 and digits of other scripts."""
         if not re.fullmatch(r"[+-]?[0-9]{1,20}", raw):
             raise ValueError(raw)
         value = int(raw)
@@ -56,15 +56,15 @@ class Choice:
     words: tuple[str, ...]
     pattern: str = ""
     shown: str = ""
-    """The pattern as people write it."""
+    """The pattern as the documentation shows it."""
 
     @property
     def allowed(self) -> str:
-        """Complete the sentence "it must be …"."""
+        """The end of the sentence "it must be …"."""
         return "one of " + ", ".join([*self.words, *([self.shown] if self.shown else [])])
 
-    def read(self, raw: str) -> str:
-        """Return the word as it is spelled here."""
+    def parse(self, raw: str) -> str:
+        """Return the word as it is spelled in `words`."""
         for word in self.words:
             if raw.casefold() == word.casefold():
                 return word
@@ -79,9 +79,9 @@ class Switch(Choice):
 
     words: tuple[str, ...] = ("true", "false", "1", "0")
 
-    def read(self, raw: str) -> Any:
+    def parse(self, raw: str) -> Any:
         """Return whether it is on."""
-        return Choice.read(self, raw) in ("true", "1")
+        return Choice.parse(self, raw) in ("true", "1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +92,10 @@ class Text:
 
     @property
     def allowed(self) -> str:
-        """Complete the sentence "it must be …"."""
+        """The end of the sentence "it must be …"."""
         return f"one line of at most {self.max_length} characters"
 
-    def read(self, raw: str) -> str:
+    def parse(self, raw: str) -> str:
         """Return the text as it is."""
         if len(raw) > self.max_length or not raw.isprintable():
             raise ValueError(raw)
@@ -104,13 +104,13 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """Text of a certain form, on one line."""
+    """Text that matches a pattern, on one line."""
 
     pattern: str
     allowed: str
-    """Completes the sentence "it must be …"."""
+    """The end of the sentence "it must be …"."""
 
-    def read(self, raw: str) -> str:
+    def parse(self, raw: str) -> str:
         """Return the text as it is."""
         if not (raw.isprintable() and re.fullmatch(self.pattern, raw)):
             raise ValueError(raw)
@@ -119,53 +119,53 @@ class Matching:
 
 @dataclass(frozen=True, slots=True)
 class Secret(Text):
-    """What no error and no log line may show."""
+    """A value that no error and no log line may show."""
 
     @property
     def allowed(self) -> str:
-        """Complete the sentence "it must be …"."""
+        """The end of the sentence "it must be …"."""
         return "one word of plain letters, digits and signs"
 
-    def read(self, raw: str) -> str:
-        """Return the secret; what it is made of must fit into a header."""
+    def parse(self, raw: str) -> str:
+        """Return the secret; it must fit into an HTTP header."""
         if not raw.isascii() or " " in raw:
             raise ValueError
-        return Text.read(self, raw)
+        return Text.parse(self, raw)
 
 
 @dataclass(frozen=True, slots=True)
 class Address(Text):
-    """Where a service is on the web."""
+    """The web address of a service."""
 
     @property
     def allowed(self) -> str:
-        """Complete the sentence "it must be …"."""
+        """The end of the sentence "it must be …"."""
         return "an http or https address without user, password and query"
 
-    def read(self, raw: str) -> str:
+    def parse(self, raw: str) -> str:
         """Return the address."""
         if not re.fullmatch(r"https?://[^\s/?#@\\]+(/[^\s?#@\\]*)?", raw):
             raise ValueError(raw)
-        return Text.read(self, raw)
+        return Text.parse(self, raw)
 
 
 @dataclass(frozen=True, slots=True)
 class Directory(Text):
     """A directory; it need not exist yet."""
 
-    def read(self, raw: str) -> Any:
+    def parse(self, raw: str) -> Any:
         """Return the path."""
-        return Path(Text.read(self, raw))
+        return Path(Text.parse(self, raw))
 
 
 @dataclass(frozen=True, slots=True)
 class Names(Text):
     """Names, separated by commas."""
 
-    def read(self, raw: str) -> Any:
-        """Return the names, folded."""
+    def parse(self, raw: str) -> Any:
+        """Return the names in lower case."""
         return frozenset(
-            name.strip().lower() for name in Text.read(self, raw).split(",") if name.strip()
+            name.strip().lower() for name in Text.parse(self, raw).split(",") if name.strip()
         )
 
 
@@ -175,16 +175,19 @@ class Variable:
 
     name: str
     meaning: str
+    """A sentence for docs/settings.md."""
     kind: VariableType
     default: Any = None
+    is_required: bool = False
+    """Whether the dataclass cannot be filled without it."""
 
     @property
     def is_secret(self) -> bool:
-        """Whether its value is shown to nobody."""
+        """Whether its value must not be shown."""
         return isinstance(self.kind, Secret)
 
-    def complaint(self, raw: str) -> str:
-        """Say that it cannot be this; quote neither a secret nor what may hold one."""
+    def describe_problem(self, raw: str) -> str:
+        """Return why a value is refused; quotes neither a secret nor what may hold one."""
         may_hold_secret = isinstance(self.kind, Secret | Address)
         shown = "not usable" if may_hold_secret else quote(raw)
         return f"{self.name} is {shown}; it must be {self.kind.allowed}"
@@ -192,14 +195,19 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class ParsedVariables:
-    """What the environment says for one dataclass."""
+    """The variables of one dataclass that are set."""
 
     values: dict[str, Any]
-    """By field; those that were set and are right."""
+    """The valid values, by field."""
     given: dict[str, str]
-    """What was set, by variable, as it may be shown."""
+    """The valid values as text, by variable; secrets are masked."""
     problems: dict[str, str]
-    """What is wrong, by variable."""
+    """Why the other values are refused, by variable."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The variables that are set, valid or not."""
+        return frozenset({*self.given, *self.problems})
 
 
 def env_field(name: str, kind: VariableType, meaning: str) -> dict[str, Any]:
@@ -209,23 +217,28 @@ def env_field(name: str, kind: VariableType, meaning: str) -> dict[str, Any]:
 
 def variables_of(table: type) -> dict[str, Variable]:
     """Return the variables that fill a dataclass, by field."""
-    return {
-        each.name: replace(each.metadata["variable"], default=each.default)
-        for each in fields(table)
-        if "variable" in each.metadata
-    }
+    found = {}
+    for each in fields(table):
+        if "variable" in each.metadata:
+            is_required = each.default is MISSING
+            found[each.name] = replace(
+                each.metadata["variable"],
+                default=None if is_required else each.default,
+                is_required=is_required,
+            )
+    return found
 
 
-def read(table: type, environ: Mapping[str, str]) -> ParsedVariables:
+def read_variables(table: type, environ: Mapping[str, str]) -> ParsedVariables:
     """Read the variables that fill a dataclass; an empty one counts as unset."""
-    reading = ParsedVariables({}, {}, {})
+    parsed = ParsedVariables({}, {}, {})
     for name, variable in variables_of(table).items():
         raw = environ.get(variable.name, "").strip()
         if not raw:
             continue
         try:
-            reading.values[name] = variable.kind.read(raw)
-            reading.given[variable.name] = "***" if variable.is_secret else raw
+            parsed.values[name] = variable.kind.parse(raw)
+            parsed.given[variable.name] = "***" if variable.is_secret else raw
         except ValueError:
-            reading.problems[variable.name] = variable.complaint(raw)
-    return reading
+            parsed.problems[variable.name] = variable.describe_problem(raw)
+    return parsed

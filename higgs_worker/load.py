@@ -25,7 +25,7 @@ from higgs_worker.weights.locate import (
     RUNPOD_CACHE,
     CheckpointSource,
     LocatedCheckpoint,
-    locate,
+    locate_checkpoint,
 )
 from higgs_worker.weights.progress import OnTransferProgress
 
@@ -68,7 +68,9 @@ def locate_model(
 ) -> LocatedCheckpoint:
     """Return where the language model is; it is pulled if it is not there."""
     source, revision = checkpoint_source(settings), settings.model_revision
-    return locate(settings.model, "model", source, revision=revision, on_progress=on_progress)
+    return locate_checkpoint(
+        settings.model, "model", source, revision=revision, on_progress=on_progress
+    )
 
 
 def locate_codec(
@@ -76,7 +78,9 @@ def locate_codec(
 ) -> LocatedCheckpoint:
     """Return where the codec is; it is pulled if it is not there."""
     source, revision = checkpoint_source(settings), settings.codec_revision
-    return locate(settings.codec, "codec", source, revision=revision, on_progress=on_progress)
+    return locate_checkpoint(
+        settings.codec, "codec", source, revision=revision, on_progress=on_progress
+    )
 
 
 def load_model(

@@ -23,11 +23,11 @@ from higgs_worker.environment import (
     Variable,
     VariableType,
     env_field,
-    read,
+    read_variables,
     variables_of,
 )
 from higgs_worker.errors import InvalidSettings
-from higgs_worker.storage.config import S3Config, S3Variables
+from higgs_worker.storage.config import S3_TABLES, S3Config
 from higgs_worker.weights.locate import DEMO
 
 PREFIX = "HIGGS_"
@@ -272,7 +272,7 @@ class Settings:
         ),
     )
     s3: S3Config | None = None
-    """Where results are uploaded to; see `S3Variables`."""
+    """Where results are uploaded to; see `storage.config`."""
     given: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     """What was set, by variable, with secrets masked."""
     unknown_names: tuple[str, ...] = ()
@@ -289,7 +289,7 @@ class Settings:
             InvalidSettings: at least one value is wrong; all wrong ones are named.
         """
         environ = os.environ if environ is None else environ
-        ours = read(cls, environ)
+        ours = read_variables(cls, environ)
         values, problems = ours.values, ours.problems
         try:
             values["s3"] = S3Config.from_env(environ)
@@ -302,7 +302,9 @@ class Settings:
         if "volume" not in values and not _VOLUME.is_dir():
             cache = Path(environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
             values["volume"] = cache / "higgs"
-        values["given"] = ours.given | read(S3Variables, environ).given
+        values["given"] = dict(ours.given)
+        for table in S3_TABLES:
+            values["given"] |= read_variables(table, environ).given
         known = _known_names()
         unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
         return cls(**values, unknown_names=tuple(unknown))
@@ -310,7 +312,7 @@ class Settings:
 
 def variables() -> list[Variable]:
     """Return every environment variable that the worker reads."""
-    return [each for table in (Settings, S3Variables) for each in variables_of(table).values()]
+    return [each for table in (Settings, *S3_TABLES) for each in variables_of(table).values()]
 
 
 def nearest_name(name: str) -> str | None:

@@ -193,7 +193,7 @@ def test_every_setting_is_described_and_bounded(name: str, variable: Variable) -
     assert isinstance(variable.kind, Integer | Choice | Text)
     assert variable.kind.allowed
     if variable.default:
-        assert variable.kind.read(str(variable.default)) == variable.default
+        assert variable.kind.parse(str(variable.default)) == variable.default
 
 
 def test_every_field_has_a_variable() -> None:

@@ -1,37 +1,36 @@
-"""Where results are stored and who may write there, as the environment says it.
+"""The bucket that results are stored in and the keys to it, as the environment names them.
 
 Keys come from the environment alone, in one of two families of variables: RunPod's own three, or
-AWS's. One family counts as a whole; the two are never mixed. No key is in any repr or complaint.
-It opens no connection: whether the bucket is there is for `storage` to find out.
+AWS's. Only one family counts; the two are never mixed. No repr and no error shows a key.
+This opens no connection: `health` finds out whether the bucket is there.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from higgs_worker.environment import (
     Address,
     Integer,
     Matching,
+    ParsedVariables,
     Secret,
     env_field,
-    read,
+    read_variables,
     variables_of,
 )
 from higgs_worker.errors import InvalidSettings
+from higgs_worker.storage.endpoint import Endpoint, parse_endpoint
 
 _DEFAULT_REGION = "us-east-1"
-_MAX_URL_TTL_S = 604_800  # what signatures allow
+_MAX_URL_TTL_S = 604_800  # the longest that a signature lasts
 
 PATH = r"(?!\.\.?(/|$))[^/\\]+(/(?!\.\.?(/|$))[^/\\]+)*"
 """Names between single slashes, none of them `.` or `..`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class S3Variables:
-    """What the environment may say of a bucket."""
+class BucketVariables:
+    """The variables of the bucket and its use, whichever family names the keys."""
 
     bucket: str | None = field(
         default=None,
@@ -41,8 +40,8 @@ class S3Variables:
                 r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}",
                 "2 to 63 letters, digits, dots, dashes and underscores",
             ),
-            "The bucket that results are uploaded to; when unset and BUCKET_ENDPOINT_URL does not "
-            "name one, results are not uploaded.",
+            "The bucket that results are uploaded to. Without it, and without a bucket in "
+            "BUCKET_ENDPOINT_URL, results are not uploaded.",
         ),
     )
     prefix: str = field(
@@ -53,7 +52,7 @@ class S3Variables:
                 rf"/|(?=.{{1,200}}$)/?{PATH}/?",
                 "a path of at most 200 characters, without `.`, `..` and backslashes",
             ),
-            "The folder of the bucket that all results are in; `/` is the whole bucket.",
+            "The folder of the bucket that all results go to; `/` is the whole bucket.",
         ),
     )
     url_ttl_s: int = field(
@@ -61,8 +60,8 @@ class S3Variables:
         metadata=env_field(
             "HIGGS_S3_URL_TTL_S",
             Integer(0, _MAX_URL_TTL_S),
-            "How many seconds the signed address of a result works (keys with a session token may "
-            "end sooner); 0: none is signed, and a result names its bucket and key alone.",
+            "Seconds that the signed address of a result works (less where temporary keys expire "
+            "sooner). 0: nothing is signed, and a result names only its bucket and key.",
         ),
     )
     public_url: str | None = field(
@@ -70,19 +69,31 @@ class S3Variables:
         metadata=env_field(
             "HIGGS_S3_PUBLIC_URL",
             Address(),
-            "Where everybody can read the bucket; a result's address is this, a slash and its key, "
-            "and nothing is signed.",
+            "The address where everybody can read the bucket. A result's address is then this, a "
+            "slash and its key, and is not signed.",
         ),
     )
-    access_key: str | None = field(
-        default=None,
+    region: str = field(
+        default=_DEFAULT_REGION,
+        metadata=env_field(
+            "AWS_DEFAULT_REGION",
+            Matching(r"[A-Za-z0-9-]{1,63}", "letters, digits and dashes"),
+            "The bucket's region, where the storage's address does not name it.",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwsVariables:
+    """The storage and its keys under AWS's names."""
+
+    access_key: str = field(
         repr=False,
         metadata=env_field("AWS_ACCESS_KEY_ID", Secret(), "The access key of the bucket."),
     )
-    secret_key: str | None = field(
-        default=None,
+    secret_key: str = field(
         repr=False,
-        metadata=env_field("AWS_SECRET_ACCESS_KEY", Secret(), "Its secret."),
+        metadata=env_field("AWS_SECRET_ACCESS_KEY", Secret(), "The secret of the access key."),
     )
     session_token: str | None = field(
         default=None,
@@ -97,156 +108,121 @@ class S3Variables:
             "AWS_ENDPOINT_URL_S3", Address(), "The address of the storage, if it is not AWS."
         ),
     )
-    region: str = field(
-        default=_DEFAULT_REGION,
-        metadata=env_field(
-            "AWS_DEFAULT_REGION",
-            Matching(r"[A-Za-z0-9-]{1,63}", "letters, digits and dashes"),
-            "The bucket's region, where the storage's address does not name it.",
-        ),
-    )
-    runpod_endpoint: str | None = field(
-        default=None,
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunpodVariables:
+    """The storage and its keys under RunPod's names; all are required as soon as one is set."""
+
+    endpoint: str = field(
         metadata=env_field(
             "BUCKET_ENDPOINT_URL",
             Address(),
-            "RunPod's name for the address of the storage, with or without the bucket in it; with "
-            "the two after it, it takes the place of AWS's names.",
+            "RunPod's name for the address of the storage, with or without the bucket in it. With "
+            "the two below, it replaces AWS's names.",
         ),
     )
-    runpod_access_key: str | None = field(
-        default=None,
+    access_key: str = field(
         repr=False,
         metadata=env_field("BUCKET_ACCESS_KEY_ID", Secret(), "RunPod's name for the access key."),
     )
-    runpod_secret_key: str | None = field(
-        default=None,
+    secret_key: str = field(
         repr=False,
-        metadata=env_field("BUCKET_SECRET_ACCESS_KEY", Secret(), "RunPod's name for its secret."),
+        metadata=env_field(
+            "BUCKET_SECRET_ACCESS_KEY", Secret(), "RunPod's name for the secret of the access key."
+        ),
     )
 
+    @property
+    def session_token(self) -> None:
+        """RunPod has no temporary keys."""
+        return None
 
-# Hosts whose first labels are a bucket, as consoles show them.
-_BUCKET_IN_HOST = re.compile(
-    r"([a-z0-9][a-z0-9.-]*)\."
-    r"(s3[.-].+|[a-z]+[0-9]\.digitaloceanspaces\.com|oss-.+\.aliyuncs\.com|cos\..+\.myqcloud\.com)"
-)
-_REGION_IN_HOST = re.compile(
-    r"s3[.-]([a-z0-9-]+)\.(amazonaws\.com|amazonaws\.com\.cn|backblazeb2\.com|wasabisys\.com)"
-    r"|([a-z]+[0-9])\.digitaloceanspaces\.com"
-)
-_VOLUME_HOST = re.compile(r"s3api-([a-z0-9-]+)\.runpod\.io")
+
+S3_TABLES = (BucketVariables, AwsVariables, RunpodVariables)
+"""The dataclasses that the environment fills."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3Config:
-    """One bucket, the keys to it, and how much patience it gets."""
+    """One bucket, the keys to it, and how long to wait for its storage."""
 
     bucket: str
     access_key: str = field(repr=False)
     secret_key: str = field(repr=False)
     session_token: str | None = field(default=None, repr=False)
     endpoint: str | None = None
-    """None is AWS, in the region."""
+    """The storage's address; None for AWS, in `region`."""
     region: str = _DEFAULT_REGION
     bucket_in_host: bool = True
-    """How the bucket is addressed: in the host's name, or in the path."""
+    """Whether requests name the bucket in the host; otherwise in the path."""
     prefix: str = "higgs/"
-    """What every key begins with: empty, or a path that ends in a slash."""
+    """The start of every key: empty, or a path that ends in a slash."""
     url_ttl_s: int = 86_400
-    """0 where nothing is signed."""
+    """How long a signed address works; 0 where nothing is signed."""
     public_url: str | None = None
+    """Where everybody can read the bucket; without a slash at its end."""
     connect_timeout_s: float = 5.0
     read_timeout_s: float = 15.0
     """How long the storage may be silent."""
     request_timeout_s: float = 60.0
-    """How long one request may send, its repetitions included."""
+    """How long one request may take to send, retries included."""
     attempts: int = 3
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "S3Config | None":
-        """Read the variables; None when nothing asks for uploads.
+        """Read the variables; return None when they ask for no uploads.
 
         Raises:
-            InvalidSettings: something is wrong or missing; `details["errors"]` has all of it.
+            InvalidSettings: a value is wrong or missing; `details["errors"]` has all of them.
         """
-        found = read(S3Variables, environ)
-        names = {field: variable.name for field, variable in variables_of(S3Variables).items()}
-        is_set = found.given.keys() | found.problems.keys()
-        of_runpod = [name for name in names.values() if name.startswith("BUCKET_")]
-        is_runpods = not is_set.isdisjoint(of_runpod)
-        if not is_runpods and names["bucket"] not in is_set:
+        ours, aws, runpod = (read_variables(each, environ) for each in S3_TABLES)
+        family: type[AwsVariables] | type[RunpodVariables]
+        if runpod.names:
+            family, keys = RunpodVariables, runpod
+        elif "HIGGS_S3_BUCKET" in ours.names:
+            family, keys = AwsVariables, aws
+        else:
             return None
-        needed = of_runpod if is_runpods else [names["access_key"], names["secret_key"]]
-        problems = found.problems | {
-            name: f"{name} is missing; results cannot be uploaded without it"
-            for name in needed
-            if name not in is_set
-        }
+        problems = ours.problems | aws.problems | runpod.problems | _missing(family, keys)
         if problems:
             raise _invalid(problems)
-
-        said = S3Variables(**found.values)
-        endpoint = "runpod_endpoint" if is_runpods else "endpoint"
-        where = _Where.of(getattr(said, endpoint), said.bucket, names[endpoint])
-        prefix = said.prefix.strip("/")
-        return cls(
-            bucket=where.bucket,
-            access_key=(said.runpod_access_key if is_runpods else said.access_key) or "",
-            secret_key=(said.runpod_secret_key if is_runpods else said.secret_key) or "",
-            session_token=None if is_runpods else said.session_token,
-            endpoint=where.endpoint,
-            region=where.region or said.region,
-            bucket_in_host=where.bucket_in_host,
-            prefix=prefix and prefix + "/",
-            url_ttl_s=said.url_ttl_s if where.signs else 0,
-            public_url=said.public_url and said.public_url.rstrip("/"),
-        )
-
-
-class _Where(NamedTuple):
-    """What the address of a storage says, taken apart."""
-
-    bucket: str
-    endpoint: str | None = None
-    bucket_in_host: bool = True
-    region: str | None = None
-    signs: bool = True
+        return cls._of(BucketVariables(**ours.values), family(**keys.values))
 
     @classmethod
-    def of(cls, url: str | None, bucket: str | None, variable: str) -> "_Where":
+    def _of(cls, ours: BucketVariables, keys: AwsVariables | RunpodVariables) -> "S3Config":
+        variable = variables_of(type(keys))["endpoint"].name
         try:
-            parts = urlsplit(url or "")
-            host, port = parts.hostname or "", parts.port
+            endpoint = parse_endpoint(keys.endpoint, ours.bucket) if keys.endpoint else Endpoint()
         except ValueError as error:
-            raise _invalid({variable: f"{variable} has no valid host or port"}) from error
-        in_path = parts.path.strip("/")
-        in_host = _BUCKET_IN_HOST.fullmatch(host)
-        if in_host and bucket not in (None, in_host[1]):
-            in_host = None  # a storage of one's own may be called anything
-        bucket = bucket or in_path or (in_host and in_host[1]) or None
+            raise _invalid({variable: f"{variable} {error}"}) from error
+        bucket = ours.bucket or endpoint.bucket
         if bucket is None:
             raise _invalid(
                 {"HIGGS_S3_BUCKET": f"HIGGS_S3_BUCKET is missing, and {variable} names no bucket"}
             )
-        if in_path not in ("", bucket):
-            raise _invalid(
-                {variable: f"{variable} has a path that is not the bucket; leave the path out"}
-            )
-        if url is None:
-            return cls(bucket)
-        host = in_host[2] if in_host else host
-        volume = _VOLUME_HOST.fullmatch(host)
-        region = _REGION_IN_HOST.fullmatch(host)
+        prefix = ours.prefix.strip("/")
         return cls(
             bucket=bucket,
-            endpoint=f"{parts.scheme}://"
-            + (f"[{host}]" if ":" in host else host)
-            + (f":{port}" if port else ""),
-            bucket_in_host=bool(in_host) or host.endswith(".amazonaws.com"),
-            region=volume[1].upper() if volume else region and (region[1] or region[3]),
-            signs=volume is None,  # RunPod's volumes cannot be read by a signed address
+            access_key=keys.access_key,
+            secret_key=keys.secret_key,
+            session_token=keys.session_token,
+            endpoint=endpoint.url,
+            region=endpoint.region or ours.region,
+            bucket_in_host=endpoint.bucket_in_host,
+            prefix=prefix and prefix + "/",
+            url_ttl_s=ours.url_ttl_s if endpoint.can_sign else 0,
+            public_url=ours.public_url and ours.public_url.rstrip("/"),
         )
+
+
+def _missing(family: type, keys: ParsedVariables) -> dict[str, str]:
+    """Return a problem for each required variable that is not set."""
+    return {
+        each.name: f"{each.name} is missing; results cannot be uploaded without it"
+        for each in variables_of(family).values()
+        if each.is_required and each.name not in keys.names
+    }
 
 
 def _invalid(problems: Mapping[str, str]) -> InvalidSettings:

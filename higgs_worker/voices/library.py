@@ -20,6 +20,7 @@ from typing import Any
 
 from higgs_worker.atomic_file import remove_stale_temporaries, write_atomic
 from higgs_worker.errors import DamagedVoice, InvalidRequest, UnknownVoice, VolumeUnusable
+from higgs_worker.messages import check_readable
 from higgs_worker.voices.code_cache import CodeCache, content_key
 
 SAMPLE_RATE = 24_000
@@ -33,7 +34,6 @@ MAX_WAV_BYTES = 10_000_000  # 3.5 minutes, far more than a voice needs
 _MAX_NAMED = 5
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _RESERVED = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")  # no file of Windows may have these names
-_UNREADABLE = re.compile(r"[\ud800-\udfff\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,14 +211,10 @@ def _stem(name: str) -> str:
 
 
 def _checked(what: str, value: str | None, max_chars: int) -> str | None:
-    value = (value or "").strip()
-    if len(value) > max_chars:
-        raise InvalidRequest(
-            f"the {what} of a voice has {len(value)} characters, and {max_chars} are allowed"
-        )
-    if _UNREADABLE.search(value):
-        raise InvalidRequest(f"the {what} of a voice holds a control character; send plain text")
-    return value or None
+    try:
+        return check_readable((value or "").strip(), max_chars) or None
+    except ValueError as error:
+        raise InvalidRequest(f"the {what} of a voice {error}") from None
 
 
 def _duration_s(wav: bytes) -> float:

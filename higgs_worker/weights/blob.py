@@ -1,10 +1,10 @@
-"""One file of a repository, kept under its own checksum, so that it can be checked without the hub.
+"""One file of a repository, stored under its own checksum, so that it is verified without the hub.
 
-The name is sha256 of the bytes, or git's sha1 for small files, as in every cache of Hugging Face.
-Beside it lies a journal: one line per block with the block's sha256. While the file grows, the
-journal says which blocks are there, so that a killed worker's successor goes on where it ended;
-afterwards it lets several threads check the file at once, and tells which blocks to fetch again.
-Nothing is synced to the disk: what a crash of the machine tears is found by the next check.
+The name is the sha256 of the bytes, or git's sha1 for small files, as in every cache of Hugging
+Face. Beside it lies a journal: one line per block with the block's sha256. While the file grows,
+the journal lists the blocks that are there, so that the next worker continues after a kill. Later
+it lets several threads verify the file at once, and shows which blocks to fetch again.
+Nothing is synced to the disk: the next verification finds what a crash of the machine damaged.
 Knows neither the hub nor how files are named outside.
 """
 
@@ -21,46 +21,46 @@ from higgs_worker.atomic_file import write_atomic
 from higgs_worker.threads import in_threads
 
 ETAG = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-"""What names a blob."""
+"""The name of a blob."""
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""How a volume says that nothing more fits."""
+"""The errors of a full volume."""
 
 _PIECE_BYTES = 1 << 20
-_NUM_THREADS = 8  # beyond the cores as well: reading a network volume is mostly waiting
+_NUM_THREADS = 8  # more than cores: reading a network volume is mostly waiting
 _LINE = re.compile(r"([0-9]{1,9}) ([0-9a-f]{64})")
 
 OnBytes = Callable[[int], None]
-"""Is called with how many bytes more were checked."""
+"""Called with the number of bytes that were checked since the last call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A file under its checksum, whole or growing."""
+    """A file under its checksum, complete or growing."""
 
     path: Path
-    """Where it is when it is whole; its name is the checksum."""
+    """Where the complete file is; its name is the checksum."""
     journal: Path
     block_bytes: int
 
     @property
     def etag(self) -> str:
-        """The checksum that the whole file has."""
+        """The checksum of the complete file."""
         return self.path.name
 
     @property
     def partial(self) -> Path:
-        """Where it is while it grows."""
+        """Where the file is while it grows."""
         return self.path.with_name(f"{self.etag}.incomplete")
 
     def num_blocks(self, num_bytes: int) -> int:
-        """Return how many blocks a file of that size has; an empty one has none."""
+        """Return how many blocks a file of `num_bytes` has; an empty one has none."""
         return -(-num_bytes // self.block_bytes)
 
     def write_block(self, index: int, data: bytes | bytearray) -> None:
-        """Put a block into the growing file, then into the journal.
+        """Write a block into the growing file, then its checksum into the journal.
 
-        Two workers that write one block at the same time do no harm: it is the same block.
+        Two workers may write the same block at the same time: they write the same bytes.
         """
         digest = hashlib.sha256(data).hexdigest()
         file = os.open(self.partial, os.O_WRONLY | os.O_CREAT, 0o644)
@@ -75,11 +75,11 @@ class Blob:
             lines.write(f"{index} {digest}\n")
 
     def held(self, size: int, on_bytes: OnBytes = lambda _: None) -> set[int]:
-        """Return the blocks of the growing file that are as they were written.
+        """Return the blocks of the growing file whose bytes are as they were written.
 
         Args:
-            size: of the whole file; what stands beyond it is cut off.
-            on_bytes: is told what was read.
+            size: of the complete file, in bytes; anything beyond it is cut off.
+            on_bytes: called with the number of bytes that were read.
         """
         if not self.partial.exists():
             self.journal.unlink(missing_ok=True)
@@ -94,10 +94,10 @@ class Blob:
         return set(right)
 
     def is_right(self, on_bytes: OnBytes = lambda _: None) -> bool:
-        """Check the whole file, fast where the journal is whole.
+        """Return whether the complete file has its checksum; fast where the journal is right.
 
-        Where it is not, or does not agree, the checksum in the name decides, in one thread; a
-        journal that was wrong is written anew.
+        Where the journal is incomplete or does not agree, the checksum in the name decides, in one
+        thread; a wrong journal is replaced.
 
         Raises:
             OSError: the file cannot be read.
@@ -106,29 +106,29 @@ class Blob:
         digests = self._digests(self.path, range(self.num_blocks(size)), on_bytes)
         if digests and digests == self._read_journal():
             return True
-        whole = Checksum(self.etag, size)
-        whole.update_from(self.path, 0, size)
-        if not whole.is_right:
+        checksum = Checksum(self.etag, size)
+        checksum.update_from(self.path, 0, size)
+        if not checksum.is_right:
             return False
-        with suppress(OSError):  # it only makes the next check faster
+        with suppress(OSError):  # it only makes the next verification faster
             self._write_journal(digests)
         return True
 
     def reopen(self) -> None:
-        """Let a whole file that turned out damaged grow again, from its good blocks."""
+        """Turn a complete but damaged file back into a growing one, to repair it."""
         os.replace(self.path, self.partial)
 
     def close(self) -> None:
-        """Let the grown file be whole; who calls has checked it."""
+        """Turn the growing file into the complete one; the caller has verified it."""
         os.replace(self.partial, self.path)
 
     def discard(self) -> None:
-        """Forget what has grown so far."""
+        """Remove the growing file and its journal."""
         self.partial.unlink(missing_ok=True)
         self.journal.unlink(missing_ok=True)
 
     def _read_journal(self) -> dict[int, str]:
-        """A torn or damaged line counts as not written."""
+        """Return checksums by block; an incomplete or damaged line counts as not written."""
         try:
             lines = self.journal.read_text(errors="replace").splitlines()
         except OSError:
@@ -156,10 +156,14 @@ class Blob:
 
 
 class Checksum:
-    """The checksum of a file, computed as the file is read from its beginning."""
+    """The checksum of a file, computed while the file is read from its start."""
 
     def __init__(self, etag: str, size: int) -> None:
-        """Begin with nothing of a file of that size that should have the checksum `etag`."""
+        """
+        Args:
+            etag: the checksum that the file should have.
+            size: of the complete file, in bytes.
+        """
         self._etag = etag
         if len(etag) == 64:
             self._digest = hashlib.sha256()
@@ -167,17 +171,17 @@ class Checksum:
             self._digest = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)  # as git does
 
     def update_from(self, path: Path, start: int, end: int) -> int:
-        """Go on with a part of a file; gives how much of it there was."""
+        """Add the next part of a file and return how many bytes it had."""
         return _hash_into(self._digest.update, path, start, end)
 
     @property
     def is_right(self) -> bool:
-        """Whether what was read so far is the whole file."""
+        """Whether the bytes added so far are the complete file."""
         return self._digest.hexdigest() == self._etag
 
 
 def _hash_into(update: Callable[[memoryview], None], path: Path, start: int, end: int) -> int:
-    """Hash a part of a file, as far as there is any; gives its length."""
+    """Hash a part of a file, as far as it reaches, and return its length."""
     buffer = memoryview(bytearray(min(_PIECE_BYTES, max(end - start, 1))))
     position = start
     with path.open("rb", buffering=0) as file:

@@ -1,10 +1,11 @@
-"""A repository of Hugging Face on disk, laid out as every tool of theirs expects it.
+"""A repository of Hugging Face on disk, in the layout that all their tools expect.
 
     models--org--name/refs/main                            the commit that a revision stands for
     models--org--name/blobs/<checksum>                     the files, and their journals
     models--org--name/snapshots/<commit>/model.safetensors -> ../../blobs/<checksum>
 
-The record in `refs` pins a revision for all workers of a volume. Knows neither the hub nor locks.
+The record in `refs` pins a revision for all workers of a volume.
+Knows neither the hub nor the lease.
 """
 
 import os
@@ -18,24 +19,24 @@ from higgs_worker.atomic_file import remove_stale_temporaries, write_atomic
 from higgs_worker.weights.blob import ETAG, Blob
 
 REPO = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
-"""`organisation/name`, which is also a path and a part of addresses."""
+"""`organisation/name`, which is also used as a path and in addresses."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
 class CachedRepo:
-    """What a cache directory has of one repository."""
+    """One repository in a cache directory."""
 
     cache: Path
     repo: str
     """`organisation/name`."""
     block_bytes: int
     journals: Path | None = None
-    """Where the journals are when they are not beside the files."""
+    """Where the journals are; None for beside the files."""
 
     @property
     def directory(self) -> Path:
-        """Where everything of it is."""
+        """Where all of it is."""
         return self.cache / "--".join(["models", *self.repo.split("/")])
 
     @property
@@ -44,11 +45,11 @@ class CachedRepo:
         return self.directory / "leases"
 
     def snapshot(self, commit: str) -> Path:
-        """Return where the files of a commit have their names."""
+        """Return the directory with the named files of a commit."""
         return self.directory / "snapshots" / commit
 
     def commit_of(self, revision: str) -> str | None:
-        """Return the commit that a revision was recorded as; a commit stands for itself."""
+        """Return the recorded commit of a revision; a commit stands for itself."""
         if COMMIT.fullmatch(revision):
             return revision
         try:
@@ -66,12 +67,12 @@ class CachedRepo:
         write_atomic(path, commit.encode(), replace=True)
 
     def blob(self, etag: str) -> Blob:
-        """Return the place of a file."""
+        """Return the blob with this checksum."""
         blobs = self.directory / "blobs"
         return Blob(blobs / etag, (self.journals or blobs) / f"{etag}.blocks", self.block_bytes)
 
     def blobs_of(self, commit: str, names: Sequence[str]) -> dict[str, Blob] | None:
-        """Return the files of a commit by name; None unless all are there under a checksum."""
+        """Return the blobs of a commit by file name; None unless all are there."""
         found = {}
         for name in names:
             try:
@@ -92,10 +93,10 @@ class CachedRepo:
         os.replace(temporary, path)
 
     def remove_stale(self, keep: Collection[str]) -> None:
-        """Remove what was left half done, by whichever tool; only under the lease.
+        """Remove partial files, whichever tool left them; call it under the lease only.
 
         Args:
-            keep: checksums of files that still grow.
+            keep: checksums of the files whose partial ones are still needed.
         """
         for path in (self.directory / "blobs").glob("*.incomplete"):
             if path.name.removesuffix(".incomplete") not in keep:

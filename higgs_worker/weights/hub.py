@@ -1,10 +1,10 @@
-"""The hub over HTTP: what a repository holds, and bytes of its files from any offset.
+"""The hub over HTTP: the files of a repository, and their bytes from any offset.
 
-Addresses and the meaning of refusals are huggingface_hub's. The transfer is not: its
-downloads begin again at zero after a kill, verify nothing, wait for ever on a hanging or trickling
-answer and give up at the first 500 or reset (2.4.0), and wrapping all that would be more code than
-asking for ranges. Each call here is one request, whose every wait is bounded: it succeeds, is worth
-another try, or is refused for good. The token goes to the hub and to no host it redirects to.
+huggingface_hub supplies addresses and the meaning of refusals, but not the transfer: its downloads
+start at zero again after a kill, verify nothing, wait for ever on a hanging or very slow answer and
+give up at the first 500 or reset (2.4.0). Wrapping all that would be more code than requesting
+ranges. Each call here is one request, whose every wait is bounded: it succeeds, may be retried, or
+is refused for good. The token goes to the hub and to no host that it redirects to.
 Knows neither the volume nor when to try again.
 """
 
@@ -34,8 +34,7 @@ from higgs_worker.errors import WeightsNotFound, WeightsRefused
 from higgs_worker.logs import mask
 from higgs_worker.weights.blob import ETAG
 from higgs_worker.weights.cache import COMMIT, REPO
-from higgs_worker.weights.progress import Limits
-from higgs_worker.weights.retry import Retryable
+from higgs_worker.weights.retry import Limits, Retryable
 
 _MAX_REASON = 200
 
@@ -52,7 +51,7 @@ class HubFile:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a repository holds at one commit."""
+    """The files of a repository at one commit."""
 
     repo: str
     commit: str
@@ -63,12 +62,11 @@ class Hub:
     """A connection to the hub; an async context manager."""
 
     def __init__(self, endpoint: str, token: str | None, limits: Limits) -> None:
-        """Prepare.
-
+        """
         Args:
             endpoint: the hub's address.
-            token: who asks; None asks as nobody.
-            limits: the waits.
+            token: an access token; None for public repositories.
+            limits: how long to wait.
         """
         self._endpoint = endpoint.rstrip("/")
         if token:
@@ -94,18 +92,18 @@ class Hub:
         await self._client.__aexit__(*error)
 
     async def listing(self, repo: str, revision: str) -> Listing:
-        """Ask which commit a revision is and what is in it.
+        """Return which commit a revision is, and its files.
 
-        A repository that was renamed answers with its new name, which the listing then has.
+        A repository that was renamed is listed under its new name.
 
         Raises:
-            TryAgain: it may work later.
+            Retryable: it may work later.
             WeightsNotFound: there is no such repository or revision.
             WeightsRefused: the token may not see it.
         """
         try:
             raw = await self._json(repo, revision)
-            if raw["id"] != repo:  # asked anew: what a redirect keeps of a query is anyone's guess
+            if raw["id"] != repo:  # again: a redirect may drop the query
                 repo = _name(raw["id"])
                 raw = await self._json(repo, revision)
             commit = raw["sha"]
@@ -119,10 +117,10 @@ class Hub:
         return Listing(repo, commit, {each.name: each for each in files if each})
 
     async def honours_ranges(self, listing: Listing, file: HubFile) -> bool:
-        """Ask for one byte to see whether a file can be had in parts.
+        """Return whether the server sends parts of a file; requests one byte.
 
         Raises:
-            TryAgain, WeightsNotFound, WeightsRefused: see `listing`.
+            Retryable, WeightsNotFound, WeightsRefused: see `listing`.
         """
         async with self._answer(self._url(listing, file), listing.repo, span=(0, 1)) as answer:
             return answer.status_code == 206
@@ -130,26 +128,26 @@ class Hub:
     async def read(
         self, listing: Listing, file: HubFile, start: int, end: int
     ) -> AsyncGenerator[bytes, None]:
-        """Give the bytes of a file from `start` to `end`, in pieces of any size.
+        """Yield the bytes of a file from `start` to `end`, in pieces of any size.
 
-        A server that ignores ranges sends what is before as well: that is read and thrown away.
+        A server that ignores ranges also sends what is before `start`; it is read and dropped.
 
         Raises:
-            TryAgain: the body ended early, stood still or crept; what came is right so far.
+            Retryable: the body ended early, stopped or was too slow; what was yielded is right.
             WeightsNotFound, WeightsRefused: see `listing`.
         """
         url = self._url(listing, file)
         async with self._answer(url, listing.repo, span=(start, end)) as answer:
-            position = _begin(answer, start, file.size)
-            pace = _StallGuard(self._limits)
+            position = _first_byte(answer, start)
+            guard = _StallGuard(self._limits)
             pieces = answer.aiter_raw()
             while position < end:
-                with pace:
+                with guard:
                     try:
                         piece = await anext(pieces)
                     except StopAsyncIteration:
                         raise Retryable("the connection ended before the file did") from None
-                pace.count(len(piece))
+                guard.count(len(piece))
                 skipped = max(start - position, 0)
                 position += len(piece)
                 yield piece[skipped : len(piece) - max(position - end, 0)]
@@ -176,7 +174,7 @@ class Hub:
         params: dict[str, str] | None = None,
         span: tuple[int, int] | None = None,
     ) -> AsyncIterator[httpx2.Response]:
-        """Send a request; every failure inside, of the body too, comes out as one of ours."""
+        """Send a request; every failure inside, of the body too, becomes one of our errors."""
         headers = {"Range": f"bytes={span[0]}-{span[1] - 1}"} if span else {}
         try:
             request = self._client.build_request("GET", url, params=params, headers=headers)
@@ -188,13 +186,13 @@ class Hub:
             finally:
                 await answer.aclose()
         except HfHubHTTPError as error:
-            raise self._meaning(error, repo) from error
+            raise self._explain(error, repo) from error
         except httpx2.HTTPError as error:
             raise Retryable(_reason(error)) from error
         except TimeoutError as error:
             raise Retryable("the hub did not answer") from error
 
-    def _meaning(self, error: HfHubHTTPError, repo: str) -> Exception:
+    def _explain(self, error: HfHubHTTPError, repo: str) -> Exception:
         status, url = error.response.status_code, error.response.url
         is_hub = url.netloc == httpx2.URL(self._endpoint).netloc
         who = "HF_TOKEN" if self._token else "HF_TOKEN, which is not set,"
@@ -224,25 +222,25 @@ class Hub:
 
 
 class _StallGuard:
-    """Notices a connection that creeps; time is counted only while waiting for bytes."""
+    """Detects a connection that is too slow; counts only the time spent waiting for bytes."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._waited_s = 0.0
         self._num_bytes = 0
-        self._began = 0.0
+        self._started_at = 0.0
 
     def __enter__(self) -> None:
-        self._began = time.monotonic()
+        self._started_at = time.monotonic()
 
     def __exit__(self, *_: object) -> None:
-        self._waited_s += time.monotonic() - self._began
+        self._waited_s += time.monotonic() - self._started_at
 
     def count(self, num_bytes: int) -> None:
-        """Take note of what came.
+        """Count received bytes.
 
         Raises:
-            TryAgain: it is too little for the time.
+            Retryable: too few for the time.
         """
         self._num_bytes += num_bytes
         if self._waited_s < self._limits.slow_s:
@@ -259,7 +257,7 @@ def _name(raw: str) -> str:
 
 
 def _file(raw: dict[str, Any]) -> HubFile | None:
-    """Return a file of the listing; None for one without a checksum, which no weights are."""
+    """Return a file of the listing; None for one without a checksum (no weights are)."""
     lfs = raw.get("lfs") or {}
     size, etag = lfs.get("size", raw.get("size")), lfs.get("sha256") or raw.get("blobId")
     if not isinstance(etag, str) or not ETAG.fullmatch(etag) or not isinstance(size, int):
@@ -267,8 +265,8 @@ def _file(raw: dict[str, Any]) -> HubFile | None:
     return HubFile(raw["rfilename"], size, etag) if size >= 0 else None
 
 
-def _begin(answer: httpx2.Response, start: int, size: int) -> int:
-    """Return the offset at which a body begins."""
+def _first_byte(answer: httpx2.Response, start: int) -> int:
+    """Return the offset in the file at which a body starts."""
     if answer.headers.get("Content-Encoding", "identity") != "identity":
         raise Retryable("the file was sent in another encoding")
     if answer.status_code == 200:
@@ -279,7 +277,7 @@ def _begin(answer: httpx2.Response, start: int, size: int) -> int:
 
 
 def _reason(error: httpx2.HTTPError) -> str:
-    """Say what failed, without addresses: those of object stores are signed."""
+    """Describe a failure without addresses: those of object stores are signed."""
     text = str(error)
     return type(error).__name__ if not text or "://" in text else text[:_MAX_REASON]
 

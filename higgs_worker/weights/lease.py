@@ -1,12 +1,13 @@
-"""A lock between workers on a volume that may lack flock, and that no dead or frozen holder keeps.
+"""A lock between workers on a volume that may lack flock; a dead or frozen holder loses it.
 
-A lease is a numbered file; the highest number holds. Its holder touches it every few seconds. Who
-waits watches that time with a clock of its own, so that clocks need not agree, and when it has
-stood still for too long creates the next number, which the file system lets only one do. A holder
-that wakes up afterwards finds a higher number and stops. A time of zero means released: numbers
-are never used again, so that nobody can mistake a new lease for the old one it watched.
+A lease is a numbered file; the highest number counts. Its holder sets the file's time every few
+seconds (a heartbeat). A waiting worker measures with its own clock how long that time has not
+changed, so the machines' clocks need not agree. After too long it creates the next number, and the
+file system lets only one worker do so. A former holder that wakes up finds a higher number and
+stops. A time of zero means released. Numbers are never reused, so no worker can mistake a new lease
+for the old one that it watched.
 
-It saves traffic and nothing more: what workers write under it is right even if two of them write.
+The lease only saves traffic: what workers write under it is right even if two of them write.
 """
 
 import logging
@@ -28,20 +29,19 @@ class LeaseLost(Exception):
 
 
 class Lease:
-    """One worker's place in the queue for a directory."""
+    """One worker's claim to a directory."""
 
     def __init__(self, directory: Path, *, beat_s: float, stale_s: float) -> None:
-        """Prepare.
-
+        """
         Args:
-            directory: holds the lease files and nothing else; created when needed.
-            beat_s: between two signs of life.
-            stale_s: of silence, after which a lease is taken over.
+            directory: for the lease files and nothing else; created when needed.
+            beat_s: between two heartbeats.
+            stale_s: without a heartbeat, after which a lease is taken over.
         """
         self._directory = directory
         self._beat_s, self._stale_s = beat_s, stale_s
         self._number = 0
-        self._ended = threading.Event()
+        self._released = threading.Event()
         self._beating: threading.Thread | None = None
 
     def acquire(self, *, deadline: float, unless: Callable[[], bool]) -> bool:
@@ -49,25 +49,25 @@ class Lease:
 
         Args:
             deadline: on the monotonic clock.
-            unless: asked again and again; true ends the waiting, because no lease is needed.
+            unless: called repeatedly; true ends the wait, because the lease is no longer needed.
 
         Returns:
-            Whether it is held now.
+            Whether this worker holds the lease now.
 
         Raises:
-            TimeoutError: others held it until the deadline.
+            TimeoutError: other workers held it until the deadline.
             OSError: the volume refuses.
         """
         self._directory.mkdir(parents=True, exist_ok=True)
-        seen, since, has_waited = None, time.monotonic(), False
+        seen, seen_at, has_waited = None, time.monotonic(), False
         while not unless():
             newest = self._newest()
             now = time.monotonic()
             if newest != seen:
-                seen, since = newest, now
+                seen, seen_at = newest, now
             number, touched_ns = newest
-            is_free = touched_ns == 0 or now - since > self._stale_s
-            if is_free and self._take(number + 1):
+            is_free = touched_ns == 0 or now - seen_at > self._stale_s
+            if is_free and self._create(number + 1):
                 return True
             if now > deadline:
                 raise TimeoutError
@@ -79,28 +79,28 @@ class Lease:
         return False
 
     def check(self) -> None:
-        """Make sure that nobody took over.
+        """Check that no other worker has taken over.
 
         Raises:
-            LeaseLost: somebody did.
+            LeaseLost: one has.
         """
         if not self._path(self._number).exists() or self._path(self._number + 1).exists():
             raise LeaseLost
 
     def release(self) -> None:
-        """Let the next one in at once; without effect when the lease is lost."""
-        self._ended.set()
+        """Let the next worker in at once; no effect when the lease is lost or was never held."""
+        self._released.set()
         if self._beating is not None:
             self._beating.join()
-        with suppress(OSError):  # then it is taken over after a while, or was already
+        with suppress(OSError):  # then another worker takes over later, or has already
             os.utime(self._path(self._number), (0, 0))
 
     def _newest(self) -> tuple[int, int]:
-        """Return number and time of the lease that holds; (0, 0) when there is none."""
+        """Return number and time of the newest lease; (0, 0) when there is none."""
         numbers = [int(name) for name in os.listdir(self._directory) if name.isdecimal()]
         number = max(numbers, default=0)
         try:
-            # Opening makes network file systems ask the server instead of their own memory.
+            # Opening makes network file systems ask the server instead of their cache.
             with self._path(number).open("rb") as file:
                 return number, os.fstat(file.fileno()).st_mtime_ns
         except FileNotFoundError:
@@ -112,16 +112,16 @@ class Lease:
         except OSError:
             return ""
 
-    def _take(self, number: int) -> bool:
+    def _create(self, number: int) -> bool:
         path = self._path(number)
         try:
             path.touch(exist_ok=False)
         except FileExistsError:
             return False
-        with suppress(OSError):  # a full volume: it is only for people who look
+        with suppress(OSError):  # a full volume; the text is for people only
             path.write_text(f"{socket.gethostname()} {os.getpid()}\n")
         self._number = number
-        self._ended.clear()
+        self._released.clear()
         self._beating = threading.Thread(target=self._beat, args=(path,), daemon=True)
         self._beating.start()
         for name in os.listdir(self._directory):
@@ -131,13 +131,13 @@ class Lease:
         return True
 
     def _beat(self, path: Path) -> None:
-        while not self._ended.wait(self._beat_s):
+        while not self._released.wait(self._beat_s):
             try:
                 os.utime(path)
             except FileNotFoundError:  # taken over
                 return
             except OSError:
-                continue  # a volume may have its moments
+                continue  # a failure may pass
 
     def _path(self, number: int) -> Path:
         return self._directory / str(number)

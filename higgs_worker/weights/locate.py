@@ -1,9 +1,9 @@
 """Where checkpoints are: in the package, in a directory, on the volume, or still at the hub.
 
-A repository of the hub is pulled into `<volume>/bosonai` by the first worker that needs it, which
-also records what commit its revision is; all others use that record and, once the files are there,
-no network. Every file is checked before use, at every start: hashing in several threads is faster
-than the volume, and leaves in memory what the loaders read next. What is damaged is pulled again.
+The first worker that needs a repository of the hub pulls it into `<volume>/bosonai` and records
+which commit its revision is. All others use that record and, once the files are there, no network.
+Every start checks every file before use: hashing in several threads is faster than the volume, and
+leaves in memory what the loaders read next. A damaged file is pulled again.
 Knows neither what is in the files nor the environment.
 """
 
@@ -17,23 +17,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from higgs_worker.errors import InvalidSettings, VolumeUnusable, WeightsNotFound, WeightsUnavailable
-from higgs_worker.weights.blob import FULL
+from higgs_worker.weights.blob import FULL, Blob
 from higgs_worker.weights.cache import REPO, CachedRepo
 from higgs_worker.weights.lease import Lease, LeaseLost
-from higgs_worker.weights.progress import Limits, OnTransferProgress, Reporter
+from higgs_worker.weights.progress import OnTransferProgress, Reporter
+from higgs_worker.weights.retry import Limits
 
 DEMO = "demo"
 DEMO_DIRECTORY = Path(__file__).parents[1] / "demo"
 """Holds a checkpoint of each kind."""
 
 DIRECTORY = "bosonai"
-"""Where repositories are kept on the volume, whoever published them."""
+"""The folder of the volume that repositories are kept in, whoever published them."""
 
 FILES: Mapping[str, tuple[str, ...]] = {
     "model": ("config.json", "tokenizer.json", "model.safetensors"),
     "codec": ("config.json", "model.safetensors"),
 }
-"""What the loaders read of each kind of checkpoint; nothing else is pulled."""
+"""By kind of checkpoint: the files that the loaders read; no other is pulled."""
 
 RUNPOD_CACHE = Path("/runpod-volume/huggingface-cache/hub")
 """Where RunPod puts the models that an endpoint names, before a worker starts."""
@@ -46,27 +47,27 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LocatedCheckpoint:
-    """A checkpoint that is there."""
+    """A directory that holds a checkpoint."""
 
     directory: Path
     revision: str | None
-    """The commit; None for what did not come from a hub."""
+    """The commit; None for a checkpoint that is not a repository of the hub."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointSource:
-    """Where checkpoints may be had from."""
+    """The places that checkpoints are looked for and pulled from."""
 
     volume: Path
     endpoint: str = "https://huggingface.co"
     token: str | None = field(default=None, repr=False)
     offline: bool = False
     caches: tuple[Path, ...] = (RUNPOD_CACHE,)
-    """Caches of Hugging Face's tools; what they have is used, nothing is written there."""
+    """Caches of Hugging Face's tools; only read."""
     limits: Limits = field(default_factory=Limits)
 
 
-def locate(
+def locate_checkpoint(
     name: str,
     kind: str,
     source: CheckpointSource,
@@ -74,24 +75,24 @@ def locate(
     revision: str | None = None,
     on_progress: OnTransferProgress | None = None,
 ) -> LocatedCheckpoint:
-    """Find a checkpoint, pulling it where it is not there; blocks, perhaps for minutes.
+    """Find a checkpoint, and pull it where it is missing; blocks, perhaps for minutes.
 
     Args:
         name: a directory, `demo`, or a repository of the hub.
         kind: "model" or "codec".
         source: where to look and where to pull from.
-        revision: a commit, branch or tag of the repository; None takes what the volume's record
-            says, and `main` where there is none yet.
-        on_progress: is told how far it is, in this thread.
+        revision: a commit, branch or tag of the repository; None stands for the volume's record,
+            and for `main` where there is none yet.
+        on_progress: called with the progress, in this thread.
 
     Raises:
-        WeightsNotFound: there is no such thing, or not here and the hub may not be asked.
+        WeightsNotFound: there is no such thing, or it is not here and the hub may not be asked.
         WeightsRefused: the hub does not give it to this token.
         WeightsUnavailable: it cannot be pulled now.
         VolumeUnusable: the volume is full or cannot be written.
         InvalidSettings: the revision is none.
     """
-    local = _local(name, kind)
+    local = _find_local(name, kind)
     if local is not None:
         return LocatedCheckpoint(local, None)
     pin = revision or _MAIN
@@ -100,43 +101,43 @@ def locate(
             f"HIGGS_{kind.upper()}_REVISION is {pin[:40]!r}; it must be a commit, branch or tag"
         )
     search = _RepoSearch(name, FILES[kind], pin, source, on_progress)
-    with _volume(source.volume):
-        found = search.checked()
-        if found is not None:
-            return found
+    with _volume_errors(source.volume):
+        for each in search.find_cached():
+            if search.verify(each):
+                return each.located
+        search.warn_of_unused_caches()
         if source.offline:
             raise WeightsNotFound(
-                f"{name} is not complete in {search.mine.directory}, and HF_HUB_OFFLINE keeps it "
+                f"{name} is not complete in {search.own.directory}, and HF_HUB_OFFLINE keeps it "
                 "from being pulled; unset it, or run `higgs-worker fetch` where there is a network"
             )
-        return search.pulled()
+        return search.pull_under_lease()
 
 
 def find_without_verifying(
     name: str, kind: str, source: CheckpointSource, *, revision: str | None = None
 ) -> LocatedCheckpoint | None:
-    """Return where a checkpoint is, its files unchecked; fast, and without any network.
+    """Return where a checkpoint is; reads none of its bytes and uses no network.
 
     Raises:
-        WeightsNotFound: there can be no such thing.
+        WeightsNotFound: the name is neither a directory here nor a repository's.
     """
-    local = _local(name, kind)
+    local = _find_local(name, kind)
     if local is not None:
         return LocatedCheckpoint(local, None)
     search = _RepoSearch(name, FILES[kind], revision or _MAIN, source, None)
-    return next(
-        (LocatedCheckpoint(repo.snapshot(commit), commit) for repo, commit in search.places()), None
-    )
+    return next((each.located for each in search.find_cached()), None)
 
 
 def is_cached(
     name: str, kind: str, source: CheckpointSource, *, revision: str | None = None
 ) -> bool:
-    """Return whether a checkpoint is there; see `unchecked`."""
+    """Return whether all files of a checkpoint are there; see `find_without_verifying`."""
     return find_without_verifying(name, kind, source, revision=revision) is not None
 
 
-def _local(name: str, kind: str) -> Path | None:
+def _find_local(name: str, kind: str) -> Path | None:
+    """Return the directory that a name stands for; None for the name of a repository."""
     if name == DEMO:
         return DEMO_DIRECTORY / kind
     directory = Path(name).expanduser()
@@ -150,8 +151,21 @@ def _local(name: str, kind: str) -> Path | None:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _CachedCheckpoint:
+    """A cache that has all files of a commit; their bytes may be wrong."""
+
+    cached: CachedRepo
+    commit: str
+    blobs: tuple[Blob, ...]
+
+    @property
+    def located(self) -> LocatedCheckpoint:
+        return LocatedCheckpoint(self.cached.snapshot(self.commit), self.commit)
+
+
 class _RepoSearch:
-    """One repository, wherever it may be."""
+    """The steps that find one repository: look into the caches, verify, pull."""
 
     def __init__(
         self,
@@ -163,103 +177,111 @@ class _RepoSearch:
     ) -> None:
         self._names, self._pin, self._source = names, pin, source
         self._on_progress = on_progress
-        self._is_suspect = False
         block_bytes = source.limits.block_bytes
-        self.mine = CachedRepo(source.volume / DIRECTORY, repo, block_bytes)
-        journals = self.mine.directory / "blobs"
+        self.own = CachedRepo(source.volume / DIRECTORY, repo, block_bytes)
+        journals = self.own.directory / "blobs"  # other caches are only read
         self._others = [CachedRepo(each, repo, block_bytes, journals) for each in source.caches]
 
-    def places(self, *, only_mine: bool = False) -> Iterator[tuple[CachedRepo, str]]:
-        """Give where all files are, and of which commit; nothing of them is read."""
-        for cached in (self.mine, *(() if only_mine else self._others)):
-            commit = self.mine.commit_of(self._pin) or cached.commit_of(self._pin)
-            if commit and cached.blobs_of(commit, self._names) is not None:
-                yield cached, commit
+    def find_cached(self) -> list[_CachedCheckpoint]:
+        """Return the caches that have all files, the volume's own first; reads none of them."""
+        found = (self._find_in(each) for each in (self.own, *self._others))
+        return [each for each in found if each is not None]
 
-    def checked(self) -> LocatedCheckpoint | None:
-        """Return the first place whose files are right."""
-        for cached, commit in self.places():
-            if self._is_right(cached, commit):
-                return LocatedCheckpoint(cached.snapshot(commit), commit)
-            log.warning("damaged files", extra={"directory": str(cached.snapshot(commit))})
-        for cached in self._others:
-            commit = self.mine.commit_of(self._pin) or cached.commit_of(self._pin) or ""
-            if (cached.snapshot(commit) / self._names[0]).is_file():
-                log.warning(
-                    "a cache is not used, because its files are incomplete, damaged or do not lie "
-                    "under their checksums",
-                    extra={"directory": str(cached.snapshot(commit))},
-                )
-        return None
+    def verify(self, found: _CachedCheckpoint) -> bool:
+        """Return whether all bytes are right; logs when they are not."""
+        try:
+            reporter = Reporter(
+                found.cached.repo,
+                "checking",
+                on_progress=self._on_progress,
+                total_bytes=sum(each.path.stat().st_size for each in found.blobs),
+            )
+            is_right = all(each.is_right(reporter.add) for each in found.blobs)
+        except OSError:  # cannot be read, or is being repaired right now
+            is_right = False
+        if not is_right:
+            log.warning("damaged files", extra={"directory": str(found.located.directory)})
+        return is_right
 
-    def pulled(self) -> LocatedCheckpoint:
-        """Pull, or wait until another worker has."""
+    def pull_under_lease(self) -> LocatedCheckpoint:
+        """Pull into the volume, or wait until another worker has."""
         limits = self._source.limits
         deadline = time.monotonic() + limits.deadline_s
-        self._is_suspect = self._is_complete()  # and yet not right, or nothing had to be pulled
+        found = self._find_in(self.own)
         while True:
-            lease = Lease(self.mine.leases, beat_s=limits.beat_s, stale_s=limits.stale_s)
+            # Files that are complete and yet damaged will be repaired by the holder of the lease;
+            # that they are complete does not end the wait for it.
+            is_done = self._is_complete if found is None else lambda: False
+            lease = Lease(self.own.leases, beat_s=limits.beat_s, stale_s=limits.stale_s)
             try:
-                if lease.acquire(deadline=deadline, unless=self._is_done):
-                    began = time.monotonic()
-                    commit = asyncio.run(self._pull(lease, deadline))
-                    log.info(
-                        "pulled %s",
-                        self.mine.repo,
-                        extra={"commit": commit, "pull_s": round(time.monotonic() - began, 1)},
-                    )
-                    return LocatedCheckpoint(self.mine.snapshot(commit), commit)
+                if lease.acquire(deadline=deadline, unless=is_done):
+                    return self._pull(lease, deadline)
             except LeaseLost:
                 log.warning("another worker took over and goes on pulling")
-                continue
             except TimeoutError as error:
                 raise WeightsUnavailable(
-                    f"other workers have been pulling {self.mine.repo} for "
+                    f"other workers have been pulling {self.own.repo} for "
                     f"{limits.deadline_s:.0f} s; see their logs, and try again"
                 ) from error
             finally:
                 lease.release()
-            if (found := self.checked()) is not None:
-                return found
-            self._is_suspect = True
+            found = self._find_in(self.own)
+            if found is not None and self.verify(found):
+                return found.located
 
-    async def _pull(self, lease: Lease, deadline: float) -> str:
-        # Importing them takes longer than all else that a start with the files in place does.
+    def warn_of_unused_caches(self) -> None:
+        """Log which other caches have files of this repository that cannot be used."""
+        for cached in self._others:
+            snapshot = cached.snapshot(self._commit_in(cached) or "")
+            if (snapshot / self._names[0]).is_file():
+                log.warning(
+                    "a cache is not used, because its files are incomplete, damaged or not stored "
+                    "under their checksums",
+                    extra={"directory": str(snapshot)},
+                )
+
+    def _pull(self, lease: Lease, deadline: float) -> LocatedCheckpoint:
+        # Importing them takes longer than everything else when the files are in place.
         from higgs_worker.weights.hub import Hub
         from higgs_worker.weights.pull import Pull
 
-        source = self._source
-        async with Hub(source.endpoint, source.token, source.limits) as hub:
-            pull = Pull(
-                hub,
-                self.mine,
-                limits=source.limits,
-                deadline=deadline,
-                check_lease=lease.check,
-                on_progress=self._on_progress,
-            )
-            return await pull.run(self.mine.commit_of(self._pin) or self._pin, self._names)
+        source, started_at = self._source, time.monotonic()
 
-    def _is_done(self) -> bool:
-        return self._is_complete() and not self._is_suspect
+        async def run() -> str:
+            async with Hub(source.endpoint, source.token, source.limits) as hub:
+                pull = Pull(
+                    hub,
+                    self.own,
+                    limits=source.limits,
+                    deadline=deadline,
+                    check_lease=lease.check,
+                    on_progress=self._on_progress,
+                )
+                return await pull.run(self.own.commit_of(self._pin) or self._pin, self._names)
+
+        commit = asyncio.run(run())
+        pull_s = round(time.monotonic() - started_at, 1)
+        log.info("pulled %s", self.own.repo, extra={"commit": commit, "pull_s": pull_s})
+        return LocatedCheckpoint(self.own.snapshot(commit), commit)
+
+    def _find_in(self, cached: CachedRepo) -> _CachedCheckpoint | None:
+        commit = self._commit_in(cached)
+        if commit is None:
+            return None
+        blobs = cached.blobs_of(commit, self._names)
+        return _CachedCheckpoint(cached, commit, tuple(blobs.values())) if blobs else None
+
+    def _commit_in(self, cached: CachedRepo) -> str | None:
+        """Return the commit to look for in a cache; the volume's record comes first."""
+        return self.own.commit_of(self._pin) or cached.commit_of(self._pin)
 
     def _is_complete(self) -> bool:
-        return next(self.places(only_mine=True), None) is not None
-
-    def _is_right(self, cached: CachedRepo, commit: str) -> bool:
-        blobs = cached.blobs_of(commit, self._names) or {}
-        try:
-            total_bytes = sum(each.path.stat().st_size for each in blobs.values())
-            reporter = Reporter(
-                cached.repo, "checking", on_progress=self._on_progress, total_bytes=total_bytes
-            )
-            return bool(blobs) and all(each.is_right(reporter.add) for each in blobs.values())
-        except OSError:  # cannot be read, or is being pulled anew right now
-            return False
+        return self._find_in(self.own) is not None
 
 
 @contextmanager
-def _volume(volume: Path) -> Iterator[None]:
+def _volume_errors(volume: Path) -> Iterator[None]:
+    """Turn the volume's errors into `VolumeUnusable`."""
     try:
         yield
     except OSError as error:

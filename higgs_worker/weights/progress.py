@@ -1,6 +1,6 @@
-"""What bounds a transfer of weights, and what is told of it while it runs.
+"""How far a transfer of weights is, for the log and for a callback.
 
-Progress goes to the log every few seconds and to a callback a few times a second, however often
+The log gets a line every few seconds and the callback a call a few times a second, however often
 bytes arrive. Knows neither the hub nor the volume.
 """
 
@@ -15,35 +15,6 @@ log = logging.getLogger(__name__)
 Stage = Literal["checking", "pulling"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How much at once and for how long; the defaults suit 12 GB over 0.1 to 10 Gbit/s."""
-
-    deadline_s: float = 3600.0
-    """For everything together: waiting for another worker, asking, pulling."""
-    patience_s: float = 60.0
-    """For `min_progress_bytes` to arrive; then the hub counts as out of reach."""
-    min_progress_bytes: int = 1 << 20
-    answer_s: float = 30.0
-    """For the head of an answer, redirects included."""
-    silence_s: float = 10.0
-    """For the next bytes of a body, and for a connection."""
-    slow_s: float = 20.0
-    """Over which a connection must give `min_bytes_per_s`, or another one is tried."""
-    min_bytes_per_s: int = 8 << 10
-    retry_s: float = 0.5
-    """Before the first retry; doubles from one to the next, up to sixteen times."""
-    block_bytes: int = 16 << 20
-    """What has a digest of its own: the least that a killed worker loses and a repair fetches."""
-    request_blocks: int = 8
-    """Per request: 90 requests for 12 GB, far below the hub's limits of rate."""
-    num_connections: int = 8
-    beat_s: float = 3.0
-    """Between two signs of life of the worker that pulls."""
-    stale_s: float = 30.0
-    """Without a sign of life, until another worker takes over."""
-
-
 @dataclass(frozen=True, slots=True)
 class TransferProgress:
     """How far one repository is."""
@@ -54,11 +25,11 @@ class TransferProgress:
     total_bytes: int
     bytes_per_s: float
     left_s: float | None
-    """None until a rate is known."""
+    """Estimated time left; None until a rate is known."""
 
     @property
     def sentence(self) -> str:
-        """Say it to somebody who waits."""
+        """The progress as a text for a user who waits."""
         share = self.num_bytes / max(1, self.total_bytes)
         left = "" if self.left_s is None else f", about {self.left_s:.0f} s left"
         return f"{self.stage} {self.repo}: {share:.0%} of {self.total_bytes / 1e9:.1f} GB{left}"
@@ -68,17 +39,17 @@ OnTransferProgress = Callable[[TransferProgress], None]
 
 
 class LastProgress:
-    """Keeps what was told last, for whoever asks."""
+    """Keeps the latest progress of a transfer, for status reports."""
 
     def __init__(self) -> None:
         self._transfer: TransferProgress | None = None
 
     def __call__(self, transfer: TransferProgress) -> None:
-        """Take note."""
+        """Store the progress; an `OnTransferProgress`."""
         self._transfer = transfer
 
     def sentence(self) -> str:
-        """Say how far it is; "" where nothing is under way."""
+        """Return the progress as a text; "" when no transfer is running."""
         transfer = self._transfer
         if transfer is None or transfer.num_bytes >= transfer.total_bytes:
             return ""
@@ -86,7 +57,7 @@ class LastProgress:
 
 
 class Reporter:
-    """Tells log and callback how far a stage is; not for several threads at once."""
+    """Reports how far one stage is, to the log and a callback; for one thread at a time."""
 
     def __init__(
         self,
@@ -99,58 +70,58 @@ class Reporter:
         call_s: float = 0.2,
         log_s: float = 5.0,
     ) -> None:
-        """Begin a stage.
-
+        """
         Args:
-            repo: the name shown.
+            repo: the name to show.
             stage: what is being done.
-            on_progress: is called in the thread that does the work; it must not block.
-            total_bytes: at the end.
-            num_bytes: there already when it begins; they do not count for the rate.
-            call_s: between two calls.
-            log_s: between two log lines; the first comes only after that time.
+            on_progress: called in the thread that does the work; it must not block.
+            total_bytes: at the end of the stage.
+            num_bytes: present when the stage starts; they do not count for the rate.
+            call_s: the shortest time between two calls.
+            log_s: the shortest time between two log lines, and before the first.
         """
         self._repo, self._stage = repo, stage
         self._on_progress = on_progress
-        self._total = total_bytes
-        self._first = self._num_bytes = num_bytes
+        self._total_bytes = total_bytes
+        self._first_bytes = self._num_bytes = num_bytes
         self._call_s, self._log_s = call_s, log_s
-        self._began = self._logged = time.monotonic()
-        self._called = float("-inf")
+        self._started_at = self._logged_at = time.monotonic()
+        self._called_at = float("-inf")
 
     def add(self, num_bytes: int) -> None:
-        """Say how many bytes more there are."""
+        """Report that many bytes more."""
         self.update(self._num_bytes + num_bytes)
 
     def update(self, num_bytes: int) -> None:
-        """Say how many bytes there are now; the last byte is always told."""
-        self._num_bytes = min(num_bytes, self._total)
+        """Report how many bytes there are now; the last byte always reaches the callback."""
+        self._num_bytes = min(num_bytes, self._total_bytes)
         now = time.monotonic()
-        is_done = self._num_bytes == self._total
-        if self._on_progress and (is_done or now - self._called >= self._call_s):
-            self._called = now
-            self._on_progress(self.now())
-        if now - self._logged >= self._log_s:
-            self._logged = now
+        is_done = self._num_bytes == self._total_bytes
+        if self._on_progress and (is_done or now - self._called_at >= self._call_s):
+            self._called_at = now
+            self._on_progress(self._progress())
+        if now - self._logged_at >= self._log_s:
+            self._logged_at = now
             self._log()
 
-    def now(self) -> TransferProgress:
-        """Return the state of this moment."""
-        elapsed = max(time.monotonic() - self._began, 1e-6)
-        rate = max(self._num_bytes - self._first, 0) / elapsed
-        left_s = (self._total - self._num_bytes) / rate if rate else None
-        return TransferProgress(self._repo, self._stage, self._num_bytes, self._total, rate, left_s)
+    def _progress(self) -> TransferProgress:
+        elapsed_s = max(time.monotonic() - self._started_at, 1e-6)
+        rate = max(self._num_bytes - self._first_bytes, 0) / elapsed_s
+        left_s = (self._total_bytes - self._num_bytes) / rate if rate else None
+        return TransferProgress(
+            self._repo, self._stage, self._num_bytes, self._total_bytes, rate, left_s
+        )
 
     def _log(self) -> None:
-        now = self.now()
+        progress = self._progress()
         log.info(
             "%s %s",
-            now.stage,
-            now.repo,
+            progress.stage,
+            progress.repo,
             extra={
-                "num_bytes": now.num_bytes,
-                "total_bytes": now.total_bytes,
-                "mb_per_s": round(now.bytes_per_s / 1e6, 1),
-                "left_s": None if now.left_s is None else round(now.left_s, 1),
+                "num_bytes": progress.num_bytes,
+                "total_bytes": progress.total_bytes,
+                "mb_per_s": round(progress.bytes_per_s / 1e6, 1),
+                "left_s": None if progress.left_s is None else round(progress.left_s, 1),
             },
         )

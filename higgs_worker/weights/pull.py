@@ -1,8 +1,8 @@
-"""Pulls what is missing of a repository from the hub into its cache, and lets nothing wrong in.
+"""Pulls the missing files of a repository from the hub into its cache, and verifies them.
 
-Every file is fetched in blocks by several connections at once. It gets its name only after all of
-its bytes, read back while they arrive, have the checksum that the hub lists; otherwise it is
-fetched anew. Blocks that an earlier attempt left are checked and kept. Runs under the lease.
+Several connections fetch every file in blocks. A file gets its name only after all of its bytes,
+read back while they arrive, have the checksum that the hub lists; otherwise it is fetched again.
+Blocks that an earlier attempt left are checked and kept. Runs under the lease.
 """
 
 import asyncio
@@ -15,15 +15,20 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from higgs_worker.errors import VolumeUnusable, WeightsNotFound, WeightsUnavailable
+from higgs_worker.errors import (
+    VolumeUnusable,
+    WeightsNotFound,
+    WeightsUnavailable,
+    WorkerError,
+)
 from higgs_worker.weights.blob import FULL, Blob, Checksum
 from higgs_worker.weights.cache import CachedRepo
 from higgs_worker.weights.hub import Hub, HubFile, Listing
-from higgs_worker.weights.progress import Limits, OnTransferProgress, Reporter
-from higgs_worker.weights.retry import Retryable, RetryBudget
+from higgs_worker.weights.progress import OnTransferProgress, Reporter
+from higgs_worker.weights.retry import Limits, Retryable, RetryBudget
 
-_MAX_ROUNDS = 3  # for a file whose checksum is wrong; the third time it is no accident
-_SPARE_BYTES = 64 << 20  # stays free on the volume, for journals, voices and the like
+_MAX_ROUNDS = 3  # for a file whose checksum is wrong; three times is no accident
+_SPARE_BYTES = 64 << 20  # left free on the volume, for journals, voices and the like
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -31,12 +36,12 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _FileDownload:
-    """One file, and the blocks of it that are there."""
+    """One file, and the blocks of it that are on the volume."""
 
     file: HubFile
     blob: Blob
     blocks: set[int] = field(default_factory=set)
-    grown: asyncio.Event = field(default_factory=asyncio.Event)
+    block_added: asyncio.Event = field(default_factory=asyncio.Event)
     is_right: bool = False
 
     @property
@@ -49,8 +54,8 @@ class _FileDownload:
         has_last = self.num_blocks - 1 in self.blocks
         return len(self.blocks) * self.blob.block_bytes - has_last * missing_in_last
 
-    def runs(self, max_blocks: int) -> list[range]:
-        """Return what is missing, as ranges of at most so many blocks."""
+    def missing_runs(self, max_blocks: int) -> list[range]:
+        """Return the missing blocks, as ranges of at most `max_blocks`."""
         found: list[range] = []
         for index in range(self.num_blocks):
             if index in self.blocks:
@@ -61,13 +66,13 @@ class _FileDownload:
                 found.append(range(index, index + 1))
         return found
 
-    def forget(self) -> None:
+    def discard(self) -> None:
         self.blob.discard()
         self.blocks.clear()
 
 
 class Pull:
-    """One repository being pulled."""
+    """Pulls one repository."""
 
     def __init__(
         self,
@@ -79,38 +84,48 @@ class Pull:
         check_lease: Callable[[], None],
         on_progress: OnTransferProgress | None = None,
     ) -> None:
-        """Prepare.
-
+        """
         Args:
-            hub: where from.
-            cached: where to.
+            hub: where to pull from.
+            cached: where to pull to.
             limits: how much at once and for how long.
             deadline: for everything, in the event loop's time.
-            check_lease: raises when another worker has taken over; asked before every change.
-            on_progress: is told how far it is.
+            check_lease: raises LeaseLost when another worker has taken over; called before every
+                change.
+            on_progress: called with the progress.
         """
         self._hub, self._cached, self._limits = hub, cached, limits
         self._check_lease = check_lease
         self._on_progress = on_progress
-        self._patience = RetryBudget(cached.repo, limits, deadline)
+        self._budget = RetryBudget(cached.repo, limits, deadline)
         self._downloads: list[_FileDownload] = []
         self._num_loose_bytes = 0  # received, but not yet a block
         self._reporter: Reporter | None = None
 
     async def run(self, revision: str, names: Sequence[str]) -> str:
-        """Bring files of a revision into the cache; gives the commit.
+        """Pull files of a revision into the cache and return the commit.
 
-        The commit is recorded before anything is pulled, so that whoever goes on after a kill goes
-        on with the same one.
+        The commit is recorded before anything is pulled, so that after a kill the next worker
+        continues with the same one.
 
         Raises:
-            WeightsNotFound, WeightsRefused: the hub does not have or give it.
-            WeightsUnavailable: too slow, out of reach, or wrong again and again.
+            WeightsNotFound, WeightsRefused: the hub does not have the files or does not give them.
+            WeightsUnavailable: the hub is too slow or unreachable, or sends wrong bytes repeatedly.
             VolumeUnusable: there is not enough space.
-            OSError: the volume refuses; where it is full, nothing half done stays behind.
+            OSError: the volume refuses; where it is full, partial files have been removed.
+            LeaseLost: another worker has taken over, whatever else went wrong here.
         """
-        async with self._patience.bound():
-            listing = await self._insist(lambda: self._hub.listing(self._cached.repo, revision))
+        try:
+            return await self._run(revision, names)
+        except (WorkerError, OSError):
+            # A worker that was frozen may find its time used up, or the volume full of what another
+            # worker wrote meanwhile. That is no reason to give up.
+            self._check_lease()
+            raise
+
+    async def _run(self, revision: str, names: Sequence[str]) -> str:
+        async with self._budget.enforce():
+            listing = await self._retry(lambda: self._hub.listing(self._cached.repo, revision))
         missing = [name for name in names if name not in listing.files]
         if missing:
             raise WeightsNotFound(
@@ -121,15 +136,16 @@ class Pull:
         self._check_lease()
         self._cached.record(revision, listing.commit)
         self._cached.remove_stale({file.etag for file in files})
-        for file in {file.etag: file for file in files}.values():  # equal files are one blob
+        for file in {each.etag: each for each in files}.values():  # equal files are one blob
             await asyncio.to_thread(self._prepare, file)
         self._check_space()
         try:
-            await self._fill(listing)
+            await self._fetch_until_right(listing)
         except OSError as error:
-            if error.errno in FULL:  # it must not stay full because of us
+            if error.errno in FULL:  # partial files must not keep it full
+                self._check_lease()  # they may be another worker's by now
                 for download in self._downloads:
-                    download.forget()
+                    download.discard()
             raise
         self._check_lease()
         for file in files:
@@ -137,13 +153,13 @@ class Pull:
         return listing.commit
 
     def _prepare(self, file: HubFile) -> None:
-        """Find out how much of a file is there."""
+        """Find the blocks of a file that are on the volume."""
         blob = self._cached.blob(file.etag)
         blob.path.parent.mkdir(parents=True, exist_ok=True)
         if blob.path.exists():
             if blob.is_right():
                 return
-            log.warning("%s is damaged on the volume and is fetched again", file.name)
+            log.warning("%s is damaged on the volume and is repaired", file.name)
             blob.reopen()
         download = _FileDownload(file, blob, blob.held(file.size))
         blob.partial.touch()  # an empty file has no block that would create it
@@ -159,11 +175,12 @@ class Pull:
                 "what is not needed"
             )
 
-    async def _fill(self, listing: Listing) -> None:
+    async def _fetch_until_right(self, listing: Listing) -> None:
         for _ in range(_MAX_ROUNDS):
-            # Leaving waits for writes under way: none may come after what is done on a failure.
+            # Leaving the block waits for writes that are running: none may follow the clean-up
+            # after a failure.
             with ThreadPoolExecutor(2 * self._limits.num_connections, "pull") as threads:
-                await self._fetch(listing, threads)
+                await self._fetch_all(listing, threads)
             self._check_lease()
             for download in [each for each in self._downloads if each.is_right]:
                 download.blob.close()
@@ -171,15 +188,15 @@ class Pull:
             if not self._downloads:
                 return
             for download in self._downloads:
-                log.warning("%s came with wrong bytes", download.file.name)
-                download.forget()
+                log.warning("%s arrived with wrong bytes", download.file.name)
+                download.discard()
         raise WeightsUnavailable(
-            f"what came as {self._downloads[0].file.name} of {listing.repo} does not have the "
-            f"checksum that the hub lists, {_MAX_ROUNDS} times in a row; try again later"
+            f"what the hub sent as {self._downloads[0].file.name} of {listing.repo} does not have "
+            f"the checksum that it lists, {_MAX_ROUNDS} times in a row; try again later"
         )
 
-    async def _fetch(self, listing: Listing, threads: ThreadPoolExecutor) -> None:
-        """Bring in all missing blocks, and hash every file on the way."""
+    async def _fetch_all(self, listing: Listing, threads: ThreadPoolExecutor) -> None:
+        """Fetch all missing blocks, and hash every file meanwhile."""
         self._num_loose_bytes = 0
         self._reporter = Reporter(
             listing.repo,
@@ -188,68 +205,71 @@ class Pull:
             total_bytes=sum(each.file.size for each in self._downloads),
             num_bytes=sum(each.num_bytes for each in self._downloads),
         )
-        async with self._patience.bound():
+        async with self._budget.enforce():
             runs: deque[tuple[_FileDownload, range]] = deque()
             for download in self._downloads:
                 runs += [(download, each) for each in await self._plan(listing, download)]
             await _together(
-                *(self._work(listing, runs, threads) for _ in range(self._limits.num_connections)),
+                *(
+                    self._fetch_runs(listing, runs, threads)
+                    for _ in range(self._limits.num_connections)
+                ),
                 *(self._hash(each, threads) for each in self._downloads),
             )
 
     async def _plan(self, listing: Listing, download: _FileDownload) -> list[range]:
-        """Divide a file into requests; one to the end where the server ignores ranges."""
-        runs = download.runs(self._limits.request_blocks)
+        """Divide what is missing of a file into requests; one where the server ignores ranges."""
+        runs = download.missing_runs(self._limits.request_blocks)
         if len(runs) < 2:
             return runs
-        if await self._insist(lambda: self._hub.honours_ranges(listing, download.file)):
+        if await self._retry(lambda: self._hub.honours_ranges(listing, download.file)):
             return runs
         return [range(runs[0].start, runs[-1].stop)]
 
-    async def _work(
+    async def _fetch_runs(
         self,
         listing: Listing,
         runs: deque[tuple[_FileDownload, range]],
         threads: ThreadPoolExecutor,
     ) -> None:
-        """Be one of the connections."""
+        """Fetch one range of blocks after the other: one connection."""
         while runs:
             download, run = runs.popleft()
-            await self._get(listing, download, run, threads)
+            await self._fetch_run(listing, download, run, threads)
 
-    async def _get(
+    async def _fetch_run(
         self, listing: Listing, download: _FileDownload, run: range, threads: ThreadPoolExecutor
     ) -> None:
-        """Bring in a range of blocks; a request that breaks off goes on where it broke."""
+        """Fetch a range of blocks; the request after a failure continues where it broke off."""
         block_bytes, index, held = download.blob.block_bytes, run.start, bytearray()
         position = run.start * block_bytes
         end = min(run.stop * block_bytes, download.file.size)
         num_failures = 0
         while position < end:
             try:
-                await self._patience.pause()
+                await self._budget.wait_as_told()
                 pieces = self._hub.read(listing, download.file, position, end)
                 async with aclosing(pieces):
                     async for piece in pieces:
                         num_failures = 0
                         held += piece
                         position += len(piece)
-                        self._take_note(len(piece))
+                        self._count(len(piece))
                         while len(held) >= block_bytes or (held and position == end):
                             block = held[:block_bytes]
                             del held[:block_bytes]
                             await self._in_thread(threads, self._write, download, index, block)
                             self._num_loose_bytes -= len(block)
                             download.blocks.add(index)
-                            download.grown.set()
+                            download.block_added.set()
                             index += 1
             except Retryable as failure:
                 num_failures += 1
-                await self._patience.after(failure, num_failures)
+                await self._budget.wait_after(failure, num_failures)
 
-    def _take_note(self, num_bytes: int) -> None:
+    def _count(self, num_bytes: int) -> None:
         self._num_loose_bytes += num_bytes
-        self._patience.progress(num_bytes)
+        self._budget.add_progress(num_bytes)
         if self._reporter:
             held = sum(each.num_bytes for each in self._downloads)
             self._reporter.update(held + self._num_loose_bytes)
@@ -259,28 +279,28 @@ class Pull:
         download.blob.write_block(index, data)
 
     async def _hash(self, download: _FileDownload, threads: ThreadPoolExecutor) -> None:
-        """Follow a growing file with its checksum, reading back what was written."""
+        """Compute the checksum of a growing file, reading back what was written."""
         checksum = Checksum(download.file.etag, download.file.size)
         for index in range(download.num_blocks):
             while index not in download.blocks:
-                download.grown.clear()
-                await download.grown.wait()
+                download.block_added.clear()
+                await download.block_added.wait()
             start = index * download.blob.block_bytes
             end = start + download.blob.block_bytes
             update = checksum.update_from
             num_bytes = await self._in_thread(threads, update, download.blob.partial, start, end)
-            self._patience.progress(num_bytes)
+            self._budget.add_progress(num_bytes)
         download.is_right = checksum.is_right
 
-    async def _insist(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def _retry(self, request: Callable[[], Coroutine[Any, Any, T]]) -> T:
         num_failures = 0
         while True:
             try:
-                await self._patience.pause()
-                return await ask()
+                await self._budget.wait_as_told()
+                return await request()
             except Retryable as failure:
                 num_failures += 1
-                await self._patience.after(failure, num_failures)
+                await self._budget.wait_after(failure, num_failures)
 
     async def _in_thread(
         self, threads: ThreadPoolExecutor, call: Callable[..., T], *args: object
@@ -289,7 +309,7 @@ class Pull:
 
 
 async def _together(*coroutines: Coroutine[Any, Any, None]) -> None:
-    """Run all until they are done or the first fails; none goes on afterwards."""
+    """Run all until they are done or the first fails; then cancel the rest."""
     tasks = [asyncio.ensure_future(each) for each in coroutines]
     try:
         await asyncio.gather(*tasks)

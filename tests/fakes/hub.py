@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from higgs_worker.weights.progress import Limits
+from higgs_worker.weights.retry import Limits
 
 REPO = "bosonai/toy"
 TOKEN = "hf_only_for_the_hub"
@@ -26,7 +26,7 @@ LARGE = 32 << 10
 
 QUICK = Limits(
     deadline_s=20,
-    patience_s=1.5,
+    stall_s=20,
     min_progress_bytes=BLOCK,
     answer_s=0.5,
     silence_s=0.4,
@@ -39,9 +39,9 @@ QUICK = Limits(
     beat_s=0.1,
     stale_s=1.0,
 )
-"""What takes minutes in earnest takes a second here."""
+"""Waits under a second where production waits minutes; tests of stalls shorten `stall_s` too."""
 
-CALM = replace(QUICK, patience_s=10, answer_s=5, silence_s=5, slow_s=5, stale_s=10)
+CALM = replace(QUICK, answer_s=5, silence_s=5, slow_s=5, stale_s=10)
 """The same for tests that count bytes: a busy machine must not look like a fault."""
 
 

@@ -1,45 +1,51 @@
-"""A worker that only pulls: a process of its own, to be killed, frozen and crowded.
+"""A worker that only pulls: a process of its own, which tests kill, freeze and crowd."""
 
-python -m tests.fakes.pull_worker ENDPOINT VOLUME [MAX_FILE_BYTES]
-"""
-
-import json
+import os
 import resource
-import subprocess
-import sys
-from dataclasses import asdict
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from higgs_worker.errors import WorkerError
-from higgs_worker.weights.locate import CheckpointSource, locate
+from higgs_worker.weights.locate import CheckpointSource, LocatedCheckpoint, locate_checkpoint
 from tests.fakes.hub import CALM, REPO, StandIn
+from tests.fakes.processes import CONTEXT
+
+OUTCOME_S = 60.0  # a tenth of a second, when nothing else runs
 
 
-def start(standin: StandIn, volume: Path, max_file_bytes: int = 0) -> "subprocess.Popen[str]":
-    """Start a worker."""
-    command = [sys.executable, "-m", "tests.fakes.pull_worker", standin.endpoint, str(volume)]
-    root = Path(__file__).parents[2]
-    return subprocess.Popen(
-        [*command, str(max_file_bytes)], stdout=subprocess.PIPE, text=True, cwd=root
-    )
+class PullWorker:
+    """A process that pulls the toy model to a volume."""
+
+    def __init__(self, standin: StandIn, volume: Path, *, max_file_bytes: int = -1) -> None:
+        self._outcome, sender = CONTEXT.Pipe(duplex=False)
+        self._process = CONTEXT.Process(
+            target=_main, args=(sender, standin.endpoint, volume, max_file_bytes), daemon=True
+        )
+        self._process.start()
+        sender.close()
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal."""
+        assert self._process.pid is not None
+        os.kill(self._process.pid, number)
+
+    def kill(self) -> None:
+        """End it at once, and wait for that."""
+        self._process.kill()
+        self._process.join()
+
+    def outcome(self) -> LocatedCheckpoint | WorkerError:
+        """Wait for what it found, or for how it failed."""
+        assert self._outcome.poll(OUTCOME_S), "the worker hangs"
+        found: LocatedCheckpoint | WorkerError = self._outcome.recv()
+        return found
 
 
-def outcome(worker: "subprocess.Popen[str]") -> dict[str, str]:
-    """Wait for its end and return what it found, or how it failed."""
-    result: dict[str, str] = json.loads(worker.communicate(timeout=30)[0])
-    return result
-
-
-def _main(endpoint: str, volume: str, max_file_bytes: str) -> None:
-    if int(max_file_bytes):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (int(max_file_bytes), int(max_file_bytes)))
-    source = CheckpointSource(volume=Path(volume), endpoint=endpoint, caches=(), limits=CALM)
+def _main(sender: Connection, endpoint: str, volume: Path, max_file_bytes: int) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, most))
+    source = CheckpointSource(volume=volume, endpoint=endpoint, caches=(), limits=CALM)
     try:
-        result = {key: str(value) for key, value in asdict(locate(REPO, "model", source)).items()}
+        sender.send(locate_checkpoint(REPO, "model", source))
     except WorkerError as error:
-        result = {"code": error.code, "message": error.message}
-    sys.stdout.write(json.dumps(result))
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[1:])
+        sender.send(error)

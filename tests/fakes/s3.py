@@ -80,6 +80,18 @@ def environment(port: int) -> dict[str, str]:
     }
 
 
+@contextmanager
+def library_files_read_once() -> Iterator[None]:
+    """Let clients share what the library reads from its files; it takes half of connecting."""
+    from botocore.loaders import JSONFileLoader
+
+    loader = JSONFileLoader()
+    load = cache(loader.load_file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JSONFileLoader, "load_file", lambda _, path: load(path))
+        yield
+
+
 @cache
 def opened(config: S3Config) -> Storage:
     """Return a bucket; connecting costs more than most tests do with it."""

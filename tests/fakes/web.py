@@ -5,8 +5,10 @@ import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 
 from higgs_worker.errors import UnusableReference
@@ -15,6 +17,17 @@ from higgs_worker.voices.download import download
 SOUND = b"RIFF" + bytes(range(256)) * 40
 PUBLIC = "93.184.215.14"
 Answer = Callable[[str], Iterable[bytes]]
+
+
+def write_one_authority(directory: Path) -> Path:
+    """Write a file of certificates with one in it, for `SSL_CERT_FILE`.
+
+    Each client loads that file, and with all authorities it takes longer than most tests.
+    """
+    path = directory / "one.pem"
+    end = "-----END CERTIFICATE-----\n"
+    path.write_text(Path(certifi.where()).read_text().partition(end)[0] + end)
+    return path
 
 
 class Server:

@@ -10,7 +10,7 @@ from higgs_worker.storage.storage import Storage
 from higgs_worker.storage.upload import StoredObject
 from tests.fakes.fault_proxy import Fault, FaultProxy
 from tests.fakes.leaks import leaks
-from tests.fakes.s3 import SECRETS, config, opened, server
+from tests.fakes.s3 import SECRETS, config, library_files_read_once, opened, server
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +18,12 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """Return where the server listens."""
     with server(tmp_path_factory) as port:
         yield port
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick_connections() -> Iterator[None]:
+    with library_files_read_once():
+        yield
 
 
 @pytest.fixture

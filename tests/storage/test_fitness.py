@@ -80,7 +80,7 @@ def test_what_may_pass(
     proxy.fail(Stall, times=10)
     started = time.monotonic()
     check(proxy.port, prefix, tmp_path)
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 10  # the storage itself would be waited for longer
     assert "bucket_takes_results: no answer within 0.3 s" in caplog.text
     monkeypatch.setattr(fitness, "NETWORK_S", 20.0)
     proxy.cut()

@@ -179,9 +179,9 @@ def test_a_codec_without_encoder_says_so(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     from higgs_worker.codec.loader import NOT_NEEDED_PREFIXES
-    from higgs_worker.weights import locate as weights
+    from higgs_worker.weights.locate import DEMO_DIRECTORY
 
-    codec = weights.DEMO_DIRECTORY / "codec"
+    codec = DEMO_DIRECTORY / "codec"
     tensors = load_file(codec / "model.safetensors")
     kept = {name: t for name, t in tensors.items() if not name.startswith(NOT_NEEDED_PREFIXES)}
     save_file(kept, tmp_path / "model.safetensors")

@@ -22,7 +22,7 @@ def acquire(lease: Lease, wait_s: float = 5.0) -> bool:
 
 def freeze(lease: Lease) -> None:
     """Let a holder give no sign of life any more, and release nothing."""
-    lease._ended.set()
+    lease._released.set()
 
 
 def test_one_holds_and_the_next_one_follows(tmp_path: Path) -> None:

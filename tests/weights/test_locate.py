@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,15 +19,16 @@ from higgs_worker.errors import (
 )
 from higgs_worker.weights.locate import (
     DEMO_DIRECTORY,
+    DIRECTORY,
     FILES,
     CheckpointSource,
     LocatedCheckpoint,
     is_cached,
-    locate,
+    locate_checkpoint,
 )
 from tests.fakes import hub
 from tests.fakes.hub import BLOCK, REPO, StandIn
-from tests.weights.test_faults import FILES_THERE, assert_right, pull, source_of
+from tests.weights.test_faults import FILES_THERE, GIVE_UP, assert_right, pull, source_of
 
 WEIGHTS = "model.safetensors"
 
@@ -36,6 +38,23 @@ def standin() -> Iterator[StandIn]:
     """Serve the toy model."""
     with StandIn(FILES_THERE) as each:
         yield each
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a volume that the toy model was pulled to."""
+    volume = tmp_path_factory.mktemp("template")
+    with StandIn(FILES_THERE) as each:
+        pull(each, volume)
+    return volume
+
+
+@pytest.fixture
+def found(template: Path, tmp_path: Path) -> LocatedCheckpoint:
+    """Return the toy model on the volume `tmp_path`, as a pull leaves it."""
+    shutil.copytree(template / DIRECTORY, tmp_path / DIRECTORY, symlinks=True)
+    (snapshot,) = tmp_path.glob(f"{DIRECTORY}/*/snapshots/*")
+    return LocatedCheckpoint(snapshot, snapshot.name)
 
 
 def blob_of(found: LocatedCheckpoint, name: str = WEIGHTS) -> Path:
@@ -55,8 +74,10 @@ def flip(path: Path, position: int) -> None:
 def test_the_demo_and_directories_need_no_hub(tmp_path: Path) -> None:
     """The embedded model and a directory are taken as they are."""
     source = CheckpointSource(volume=tmp_path / "none")
-    assert locate("demo", "codec", source) == LocatedCheckpoint(DEMO_DIRECTORY / "codec", None)
-    assert locate(str(tmp_path), "model", source) == LocatedCheckpoint(tmp_path, None)
+    assert locate_checkpoint("demo", "codec", source) == LocatedCheckpoint(
+        DEMO_DIRECTORY / "codec", None
+    )
+    assert locate_checkpoint(str(tmp_path), "model", source) == LocatedCheckpoint(tmp_path, None)
     assert is_cached("demo", "model", source)
     assert not (tmp_path / "none").exists()
 
@@ -65,19 +86,18 @@ def test_the_demo_and_directories_need_no_hub(tmp_path: Path) -> None:
 def test_what_is_neither(name: str, tmp_path: Path) -> None:
     """A name that can be nothing is refused before anybody is asked."""
     with pytest.raises(WeightsNotFound, match="HIGGS_MODEL="):
-        locate(name, "model", CheckpointSource(volume=tmp_path))
+        locate_checkpoint(name, "model", CheckpointSource(volume=tmp_path))
 
 
 @pytest.mark.parametrize("revision", ["../main", "a b", "-x", "a" * 300, "a/../../b"])
 def test_what_is_no_revision(revision: str, tmp_path: Path) -> None:
     """A revision is also a file's name, and never leads anywhere else."""
     with pytest.raises(InvalidSettings, match="HIGGS_CODEC_REVISION"):
-        locate("a/b", "codec", CheckpointSource(volume=tmp_path), revision=revision)
+        locate_checkpoint("a/b", "codec", CheckpointSource(volume=tmp_path), revision=revision)
 
 
-def test_other_tools_read_what_was_pulled(standin: StandIn, tmp_path: Path) -> None:
+def test_other_tools_read_what_was_pulled(found: LocatedCheckpoint, tmp_path: Path) -> None:
     """The layout is that of Hugging Face's own tools."""
-    found = pull(standin, tmp_path)
     cache = tmp_path / "bosonai"
     path = huggingface_hub.try_to_load_from_cache(REPO, WEIGHTS, cache_dir=cache)
     assert path == str(found.directory / WEIGHTS)
@@ -89,10 +109,13 @@ def test_other_tools_read_what_was_pulled(standin: StandIn, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("position", [0, 5 * BLOCK + 9, len(FILES_THERE[WEIGHTS]) - 1])
 def test_a_flipped_bit_is_found_and_repaired(
-    standin: StandIn, tmp_path: Path, position: int, caplog: pytest.LogCaptureFixture
+    standin: StandIn,
+    found: LocatedCheckpoint,
+    tmp_path: Path,
+    position: int,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Damage that no time stamp shows is found before use, once, and only its block is fetched."""
-    found = pull(standin, tmp_path)
     flip(blob_of(found), position)
     standin.num_body_bytes.clear()
     assert pull(standin, tmp_path) == found
@@ -112,31 +135,32 @@ def test_a_flipped_bit_is_found_and_repaired(
     ids=["truncated", "longer", "empty", "small file"],
 )
 def test_other_damage_is_repaired(
-    standin: StandIn, tmp_path: Path, name: str, change: "hub.Callable[[bytes], bytes]"
+    standin: StandIn,
+    found: LocatedCheckpoint,
+    tmp_path: Path,
+    name: str,
+    change: "hub.Callable[[bytes], bytes]",
 ) -> None:
     """Whatever became of a file, afterwards it is right."""
-    found = pull(standin, tmp_path)
     blob_of(found, name).write_bytes(change(FILES_THERE[name]))
     assert_right(pull(standin, tmp_path))
 
 
-def test_damage_without_a_hub(standin: StandIn, tmp_path: Path) -> None:
+def test_damage_without_a_hub(standin: StandIn, found: LocatedCheckpoint, tmp_path: Path) -> None:
     """What is damaged and cannot be repaired is not used."""
-    found = pull(standin, tmp_path)
     flip(blob_of(found), 1000)
     with pytest.raises(WeightsNotFound, match="HF_HUB_OFFLINE"):
         pull(standin, tmp_path, offline=True)
-    standin.spoil("api", hub.reset, times=1000)
+    standin.spoil("api", GIVE_UP)
     with pytest.raises(WeightsUnavailable):
-        pull(standin, tmp_path, limits={"patience_s": 0.3})
+        pull(standin, tmp_path)
 
 
 @pytest.mark.parametrize("journal", ["", "0 not a digest\n", "torn", None, "0 " + 64 * "0" + "\n"])
 def test_a_bad_journal_costs_time_only(
-    standin: StandIn, tmp_path: Path, journal: str | None
+    standin: StandIn, found: LocatedCheckpoint, tmp_path: Path, journal: str | None
 ) -> None:
     """Without its journal a file is checked by its name, and gets a new one; no network needed."""
-    found = pull(standin, tmp_path)
     path = blob_of(found).with_name(f"{blob_of(found).name}.blocks")
     right = sorted(path.read_text().splitlines())
     path.unlink() if journal is None else path.write_text(journal)
@@ -177,16 +201,39 @@ def test_a_cache_that_is_there_is_used(standin: StandIn, tmp_path: Path) -> None
     standin.requests.clear()
     source = source_of(standin, tmp_path / "volume")
     source = replace(source, caches=(tmp_path / "none", cache / "bosonai"))
-    assert locate(REPO, "model", source) == theirs
+    assert locate_checkpoint(REPO, "model", source) == theirs
     assert standin.requests == []
     assert sorted(cache.rglob("*")) == before
     assert is_cached(REPO, "model", source)
 
     flip(blob_of(theirs), 5)
-    found = locate(REPO, "model", source)
+    found = locate_checkpoint(REPO, "model", source)
     assert found.directory.is_relative_to(tmp_path / "volume")
     assert_right(found)
     assert sorted(cache.rglob("*")) == before
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_what_another_worker_pulled_is_used(
+    standin: StandIn, tmp_path: Path, is_damaged: bool
+) -> None:
+    """A worker whose lease is lost uses the other one's files, although its own pull failed."""
+    if is_damaged:
+        flip(blob_of(pull(standin, tmp_path)), 5)
+    others: list[LocatedCheckpoint] = []
+
+    def taken_over(request: hub.Request, answer: hub.Answer) -> Iterator[bytes]:
+        (tmp_path / "bosonai" / "models--bosonai--toy" / "leases" / "9").touch()
+        os.utime(tmp_path / "bosonai" / "models--bosonai--toy" / "leases" / "9", (0, 0))
+        others.append(pull(standin, tmp_path))
+        return GIVE_UP(request, answer)
+
+    standin.spoil("api", taken_over)
+    source = source_of(standin, tmp_path, limits={"answer_s": 10})
+    found = locate_checkpoint(REPO, "model", source)
+    assert [found] == others
+    assert_right(found)
+    assert len(standin.asked("api")) == 2 + is_damaged
 
 
 def test_leftovers_are_swept(standin: StandIn, tmp_path: Path) -> None:

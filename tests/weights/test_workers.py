@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from higgs_worker.errors import VolumeUnusable
 from higgs_worker.weights.locate import LocatedCheckpoint
 from tests.fakes import hub
 from tests.fakes.hub import BLOCK, StandIn
-from tests.fakes.pull_worker import outcome, start
+from tests.fakes.pull_worker import PullWorker
 from tests.weights.test_faults import FILES_THERE, assert_right, pull
 
 WEIGHTS = "model.safetensors"
@@ -44,10 +45,11 @@ def wait_for_blocks(volume: Path, num_blocks: int) -> int:
     raise AssertionError("nothing was pulled")
 
 
-def found_by(worker: "subprocess.Popen[str]") -> LocatedCheckpoint:
+def found_by(worker: PullWorker) -> LocatedCheckpoint:
     """Return what a worker found."""
-    result = outcome(worker)
-    return LocatedCheckpoint(Path(result["directory"]), result["revision"])
+    found = worker.outcome()
+    assert isinstance(found, LocatedCheckpoint)
+    return found
 
 
 def num_sent(standin: StandIn) -> int:
@@ -59,10 +61,9 @@ def num_sent(standin: StandIn) -> int:
 def test_a_killed_worker_is_followed_by_one_that_goes_on(standin: StandIn, tmp_path: Path) -> None:
     """After kill -9 in the middle, what had come is kept and only the rest is asked for."""
     standin.spoil("store", slowly, times=10_000)
-    worker = start(standin, tmp_path)
+    worker = PullWorker(standin, tmp_path)
     num_blocks = wait_for_blocks(tmp_path, 4)
     worker.kill()
-    worker.communicate()
     time.sleep(0.2)  # what is still on its way
     standin.num_body_bytes.clear()
     standin._faults.clear()
@@ -74,7 +75,7 @@ def test_a_killed_worker_is_followed_by_one_that_goes_on(standin: StandIn, tmp_p
 def test_four_workers_pull_each_byte_once(standin: StandIn, tmp_path: Path) -> None:
     """Started at the same time, one pulls and the others use what it pulled."""
     standin.spoil("store", slowly, times=4)
-    workers = [start(standin, tmp_path) for _ in range(4)]
+    workers = [PullWorker(standin, tmp_path) for _ in range(4)]
     for worker in workers:
         assert_right(found_by(worker))
     assert num_sent(standin) <= SIZE + 1
@@ -85,12 +86,13 @@ def test_four_workers_pull_each_byte_once(standin: StandIn, tmp_path: Path) -> N
 def test_a_frozen_worker_holds_nobody_up(standin: StandIn, tmp_path: Path) -> None:
     """Another one takes over after a while; thawed, the first does no harm and succeeds too."""
     standin.spoil("store", slowly, times=10_000)
-    frozen = start(standin, tmp_path)
+    frozen = PullWorker(standin, tmp_path)
     wait_for_blocks(tmp_path, 2)
     frozen.send_signal(signal.SIGSTOP)
     standin._faults.clear()
+    calm = {"answer_s": 10, "silence_s": 10, "slow_s": 10}  # however busy the machine is
     try:
-        assert_right(pull(standin, tmp_path))
+        assert_right(pull(standin, tmp_path, limits=calm))
     finally:
         frozen.send_signal(signal.SIGCONT)
     assert_right(found_by(frozen))
@@ -99,9 +101,9 @@ def test_a_frozen_worker_holds_nobody_up(standin: StandIn, tmp_path: Path) -> No
 @pytest.mark.slow
 def test_a_full_volume_is_said_and_left_as_it_was(standin: StandIn, tmp_path: Path) -> None:
     """Where writing fails for want of space, one sentence says so and nothing half done stays."""
-    result = outcome(start(standin, tmp_path, max_file_bytes=5 * BLOCK))
-    assert result["code"] == "volume_unusable"
-    assert "is full; enlarge it" in result["message"]
+    error = PullWorker(standin, tmp_path, max_file_bytes=5 * BLOCK).outcome()
+    assert isinstance(error, VolumeUnusable)
+    assert "is full; enlarge it" in error.message
     assert not list(tmp_path.glob("bosonai/*/blobs/*.incomplete"))
     assert_right(pull(standin, tmp_path))
 
@@ -126,8 +128,7 @@ def test_a_file_system_that_fills_up(standin: StandIn, tmp_path: Path) -> None:
 
     try:
         standin.spoil("store", filling, times=10_000)
-        result = outcome(start(standin, volume))
-        assert result["code"] == "volume_unusable", result
+        assert isinstance(PullWorker(standin, volume).outcome(), VolumeUnusable)
         assert not list(volume.glob("bosonai/*/blobs/*.incomplete"))
         (volume / "filler").unlink()
         standin._faults.clear()
