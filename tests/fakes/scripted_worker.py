@@ -18,8 +18,8 @@ from handler import serve
 from higgs_worker import logs
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.api.result import ModelInfo, SpeechResult, Timing, Usage
+from higgs_worker.build import build
 from higgs_worker.errors import EngineBroken
-from higgs_worker.serverless.runner import JobRunner
 from higgs_worker.settings import Settings
 
 RATE = 24_000
@@ -83,7 +83,10 @@ class ScriptedService:
 
 
 class ScriptedSpeech:
-    """Speaks `pieces <count> <seconds of audio in each> <pause>`, then whatever follows."""
+    """Speaks `pieces <count> <seconds of audio in each> <pause>`, then whatever follows.
+
+    Any other text is one short piece.
+    """
 
     num_left = 0
     """Speeches that nobody heard to their end."""
@@ -92,7 +95,8 @@ class ScriptedSpeech:
     def __init__(self, request: SpeechRequest) -> None:
         self.request = request
         self.speaker = SimpleNamespace(sample_rate=RATE)
-        _, count, self._piece_s, self._pause_s, *self._then = request.text.split()
+        text = request.text if request.text.startswith("pieces") else "pieces 1 0.1 0"
+        _, count, self._piece_s, self._pause_s, *self._then = text.split()
         self._count = int(count)
         self._started = time.monotonic()
 
@@ -123,10 +127,8 @@ def main() -> None:
     """Serve until told to stop."""
     settings = Settings.from_env()
     logs.setup(settings.log_level)
-    worker = JobRunner(
-        ScriptedService(), max_text_chars=settings.max_text_chars, report_every_s=REPORT_EVERY_S
-    )
-    serve(worker, settings)
+    worker = build(settings)
+    serve(replace(worker, service=ScriptedService(), report_every_s=REPORT_EVERY_S), settings)
 
 
 if __name__ == "__main__":

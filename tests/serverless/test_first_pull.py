@@ -39,6 +39,7 @@ class Hub(StandIn):
             "HIGGS_MODEL": REPO,
             "HF_TOKEN": TOKEN,
             "HIGGS_VOLUME": str(directory / "volume"),
+            "HIGGS_MAX_SLOTS": "2",
         }
         model = directory / "model"
         super().__init__({name: (model / name).read_bytes() for name in FILES["model"]})
