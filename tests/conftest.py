@@ -1,16 +1,25 @@
 """One environment for all tests: none of the worker's variables, one thread, no network.
 
-And one look at whatever a test logged or printed: no secret may stand in it.
+After each test, what it logged and printed is searched for secrets.
 """
 
 import logging
 import os
 import sys
 from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.fakes.leaks import leaks
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadFileScheduling
+
+# A run starts a hundred interpreters. Where a container says that they write no bytecode, each of
+# them would compile the same thousands of files.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 os.environ.update(
     HF_HUB_OFFLINE="1",
@@ -21,8 +30,30 @@ os.environ.update(
     OMP_NUM_THREADS="1",
 )
 
+_WITH_TRANSFORMERS = ("tests/codec/", "tests/engine/")
+"""Directories of tests that compare with transformers, which takes seconds to import."""
+
 _SECRETS = ("SECRETS", "SENT_SECRET", "TOKEN")
 """What the modules of the tests call theirs."""
+
+
+@pytest.hookimpl(optionalhook=True)  # a machine without xdist can run the tests too
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "LoadFileScheduling | None":
+    """Keep the tests of a file in one process, so that they share its workers and models.
+
+    Another `--dist` than the default is left as it is.
+    """
+    if config.getvalue("dist") != "load":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            if nodeid.startswith(_WITH_TRANSFORMERS):
+                return "with transformers"
+            return super()._split_scope(nodeid)
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(autouse=True)

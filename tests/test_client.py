@@ -14,7 +14,7 @@ import pytest
 
 from higgs_worker.client import Higgs, HiggsError
 from tests.fakes.control_plane import RESET, ControlPlane
-from tests.fakes.delivery import HANDLER, SCRIPTED, Worker
+from tests.fakes.delivery import SCRIPTED, Worker
 from tests.fakes.s3 import environment, server
 
 pytestmark = pytest.mark.slow
@@ -79,7 +79,7 @@ def test_audio_in_a_bucket(tmp_path_factory: pytest.TempPathFactory, tmp_path: P
     with (
         server(tmp_path_factory) as port,
         ControlPlane() as plane,
-        Worker(plane, tmp_path, HANDLER, **environment(port)),
+        Worker(plane, tmp_path, SCRIPTED, **environment(port)),
     ):
         speech = Higgs("ep0", KEY, base_url=f"{plane.url}/v2", timeout_s=60).speak("Hello.")
         assert sha256(speech.audio).hexdigest() == speech.output["audio"]["sha256"]

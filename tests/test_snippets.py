@@ -67,6 +67,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A reader's directory, with a recording of theirs."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HIGGS_MODEL", "demo")
+    monkeypatch.setenv("HIGGS_MAX_SLOTS", "1")
     monkeypatch.setenv("HIGGS_VOLUME", str(tmp_path / "volume"))
     voice = VoiceLibrary(PRESETS).get("clara")
     (tmp_path / "anna.wav").write_bytes(voice.wav)

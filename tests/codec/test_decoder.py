@@ -9,7 +9,7 @@ from higgs_worker.codec.decoder import CodecDecoder
 from higgs_worker.codec.loader import load_decoder
 from tests.oracles.codec import (
     REAL_RATIOS,
-    HiggsAudioV2TokenizerModel,
+    CodecOracle,
     decode,
     random_codec,
     random_codes,
@@ -29,7 +29,7 @@ SIZES = {
     "real ratios": {"ratios": REAL_RATIOS, "num_codebooks": 8, "decoder_width": 64},
 }
 
-Twins = tuple[HiggsAudioV2TokenizerModel, CodecDecoder]
+Twins = tuple[CodecOracle, CodecDecoder]
 
 
 @pytest.fixture(scope="module", params=SIZES)

@@ -13,7 +13,7 @@ from higgs_worker.codec.encoder_loader import load_encoder
 from higgs_worker.voices.library import PRESETS, VoiceLibrary
 from tests.oracles.codec import (
     REAL_RATIOS,
-    HiggsAudioV2TokenizerModel,
+    CodecOracle,
     encode,
     features,
     latents,
@@ -58,7 +58,7 @@ SIZES = {
 LENGTHS = [24000, 24001, 23999, 960 * 7, 960 * 7 + 480, 7200, 600]
 """One second and its neighbours, whole and half frames, 0.3 s, and hardly anything."""
 
-Twins = tuple[HiggsAudioV2TokenizerModel, CodecEncoder]
+Twins = tuple[CodecOracle, CodecEncoder]
 
 
 @pytest.fixture(scope="module", params=SIZES)

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from transformers import HiggsAudioV2TokenizerConfig
 
 from higgs_worker.codec.encoder_config import EncoderConfig, HubertConfig
 from higgs_worker.errors import InvalidCheckpoint
@@ -73,6 +72,8 @@ def test_published_sizes() -> None:
 @pytest.mark.parametrize("raw", [PUBLISHED, OTHER], ids=["published", "other"])
 def test_sizes_are_those_of_transformers(raw: dict, written: bool, tmp_path: Path) -> None:
     """Every size equals what transformers makes of the same file, defaults included."""
+    from transformers import HiggsAudioV2TokenizerConfig
+
     theirs = HiggsAudioV2TokenizerConfig.from_dict(raw)
     if written:
         theirs.save_pretrained(tmp_path)

@@ -22,7 +22,7 @@ from higgs_worker.errors import InvalidCheckpoint, WeightsNotFound
 from tests.codec.test_config import PUBLISHED
 from tests.oracles.codec import (
     REAL_RATIOS,
-    HiggsAudioV2TokenizerModel,
+    CodecOracle,
     latents,
     random_encoder,
     random_pcm,
@@ -33,13 +33,13 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def oracle() -> HiggsAudioV2TokenizerModel:
+def oracle() -> CodecOracle:
     """A small random codec."""
     return random_encoder(3, ratios=REAL_RATIOS)
 
 
 @pytest.fixture
-def checkpoint(oracle: HiggsAudioV2TokenizerModel, tmp_path: Path) -> Path:
+def checkpoint(oracle: CodecOracle, tmp_path: Path) -> Path:
     """Its directory, as transformers writes it; each test may spoil its own."""
     return save(oracle, tmp_path)
 

@@ -1,13 +1,16 @@
 """Our HuBERT against transformers' on random weights."""
 
+from typing import TYPE_CHECKING
+
 import pytest
 import torch
-from transformers import HubertConfig as TheirConfig
-from transformers import HubertModel
 
 from higgs_worker.codec.encoder_config import EncoderConfig
 from higgs_worker.codec.encoder_loader import fold_weight_norm
 from higgs_worker.codec.hubert import Hubert
+
+if TYPE_CHECKING:
+    from transformers import HubertModel
 
 TINY = {
     "hidden_size": 16,
@@ -36,12 +39,15 @@ SIZES = {
 }
 POSITION_CONV = "encoder.pos_conv_embed.conv."
 
-Twins = tuple[HubertModel, Hubert, EncoderConfig]
+Twins = tuple["HubertModel", Hubert, EncoderConfig]
 
 
 @pytest.fixture(scope="module", params=SIZES)
 def twins(request: pytest.FixtureRequest) -> Twins:
     """The same random model in transformers and in ours."""
+    from transformers import HubertConfig as TheirConfig
+    from transformers import HubertModel
+
     raw = {
         "model_type": "higgs_audio_v2_tokenizer",
         "acoustic_model_config": {
@@ -74,7 +80,7 @@ def noise(batch: int, num_samples: int) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def mean_of_hidden_states(model: HubertModel, pcm: torch.Tensor) -> torch.Tensor:
+def mean_of_hidden_states(model: "HubertModel", pcm: torch.Tensor) -> torch.Tensor:
     """Give what the codec makes of transformers' HuBERT: [B, S] -> [B, features, D]."""
     states = model(pcm, output_hidden_states=True).hidden_states
     assert len(states) == model.config.num_hidden_layers + 1

@@ -13,7 +13,7 @@ from higgs_worker.codec.config import CodecConfig
 from higgs_worker.codec.loader import load_decoder, tensor_shapes
 from higgs_worker.errors import InvalidCheckpoint, WeightsNotFound
 from tests.oracles.codec import (
-    HiggsAudioV2TokenizerModel,
+    CodecOracle,
     decode,
     random_codec,
     random_codes,
@@ -26,13 +26,13 @@ CONV = "acoustic_decoder.block.1.res_unit2.conv1.weight"
 
 
 @pytest.fixture(scope="module")
-def oracle() -> HiggsAudioV2TokenizerModel:
+def oracle() -> CodecOracle:
     """A small random codec."""
     return random_codec(3)
 
 
 @pytest.fixture
-def checkpoint(oracle: HiggsAudioV2TokenizerModel, tmp_path: Path) -> Path:
+def checkpoint(oracle: CodecOracle, tmp_path: Path) -> Path:
     """Its directory, as transformers writes it; each test may spoil its own."""
     return save(oracle, tmp_path)
 

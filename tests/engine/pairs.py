@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from transformers import HiggsAudioV2ForConditionalGeneration
 
 from higgs_worker.engine.engine import Engine
 from higgs_worker.engine.loader import load
@@ -14,6 +14,9 @@ from higgs_worker.engine.model import LanguageModel
 from higgs_worker.engine.runner import Runner
 from higgs_worker.engine.sequence import Prompt, Sampling, Submission
 from tests.oracles.language_model import fix_logits, generate, random_model, save
+
+if TYPE_CHECKING:
+    from transformers import HiggsAudioV2ForConditionalGeneration
 
 NUM_CODEBOOKS = 8
 GREEDY = Sampling(seed=0, temperature=0.0, ras_window=0)
@@ -23,7 +26,7 @@ GREEDY = Sampling(seed=0, temperature=0.0, ras_window=0)
 class Pair:
     """Two networks of one checkpoint."""
 
-    oracle: HiggsAudioV2ForConditionalGeneration
+    oracle: "HiggsAudioV2ForConditionalGeneration"
     runner: Runner
     engine: Engine
 

@@ -5,11 +5,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers.generation.logits_process import (
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
 
 from higgs_worker.engine.sampling import (
     NARROW_TOP_K,
@@ -25,6 +20,12 @@ NUM_DRAWS = 16_000
 
 def expected_law(logits: torch.Tensor, temperature: float, top_k: int, top_p: float) -> np.ndarray:
     """Probabilities by transformers' warpers."""
+    from transformers.generation.logits_process import (
+        TemperatureLogitsWarper,
+        TopKLogitsWarper,
+        TopPLogitsWarper,
+    )
+
     scores = TemperatureLogitsWarper(temperature)(None, logits[None])
     if top_k:
         scores = TopKLogitsWarper(top_k)(None, scores)

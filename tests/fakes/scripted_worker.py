@@ -16,10 +16,11 @@ import numpy as np
 from higgs_worker import logs
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.api.result import SpeechResult
+from higgs_worker.build import build
 from higgs_worker.errors import EngineBroken
 from higgs_worker.serverless.sdk import serve
 from higgs_worker.settings import Settings
-from tests.fakes.speeches import RATE, RESULT, FixedSpeech, runner, samples_of
+from tests.fakes.speeches import RATE, RESULT, FixedSpeech, samples_of
 
 REPORT_EVERY_S = 0.5
 
@@ -73,7 +74,10 @@ class ScriptedService:
 
 
 class ScriptedSpeech:
-    """Speaks `pieces <count> <seconds of audio in each> <pause>`, then whatever follows."""
+    """Speaks `pieces <count> <seconds of audio in each> <pause>`, then whatever follows.
+
+    Any other text is one short piece.
+    """
 
     num_left = 0
     """Speeches that nobody heard to their end."""
@@ -111,10 +115,9 @@ def main() -> None:
     """Serve until told to stop."""
     settings = Settings.from_env()
     logs.setup(settings.log_level)
-    scripted = runner(
-        ScriptedService(), max_text_chars=settings.max_text_chars, report_every_s=REPORT_EVERY_S
-    )
-    serve(scripted, settings)
+    worker = build(settings)
+    responder = replace(worker.responder, service=ScriptedService())
+    serve(replace(worker, responder=responder, report_every_s=REPORT_EVERY_S), settings)
 
 
 if __name__ == "__main__":

@@ -8,26 +8,38 @@ semantic model is small, and only `random_encoder` gives it and the codebooks wh
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
-from transformers import HiggsAudioV2TokenizerConfig
-from transformers.models.auto import modeling_auto  # noqa: F401  before the stand-in is in place
 
 from tests.oracles import torchaudio_stand_in
 
-# The modelling file imports torchaudio at its top. It takes the stand-in with it; nobody else does.
-stands_in = sys.modules.setdefault("torchaudio", torchaudio_stand_in) is torchaudio_stand_in
-try:
-    from transformers.models.higgs_audio_v2_tokenizer.modeling_higgs_audio_v2_tokenizer import (
-        HiggsAudioV2TokenizerModel,
-    )
-finally:
-    if stands_in:
-        del sys.modules["torchaudio"]
+if TYPE_CHECKING:
+    from transformers import HiggsAudioV2TokenizerModel
 
 REAL_RATIOS = (8, 5, 4, 2, 3)
 RMS = 0.3
+
+CodecOracle: TypeAlias = "HiggsAudioV2TokenizerModel"
+"""Only a name at run time: transformers takes seconds to import, so it waits for its first use."""
+
+
+def _model_class() -> type[CodecOracle]:
+    """Import transformers' codec.
+
+    Its file imports torchaudio at the top. It takes the stand-in with it; nobody else does.
+    """
+    from transformers.models.auto import modeling_auto  # noqa: F401  needs no stand-in
+
+    stands_in = sys.modules.setdefault("torchaudio", torchaudio_stand_in) is torchaudio_stand_in
+    try:
+        from transformers.models.higgs_audio_v2_tokenizer.modeling_higgs_audio_v2_tokenizer import (
+            HiggsAudioV2TokenizerModel,
+        )
+    finally:
+        if stands_in:
+            del sys.modules["torchaudio"]
+    return HiggsAudioV2TokenizerModel
 
 
 def random_codec(
@@ -42,11 +54,13 @@ def random_codec(
     decoder_width: int = 32,
     semantic: dict[str, Any] | None = None,
     **others: Any,
-) -> HiggsAudioV2TokenizerModel:
+) -> CodecOracle:
     """Make a random codec at 24 kHz, in eval mode.
 
     `semantic` overrides keys of the semantic model's configuration, `others` of the codec's own.
     """
+    from transformers import HiggsAudioV2TokenizerConfig
+
     hop_length = int(torch.tensor(ratios).prod())
     bits = (codebook_size - 1).bit_length()
     config = HiggsAudioV2TokenizerConfig(
@@ -75,7 +89,7 @@ def random_codec(
         },
         **others,
     )
-    model = HiggsAudioV2TokenizerModel(config).eval()
+    model = _model_class()(config).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
@@ -100,7 +114,7 @@ def random_codec(
     return model
 
 
-def random_encoder(seed: int, **sizes: Any) -> HiggsAudioV2TokenizerModel:
+def random_encoder(seed: int, **sizes: Any) -> CodecOracle:
     """Make a random codec whose codes vary: each codebook has the spread of what it quantises.
 
     The ratios must make 960 or 480 samples, as HuBERT's frame is 320 samples at 16 kHz.
@@ -127,9 +141,7 @@ def random_pcm(batch: int, num_samples: int, seed: int = 0) -> torch.Tensor:
     return 0.2 * loudness * torch.randn(batch, num_samples, generator=generator)
 
 
-def random_codes(
-    model: HiggsAudioV2TokenizerModel, batch: int, frames: int, seed: int = 0
-) -> torch.Tensor:
+def random_codes(model: CodecOracle, batch: int, frames: int, seed: int = 0) -> torch.Tensor:
     """Make codes [B, K, F]."""
     generator = torch.Generator().manual_seed(seed)
     shape = (batch, model.config.num_quantizers, frames)
@@ -137,19 +149,19 @@ def random_codes(
 
 
 @torch.inference_mode()
-def decode(model: HiggsAudioV2TokenizerModel, codes: torch.Tensor) -> torch.Tensor:
+def decode(model: CodecOracle, codes: torch.Tensor) -> torch.Tensor:
     """Decode with transformers: [B, K, F] -> [B, S]."""
     return model.decode(codes).audio_values.squeeze(1)
 
 
 @torch.inference_mode()
-def encode(model: HiggsAudioV2TokenizerModel, pcm: torch.Tensor) -> torch.Tensor:
+def encode(model: CodecOracle, pcm: torch.Tensor) -> torch.Tensor:
     """Encode with transformers: [B, S] -> [B, K, F]."""
     return model.encode(pcm[:, None]).audio_codes
 
 
 @torch.inference_mode()
-def latents(model: HiggsAudioV2TokenizerModel, pcm: torch.Tensor) -> torch.Tensor:
+def latents(model: CodecOracle, pcm: torch.Tensor) -> torch.Tensor:
     """Give what transformers quantises: [B, S] -> [B, F, hidden]."""
     seen: list[torch.Tensor] = []
     hook = model.fc.register_forward_hook(lambda module, inputs, output: seen.append(output))
@@ -161,12 +173,12 @@ def latents(model: HiggsAudioV2TokenizerModel, pcm: torch.Tensor) -> torch.Tenso
 
 
 @torch.inference_mode()
-def features(model: HiggsAudioV2TokenizerModel, pcm: torch.Tensor) -> torch.Tensor:
+def features(model: CodecOracle, pcm: torch.Tensor) -> torch.Tensor:
     """Give what transformers takes of HuBERT: [B, S] -> [B, F, D]."""
     return model._extract_semantic_features(pcm[:, None])
 
 
-def save(model: HiggsAudioV2TokenizerModel, directory: Path) -> Path:
+def save(model: CodecOracle, directory: Path) -> Path:
     """Write the checkpoint as transformers does."""
     model.save_pretrained(directory)
     return directory

@@ -3,17 +3,22 @@
 Weights are scaled so that logits spread (standard deviation about 3) and greedy codes do not
 repeat. The rows of stream BOS are zero, because our sampler masks it after the ramp and
 transformers does not. `end` shifts how often a sequence ends by itself.
+
+transformers takes seconds to import, so nothing here does it before it is used.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from transformers import GenerationConfig, HiggsAudioV2Config, HiggsAudioV2ForConditionalGeneration
 
 from higgs_worker.engine.delay import delay
 from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.sequence import AudioSegment, Prompt, TextSegment
+
+if TYPE_CHECKING:
+    from transformers import HiggsAudioV2ForConditionalGeneration
 
 AUDIO_TOKEN, DELAY_TOKEN, AUDIO_BOS, AUDIO_EOS, EOT, PAD = 90, 91, 92, 93, 94, 95
 SIZES = {
@@ -24,8 +29,10 @@ SIZES = {
 
 def random_model(
     seed: int, size: str = "narrow", *, end: float = 0.0, num_codebooks: int = 8
-) -> HiggsAudioV2ForConditionalGeneration:
+) -> "HiggsAudioV2ForConditionalGeneration":
     """Make a random model; `end` is added to the end code's logit spread."""
+    from transformers import HiggsAudioV2Config, HiggsAudioV2ForConditionalGeneration
+
     sizes = SIZES[size]
     config = HiggsAudioV2Config(
         vocab_size=96,
@@ -63,7 +70,7 @@ def random_model(
     return model
 
 
-def save(model: HiggsAudioV2ForConditionalGeneration, directory: Path) -> Path:
+def save(model: "HiggsAudioV2ForConditionalGeneration", directory: Path) -> Path:
     """Write the checkpoint as transformers does."""
     model.save_pretrained(directory)
     return directory
@@ -80,12 +87,14 @@ def fix_logits(weights: Weights, logits: torch.Tensor) -> None:
 
 
 def generate(
-    model: HiggsAudioV2ForConditionalGeneration,
+    model: "HiggsAudioV2ForConditionalGeneration",
     prompts: list[Prompt],
     max_columns: int,
     ras: tuple[int, int] | None = None,
 ) -> list[np.ndarray]:
     """Run transformers' greedy `generate` on a batch; give each sequence's columns, [N, K]."""
+    from transformers import GenerationConfig
+
     config = model.config
     rows, clips = [], []
     for prompt in prompts:

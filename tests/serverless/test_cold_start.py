@@ -1,8 +1,6 @@
 """The start's line in the log, and whether the model is loaded before the first job."""
 
-import json
 import logging
-import os
 import subprocess
 import sys
 import time
@@ -13,8 +11,6 @@ import pytest
 from higgs_worker.build import is_to_preload
 from higgs_worker.serverless.cold_start import ColdStart, process_age_s
 from higgs_worker.settings import Settings
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_a_process_knows_its_age() -> None:
@@ -71,34 +67,3 @@ def test_a_job_that_waits_for_the_model_is_a_part_of_the_start(
     (told,) = (vars(each) for each in caplog.records)
     assert told["idle_s"] == 0
     assert told["total_s"] == pytest.approx(told["ready_s"] + 0.5, abs=0.01)
-
-
-@pytest.mark.slow
-def test_the_first_job_ends_the_start(tmp_path: Path) -> None:
-    """One line tells where the time went, from the container's start on."""
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HIGGS_MODEL": "demo",
-        "HIGGS_VOLUME": str(tmp_path),
-        "HIGGS_STARTED_AT": str(int(time.time()) - 100),
-        "OMP_NUM_THREADS": "1",
-    }
-    job = json.dumps({"id": "1", "input": {"text": "Hi.", "max_duration_s": 0.4}})
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "handler.py"), "--test_input", job, "--rp_log_level", "ERROR"],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    (line,) = [
-        each
-        for each in done.stderr.splitlines() + done.stdout.splitlines()
-        if '"cold start"' in each
-    ]
-    told = json.loads(line)
-    laps = ("python_s", "weights_s", "imports_s", "device_s", "read_s", "slots_s", "graphs_s")
-    laps += ("ready_s", "idle_s", "first_job_s")
-    assert all(told[name] >= 0 for name in laps)
-    assert 99 < told["bootstrap_s"] < told["total_s"] < 160

@@ -34,13 +34,14 @@ handler.main()
 class Hub(StandIn):
     """The hub with a toy model whose weights stop midway until they may go on."""
 
-    def __init__(self, directory: Path) -> None:
-        self.settings = toy_model.write_to(directory) | {
+    def __init__(self, toy: dict[str, str], volume: Path) -> None:
+        self.settings = toy | {
             "HIGGS_MODEL": REPO,
             "HF_TOKEN": TOKEN,
-            "HIGGS_VOLUME": str(directory / "volume"),
+            "HIGGS_VOLUME": str(volume),
+            "HIGGS_MAX_SLOTS": "2",
         }
-        model = directory / "model"
+        model = Path(toy["HIGGS_MODEL"])
         super().__init__({name: (model / name).read_bytes() for name in FILES["model"]})
         self.settings["HF_ENDPOINT"] = self.endpoint
         self.is_midway = threading.Event()
@@ -60,10 +61,16 @@ class Hub(StandIn):
         return {name: sent[name] / len(data) for name, data in self.files.items()}
 
 
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Write the toy model; return the settings that name it."""
+    return toy_model.write_to(tmp_path_factory.mktemp("toy"))
+
+
 @pytest.fixture
-def standin(tmp_path: Path) -> Iterator[Hub]:
+def standin(toy: dict[str, str], tmp_path: Path) -> Iterator[Hub]:
     """Serve the toy model."""
-    with Hub(tmp_path) as each:
+    with Hub(toy, tmp_path / "volume") as each:
         yield each
 
 

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ import soundfile
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, str(ROOT / "handler.py")]
+INPUT = {"text": "Hello.", "max_duration_s": 0.4}
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """Give a worker's environment: nothing of ours but what is asked for."""
+    """Return a worker's environment: of our variables only those that the test needs."""
     keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return keep | {"HIGGS_MODEL": "demo", "OMP_NUM_THREADS": "1"} | settings
+    own = {"HIGGS_MODEL": "demo", "HIGGS_MAX_SLOTS": "1", "OMP_NUM_THREADS": "1"}
+    return keep | own | settings
 
 
 class Api:
@@ -124,38 +127,69 @@ def test_a_wrong_job_fails_and_the_worker_lives(api: Api) -> None:
     assert api.runsync({"text": "Hello.", "max_duration_s": 0.2})["status"] == "COMPLETED"
 
 
-def run_once(tmp_path: Path, job: object, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run one job as `make demo` does."""
-    return subprocess.run(
-        [*COMMAND, "--test_input", json.dumps(job)],
-        env=environment(HIGGS_SAVE_DIR=str(tmp_path / "out"), **settings),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+@dataclass(frozen=True)
+class LocalRun:
+    """One job, run to its end as `make demo` does."""
+
+    directory: Path
+    """Where the audio is saved."""
+    code: int
+    stderr: str
+    lines: list[str]
+    """Of both outputs."""
+
+    @classmethod
+    def of(cls, directory: Path, **settings: str) -> "LocalRun":
+        """Run one."""
+        done = subprocess.run(
+            [*COMMAND, "--test_input", json.dumps({"input": INPUT}), "--rp_log_level", "ERROR"],
+            env=environment(HIGGS_SAVE_DIR=str(directory / "out"), **settings),
+            cwd=directory,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        lines = done.stderr.splitlines() + done.stdout.splitlines()
+        return cls(directory / "out", done.returncode, done.stderr, lines)
+
+
+@pytest.fixture(scope="module")
+def local_run(tmp_path_factory: pytest.TempPathFactory) -> LocalRun:
+    """A run that succeeds, in a container that began 100 s ago, with one misspelled setting."""
+    directory = tmp_path_factory.mktemp("local")
+    began = str(int(time.time()) - 100)
+    return LocalRun.of(directory, HIGGS_STARTED_AT=began, HIGGS_MAX_SLOT="4")
 
 
 @pytest.mark.slow
-def test_a_local_run_saves_the_audio_and_says_where(tmp_path: Path) -> None:
+def test_a_local_run_saves_the_audio_and_says_where(local_run: LocalRun) -> None:
     """`python handler.py` leaves a WAV that a player opens, and prints its path and times."""
-    done = run_once(tmp_path, {"input": {"text": "Hello.", "max_duration_s": 0.4}})
-    assert done.returncode == 0, done.stderr
-    path = tmp_path / "out" / "local_test.wav"
+    assert local_run.code == 0, local_run.stderr
+    path = local_run.directory / "local_test.wav"
     assert soundfile.info(path).duration == pytest.approx(0.4)
-    assert f"saved {path}: 0.40 s of audio in " in done.stderr
+    assert f"saved {path}: 0.40 s of audio in " in local_run.stderr
+
+
+@pytest.mark.slow
+def test_a_misspelled_setting_is_reported(local_run: LocalRun) -> None:
+    """A variable of ours that nothing reads is named at start, with the nearest that exists."""
+    assert "nothing reads HIGGS_MAX_SLOT; did you mean HIGGS_MAX_SLOTS?" in local_run.stderr
+
+
+@pytest.mark.slow
+def test_the_first_job_ends_the_start(local_run: LocalRun) -> None:
+    """One line tells where the time went, from the container's start on."""
+    (line,) = (each for each in local_run.lines if '"cold start"' in each)
+    told = json.loads(line)
+    laps = ("python_s", "weights_s", "imports_s", "device_s", "read_s", "slots_s", "graphs_s")
+    laps += ("ready_s", "idle_s", "first_job_s")
+    assert all(told[name] >= 0 for name in laps)
+    assert 99 < told["bootstrap_s"] < told["total_s"] < 160
 
 
 @pytest.mark.slow
 def test_a_wrong_setting_stops_the_start(tmp_path: Path) -> None:
-    """A worker with an impossible setting says so and does not take jobs."""
-    done = run_once(tmp_path, {"input": {"text": "Hello."}}, HIGGS_MAX_SLOTS="many")
-    assert done.returncode != 0
-    assert "HIGGS_MAX_SLOTS is 'many'; it must be a whole number from 1 to 256" in done.stderr
-
-
-@pytest.mark.slow
-def test_a_misspelled_setting_is_reported(tmp_path: Path) -> None:
-    """A variable of ours that nothing reads is named at start, with the nearest that exists."""
-    done = run_once(tmp_path, {"input": {}}, HIGGS_MAX_SLOT="4")
-    assert "nothing reads HIGGS_MAX_SLOT; did you mean HIGGS_MAX_SLOTS?" in done.stderr
+    """A worker with an impossible setting says so and takes no jobs."""
+    run = LocalRun.of(tmp_path, HIGGS_MAX_SLOTS="many")
+    assert run.code != 0
+    assert "HIGGS_MAX_SLOTS is 'many'; it must be a whole number from 1 to 256" in run.stderr

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +15,12 @@ from higgs_worker.settings import Settings
 from higgs_worker.voices.library import PRESETS, VoiceLibrary
 
 
-@pytest.fixture
-def runner(tmp_path: Path) -> JobRunner:
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> JobRunner:
     """A worker with an empty volume."""
-    return build(Settings.from_env({"HIGGS_MODEL": "demo", "HIGGS_VOLUME": str(tmp_path)}))
+    volume = str(tmp_path_factory.mktemp("volume"))
+    settings = {"HIGGS_MODEL": "demo", "HIGGS_MAX_SLOTS": "1", "HIGGS_VOLUME": volume}
+    return build(Settings.from_env(settings))
 
 
 def forward(runner: JobRunner, route: object, body: object = None, **beside: Any) -> dict[str, Any]:
