@@ -18,6 +18,8 @@ from higgs_worker.api.request import SpeechRequest
 from higgs_worker.api.result import SpeechResult
 from higgs_worker.build import build
 from higgs_worker.errors import EngineBroken
+from higgs_worker.health.startup import fitness_checks
+from higgs_worker.load import checkpoint_source
 from higgs_worker.serverless.sdk import serve
 from higgs_worker.settings import Settings
 from tests.fakes.speeches import RATE, RESULT, FixedSpeech, samples_of
@@ -117,7 +119,8 @@ def main() -> None:
     logs.setup(settings.log_level)
     worker = build(settings)
     responder = replace(worker.responder, service=ScriptedService())
-    serve(replace(worker, responder=responder, report_every_s=REPORT_EVERY_S), settings)
+    worker = replace(worker, responder=responder, report_every_s=REPORT_EVERY_S)
+    serve(worker, settings, checks=fitness_checks(settings, checkpoint_source(settings)))
 
 
 if __name__ == "__main__":

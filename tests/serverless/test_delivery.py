@@ -12,6 +12,7 @@ import pytest
 from tests.fakes.control_plane import API_KEY, RESET, ControlPlane, Raw, Slow
 from tests.fakes.delivery import SCRIPTED, SENT_SECRET, Worker, leaked
 from tests.fakes.scripted_worker import REPORT_EVERY_S
+from tests.fakes.speeches import text_in
 
 pytestmark = pytest.mark.slow
 
@@ -45,6 +46,11 @@ def audio_of(output: dict[str, Any]) -> bytes:
     return base64.b64decode(output["audio"]["base64"])
 
 
+def text_of(output: dict[str, Any]) -> str:
+    """Return the text that the audio of a job's output is."""
+    return text_in(audio_of(output))
+
+
 def test_run_and_status(plane: ControlPlane) -> None:
     """A job sent to `/run` is answered at once and found completed later, with its own audio."""
     sent = plane.call("run", {"input": say("Hello there.")})
@@ -52,14 +58,14 @@ def test_run_and_status(plane: ControlPlane) -> None:
     plane.wait(plane.jobs[sent["id"]])
     status = plane.call(f"status/{sent['id']}")
     assert status["status"] == "COMPLETED"
-    assert audio_of(status["output"]) == b"Hello there."
+    assert text_of(status["output"]) == "Hello there."
 
 
 def test_runsync(plane: ControlPlane) -> None:
     """A job sent to `/runsync` brings its result."""
     answer = plane.call("runsync", {"input": say("At once.")})
     assert answer["status"] == "COMPLETED"
-    assert audio_of(answer["output"]) == b"At once."
+    assert text_of(answer["output"]) == "At once."
 
 
 def test_a_batch_is_one_job(plane: ControlPlane) -> None:
@@ -69,7 +75,7 @@ def test_a_batch_is_one_job(plane: ControlPlane) -> None:
     plane.wait(job)
     assert job.ended - job.taken < 1.0
     outputs = job.output["batch"]
-    assert [audio_of(outputs[at]) for at in (1, 4)] == [b"One.", b"Two."]
+    assert [text_of(outputs[at]) for at in (1, 4)] == ["One.", "Two."]
     assert outputs[2]["code"] == "invalid_request"
     assert job.output["num_failed"] == 1
     (job,) = plane.run_all([{"batch": [{"text": 5}]}])
@@ -82,7 +88,7 @@ def test_requests_that_the_platform_forwards_for_openai(plane: ControlPlane) -> 
     body = {"model": "tts-1", "input": "Hello.", "voice": "alloy", "response_format": "wav"}
     (job,) = plane.run_all([{"openai_route": "/v1/audio/speech", "openai_input": body}])
     plane.wait(job)
-    assert audio_of(job.output) == b"Hello."
+    assert text_of(job.output) == "Hello."
     (job,) = plane.run_all([{"openai_route": "/v1/audio/speech", "openai_input": {}}])
     plane.wait(job)
     assert job.error == "invalid_request: text is required; send what should be said"
@@ -158,7 +164,7 @@ def test_a_result_is_sent_again(plane: ControlPlane) -> None:
     """What the platform did not take the first time it gets a second time, and has once."""
     plane.fail("done", 500, 429, RESET)
     jobs = plane.run_all([say("One."), say("Two."), say("Three.")])
-    assert [audio_of(plane.wait(job).output) for job in jobs] == [b"One.", b"Two.", b"Three."]
+    assert [text_of(plane.wait(job).output) for job in jobs] == ["One.", "Two.", "Three."]
     assert [job.num_results for job in jobs] == [1, 1, 1]
     assert min(job.ended - job.taken for job in jobs) > 1  # none of them the first time
 
@@ -182,7 +188,7 @@ def test_what_fits_arrives(plane: ControlPlane, sync: bool, num_bytes: int, fits
     """Results up to the limit of their route arrive whole; larger ones fail with the way out."""
     job = plane.wait(plane.run(say(f"bytes {num_bytes}"), sync=sync))
     if fits:
-        assert len(audio_of(job.output)) == num_bytes
+        assert len(audio_of(job.output)) == num_bytes + 44
     else:
         assert job.status == "FAILED"
         assert job.error.startswith("result_too_large: the result has 10.0 MB and the platform")
@@ -287,7 +293,7 @@ def test_a_deeply_nested_job_takes_no_other_with_it(plane: ControlPlane) -> None
     """The SDK drops a batch that it cannot parse; it can parse whatever the platform can."""
     deep, good = plane.run_all([nested(9_900), say("Good.")])
     assert plane.wait(deep).error.startswith("invalid_request")
-    assert audio_of(plane.wait(good).output) == b"Good."
+    assert text_of(plane.wait(good).output) == "Good."
 
 
 def test_pings_name_what_runs(plane: ControlPlane) -> None:
@@ -307,11 +313,11 @@ def test_a_platform_that_is_down_is_not_hammered(plane: ControlPlane) -> None:
     assert plane.num_requests("take-batch") - before <= 4
     for route in ("take", "take-batch"):
         plane._faults[route].clear()
-    assert audio_of(plane.wait(plane.run(say("Up again."))).output) == b"Up again."
+    assert text_of(plane.wait(plane.run(say("Up again."))).output) == "Up again."
 
 
 def test_slow_polls(plane: ControlPlane) -> None:
     """An answer that comes late, to a take or to a stop, is heard all the same."""
     plane.fail("take-batch", Slow(1))
     plane.fail("stop", Slow(1))
-    assert audio_of(plane.wait(plane.run(say("Late."))).output) == b"Late."
+    assert text_of(plane.wait(plane.run(say("Late."))).output) == "Late."
