@@ -1,1 +1,1 @@
-"""Sound as numbers: read what callers send, shape it, encode what they get. It knows no model."""
+"""PCM: read what callers send, change it, encode what they get back."""

@@ -150,8 +150,8 @@ class FileEncoder:
 
     Append what `feed` returns, then what `finish` returns; last, replace the file's first bytes by
     its head, which then holds the length. A player that opens the unfinished file reads it like a
-    stream: a WAV header holds the sizes 0xFFFFFFFF until then. Opus comes out a second at a time,
-    and lags by up to two.
+    stream: a WAV header holds the sizes 0xFFFFFFFF until then. Opus comes out a second at a
+    time and lags by up to two.
 
     Not thread-safe; different encoders may run in different threads.
     """

@@ -1,9 +1,8 @@
-"""Bytes of a file that somebody sent -> PCM.
+"""Read the bytes of an untrusted audio file as PCM.
 
-The file is not to be trusted: its name plays no part, only a few containers and codecs are opened,
-nothing it points to is followed, and decoding stops at the longest duration that is taken, whatever
-the header says. Whatever is wrong with it is an `InvalidAudio` that says what to do. PyAV is
-imported when the first file is read.
+The file's name is ignored, only a few containers and codecs are opened, and no reference to another
+file is followed. Decoding stops at the longest duration that is allowed, whatever the header says.
+Any problem is an `InvalidAudio` that says what to do. PyAV is imported when the first file is read.
 """
 
 from collections.abc import Iterator
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
     from av import AudioFrame, AudioStream
     from av.container import InputContainer
 
-# FFmpeg's names of the containers, and ours. What is not here is never opened: no playlist, no
-# picture, nothing that names other files.
+# FFmpeg's names of the containers. Nothing else is opened: no playlist, no picture, nothing that
+# refers to other files.
 _CONTAINERS = ("wav", "flac", "mp3", "ogg", "aac", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 _CODECS = (
     *("aac", "alac", "flac", "mp3", "mp3float", "opus", "vorbis"),
@@ -37,9 +36,9 @@ _WANTED = "send WAV, FLAC, MP3, Ogg (Opus or Vorbis), M4A/AAC or WebM"
 
 _MAX_CHANNELS = 8
 _MIN_RATE_HZ, _MAX_RATE_HZ = 4_000, 384_000
-# Lossy codecs add some frames of padding to a file of exactly the longest duration.
+# Lossy codecs pad a file of exactly the longest duration by some frames.
 _GRACE_S = 0.1
-# Middle and full scale of integer samples.
+# The zero level and the full scale of integer samples.
 _SCALES = {"uint8": (128, 128), "int16": (0, 1 << 15), "int32": (0, 1 << 31)}
 # -60 dBFS: the noise of a quiet room is louder.
 _SILENCE = 0.001
@@ -48,17 +47,20 @@ _SILENCE = 0.001
 def read(data: bytes, *, sample_rate: int, min_s: float, max_s: float) -> NDArray[np.float32]:
     """Decode the first audio stream of a file, average its channels and resample it.
 
-    A file that is damaged or cut short gives what can be decoded. Floating-point files that exceed
+    Of a damaged or truncated file, the decodable part is returned. Floating-point files that exceed
     full scale are scaled down to it.
 
     Args:
         data: the file.
-        sample_rate: wanted, in hertz.
-        min_s: shortest duration that is taken, in seconds.
-        max_s: longest, in seconds; memory and time are bounded by it.
+        sample_rate: of the result, in hertz.
+        min_s: shortest duration that is accepted, in seconds.
+        max_s: longest duration, in seconds; it bounds memory and time.
+
+    Returns:
+        `[S] float32`, mono, in [-1, 1].
 
     Raises:
-        InvalidAudio: it is not audio, holds no sound, or is out of the bounds.
+        InvalidAudio: it is not audio, is silent, or is out of the bounds.
     """
     import av
 
@@ -92,7 +94,7 @@ def read(data: bytes, *, sample_rate: int, min_s: float, max_s: float) -> NDArra
         raise InvalidAudio("the audio is silent; send a recording in which somebody can be heard")
     if peak > 1:
         samples /= peak
-    # Clipped, because a resampler overshoots full scale a little.
+    # Clipped, because the resampler overshoots full scale a little.
     samples = np.clip(resample(samples, rate, sample_rate), -1.0, 1.0)
     return samples
 
@@ -101,7 +103,7 @@ def _decode(container: "InputContainer", max_s: float) -> tuple[NDArray[np.float
     """Return mono samples `[S] float32` and their rate in hertz.
 
     Raises:
-        InvalidAudio: there are none, too many, or of a kind that is not taken.
+        InvalidAudio: there are none, too many, or of a kind that is not accepted.
     """
     if not container.streams.audio:
         raise InvalidAudio(f"the file holds no audio stream; {_WANTED}")
@@ -109,7 +111,7 @@ def _decode(container: "InputContainer", max_s: float) -> tuple[NDArray[np.float
     codec = stream.codec_context
     if codec is None or codec.name not in _CODECS:
         name = "" if codec is None else f" ({codec.name})"
-        raise InvalidAudio(f"the audio is coded in a way that is not taken{name}; {_WANTED}")
+        raise InvalidAudio(f"the audio uses a codec that is not accepted{name}; {_WANTED}")
     pieces: list[NDArray[np.float32]] = []
     num_samples = rate = channels = 0
     for frame in _frames(container, stream):
@@ -117,8 +119,9 @@ def _decode(container: "InputContainer", max_s: float) -> tuple[NDArray[np.float
             rate, channels = frame.sample_rate, frame.layout.nb_channels
             if not _MIN_RATE_HZ <= rate <= _MAX_RATE_HZ or not 1 <= channels <= _MAX_CHANNELS:
                 raise InvalidAudio(
-                    f"the audio has {channels} channels at {rate} Hz, and up to {_MAX_CHANNELS} at "
-                    f"{_MIN_RATE_HZ} to {_MAX_RATE_HZ} Hz are taken; convert it to mono at 24000 Hz"
+                    f"the audio has {channels} channels at {rate} Hz, and up to {_MAX_CHANNELS} "
+                    f"at {_MIN_RATE_HZ} to {_MAX_RATE_HZ} Hz are accepted; convert it to mono at "
+                    "24000 Hz"
                 )
         elif (frame.sample_rate, frame.layout.nb_channels) != (rate, channels):
             raise InvalidAudio(
@@ -138,7 +141,7 @@ def _decode(container: "InputContainer", max_s: float) -> tuple[NDArray[np.float
 
 
 def _frames(container: "InputContainer", stream: "AudioStream") -> "Iterator[AudioFrame]":
-    """Yield what can be decoded: a damaged packet is skipped, a damaged container ends there."""
+    """Yield frames; skip a damaged packet, end where the container is damaged."""
     import av
 
     packets = container.demux(stream)
@@ -161,17 +164,17 @@ def _mono(frame: "AudioFrame") -> NDArray[np.float32]:
     if frame.format.is_packed:
         values = values.reshape(-1, frame.layout.nb_channels).T
     middle, full_scale = _SCALES.get(values.dtype.name, (0, 1))
-    with np.errstate(over="ignore", invalid="ignore"):  # such samples are refused later
+    with np.errstate(over="ignore", invalid="ignore"):  # such samples are rejected later
         mono: NDArray[np.float64] = values.mean(axis=0, dtype=np.float64)
         return ((mono - middle) / full_scale).astype(np.float32)
 
 
 def _too_long(container: "InputContainer", decoded_s: float, max_s: float) -> InvalidAudio:
-    """Return the error; the header is believed only where it agrees that this is too long."""
-    said_s = (container.duration or 0) / 1_000_000
-    length_s = max(said_s, decoded_s)
+    """Return the error; the header counts only if it, too, says that the audio is too long."""
+    header_s = (container.duration or 0) / 1_000_000
+    length_s = max(header_s, decoded_s)
     return InvalidAudio(
-        f"the audio is {'' if said_s > decoded_s else 'over '}{length_s:.1f} s long and at most "
-        f"{max_s:g} s are taken; cut out the part in which the voice is clearest",
+        f"the audio is {'' if header_s > decoded_s else 'over '}{length_s:.1f} s long and at most "
+        f"{max_s:g} s are accepted; cut out the part in which the voice is clearest",
         details={"duration_s": round(length_s, 3), "max_s": max_s},
     )

@@ -1,8 +1,8 @@
-"""PCM in, PCM out: rate, speed, loudness, edges.
+"""Change PCM: its sample rate, speed, loudness and silent ends.
 
-PCM is float32, mono, nominally in [-1, 1]. Every function returns a new array and knows neither
-files nor formats. Loudness is measured as ITU-R BS.1770-4 says, by its own lines of numpy; soxr
-resamples and FFmpeg's `atempo` (through PyAV) changes the speed, both imported at first use.
+PCM is float32, mono, nominally in [-1, 1]. Every function returns a new array. Loudness follows
+ITU-R BS.1770-4. soxr resamples and FFmpeg's `atempo` (through PyAV) changes the speed; both are
+imported at first use.
 """
 
 import math
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 _MIN_SPEED, _MAX_SPEED = 0.25, 4.0
 
-# What BS.1770-4 fixes: blocks of 400 ms every 100 ms, counted when louder than -70 LUFS and then
-# when no more than 10 LU below the mean of those.
+# From BS.1770-4: blocks of 400 ms every 100 ms. A block counts if it is louder than -70 LUFS and at
+# most 10 LU below the mean of those that are.
 _HOPS_PER_BLOCK = 4
 _OFFSET_LU = -0.691
 _ABSOLUTE_GATE_LUFS = -70.0
 _RELATIVE_GATE = 10 ** (-10.0 / 10)
 
-# The filters ring for less than this: their slowest pole (38 Hz) falls by 120 dB in 0.1 s.
+# The filters settle in less than this: their slowest pole (38 Hz) decays by 120 dB in 0.1 s.
 _SETTLE_HOPS = 5
 _HOPS_AT_ONCE = 200
 
@@ -35,9 +35,9 @@ def resample(pcm: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArray[np.f
 
 
 class StreamResampler:
-    """`resample` for PCM that comes in pieces; the pieces, joined, equal the whole.
+    """`resample` for PCM that arrives in pieces; the pieces, joined, equal the whole.
 
-    Holds back up to about 40 ms at 24 kHz, the reach of its filter.
+    Holds back up to about 40 ms at 24 kHz, the length of its filter.
     """
 
     def __init__(self, from_hz: int, to_hz: int) -> None:
@@ -61,15 +61,15 @@ class StreamResampler:
 
 
 def ramp(num_samples: int) -> NDArray[np.float32]:
-    """Return `[num_samples] float32` that rise from nothing to full, as a raised cosine."""
-    # Half a sample in, so that the ramp is the same in both directions.
+    """Return `[num_samples] float32` that rise from 0 to 1 as a raised cosine."""
+    # Offset by half a sample, so that the reversed ramp is its complement.
     phase = (np.arange(num_samples, dtype=np.float32) + 0.5) / max(num_samples, 1)
-    risen: NDArray[np.float32] = (0.5 - 0.5 * np.cos(np.pi * phase)).astype(np.float32)
-    return risen
+    ramp_up: NDArray[np.float32] = (0.5 - 0.5 * np.cos(np.pi * phase)).astype(np.float32)
+    return ramp_up
 
 
 def change_speed(pcm: NDArray[np.float32], sample_rate: int, speed: float) -> NDArray[np.float32]:
-    """Return `[round(S / speed)] float32`: said faster or slower, at the same pitch.
+    """Return `[round(S / speed)] float32`: the same speech, faster or slower, at the same pitch.
 
     Args:
         pcm: `[S] float32`.
@@ -90,14 +90,14 @@ def change_speed(pcm: NDArray[np.float32], sample_rate: int, speed: float) -> ND
     graph = Graph()
     source = graph.add_abuffer(sample_rate=sample_rate, format="flt", layout="mono")
     sink = graph.add("abuffersink")
-    # Below 0.5 atempo refuses and above 2 it skips samples; a chain of equal steps does neither.
+    # Below 0.5 atempo fails and above 2 it skips samples; a chain of equal steps does neither.
     num_steps = math.ceil(abs(math.log2(speed)))
     tempo = repr(speed ** (1 / num_steps))
     graph.link_nodes(source, *(graph.add("atempo", tempo) for _ in range(num_steps)), sink)
     graph.configure()
 
-    # atempo ends up to 0.1 s early and gives nothing for a very short sound: it gets silence to
-    # work on, and what is too long is cut.
+    # atempo ends up to 0.1 s early and returns nothing for a very short sound. So silence is
+    # appended, and the result is cut to length.
     reserve = np.zeros(sample_rate // 2, np.float32)
     padded = np.concatenate([np.asarray(pcm, np.float32), reserve])
     pieces = []
@@ -124,7 +124,7 @@ def change_speed(pcm: NDArray[np.float32], sample_rate: int, speed: float) -> ND
 def loudness_lufs(pcm: NDArray[np.float32], sample_rate: int) -> float:
     """Return the integrated, gated loudness in LUFS; minus infinity for silence.
 
-    A sound shorter than the 400 ms that the measure needs is measured as if it were repeated.
+    A sound shorter than one block of 400 ms is repeated to fill it.
 
     Source: ITU-R BS.1770-4, annex 1 (one channel, so every weight is 1).
     """
@@ -151,10 +151,10 @@ def match_loudness(
         pcm: `[S] float32`.
         sample_rate: in hertz.
         target_lufs: integrated loudness wanted, as `loudness_lufs` measures it.
-        max_peak: no sample gets larger than this. Nothing is compressed to get louder.
+        max_peak: no sample gets larger than this; the dynamics are not compressed.
 
     Returns:
-        `[S] float32`; what is silent stays as it is.
+        `[S] float32`; silence is returned as it is.
     """
     measured = loudness_lufs(pcm, sample_rate)
     if math.isinf(measured):
@@ -175,7 +175,7 @@ def trim_silence(
         pcm: `[S] float32`.
         sample_rate: in hertz.
         threshold_dbfs: samples below this are quiet.
-        keep_s: seconds of quiet that stay at each end, so that no soft onset is cut.
+        keep_s: seconds of quiet to keep at each end, so that no soft onset is cut.
 
     Returns:
         `[S'] float32`; empty if everything is quiet.
@@ -190,9 +190,9 @@ def trim_silence(
 def _hop_powers(pcm: NDArray[np.float32], hop: int, sample_rate: int) -> NDArray[np.float64]:
     """Return the mean square of each whole hop of K-weighted PCM, `[hops] float64`.
 
-    The filter is applied to the spectrum, 20 s at a time so that memory stays small. Each piece
-    begins half a second early: what that part gets wrong (the filter starts at rest, and the
-    spectrum is circular) has died away before the part that counts.
+    The filter is applied to the spectrum, 20 s at a time to save memory. Each piece starts half a
+    second early. The errors at its start (the filter starts at rest, and the spectrum is circular)
+    have decayed before the part that counts.
     """
     num_hops = len(pcm) // hop
     lead = np.zeros(_SETTLE_HOPS * hop, np.float32)
@@ -221,8 +221,8 @@ def k_weighting_filters(
 ) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64]], ...]:
     """Return the two biquads of BS.1770 as `(b[3], a[3])`, for any sample rate.
 
-    The standard prints them for 48 kHz only. They are the bilinear transforms of a high shelf and
-    a high pass whose analogue parameters were recovered from that table.
+    The standard lists them for 48 kHz only. They are the bilinear transforms of a high shelf and a
+    high pass, whose analogue parameters were derived from that table.
 
     Source: ITU-R BS.1770-4, tables 1 and 2; libebur128, ebur128.c, ebur128_init_filter.
     """

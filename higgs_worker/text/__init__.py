@@ -1,1 +1,1 @@
-"""Text before it is spoken: markup, language, normal form, chunks. It knows no model."""
+"""Text before it is spoken: markup, language, normalisation, chunks, expected duration."""

@@ -1,7 +1,7 @@
-"""Which language a text is in: by its script, then by its commonest words.
+"""Detect the language of a text by its script, then by its commonest words.
 
-Enough to choose how numbers and abbreviations are read and where sentences end. A text that is
-short or unclear counts as English. Only the beginning of a long text is looked at.
+That is enough to choose how numbers and abbreviations are read and where sentences end. A text that
+is short or unclear counts as English. Only the beginning of a long text is examined.
 """
 
 import re
@@ -12,12 +12,12 @@ from functools import cache
 _MAX_CHARS = 20_000
 _DEFAULT = "en"
 _SYLLABLE = 3
-"""Letters of an alphabet that one of Chinese, Japanese or Korean is worth."""
+"""How many letters of an alphabet one Chinese, Japanese or Korean character counts as."""
 _MIN_SCORE = 1.5
 _MIN_SHARE = 0.1
-"""How many of its words a text must have in common with a language."""
+"""Share of its words that a text must have in common with a language."""
 _MARGIN = 1.2
-"""How far ahead of the next one a language must be."""
+"""Factor by which the best score must exceed the next one."""
 
 _SCRIPTS = {
     "HANGUL": "ko",
@@ -48,7 +48,7 @@ _SCRIPTS = {
 }
 _SYLLABIC = frozenset(("HANGUL", "HIRAGANA", "KATAKANA", "CJK"))
 _OWN_LETTERS = {"ru": {"uk": "іїєґ"}, "ar": {"fa": "پچژگ", "ur": "ٹڈڑے"}}
-"""Letters that tell another language of the same script."""
+"""Letters that distinguish another language of the same script."""
 
 _WORDS = {
     "en": "the of and to in is that it was for on are with as his they be at this have from or had "
@@ -156,7 +156,7 @@ def _by_words(text: str) -> str:
 
 @cache
 def _vocabulary() -> dict[str, dict[str, int]]:
-    """Return each language's words, with how many languages share each."""
+    """Return the words of each language, with the number of languages that share each word."""
     sharing = Counter(word for words in _WORDS.values() for word in set(words.split()))
     return {
         language: {word: sharing[word] for word in words.split()}

@@ -1,8 +1,8 @@
-"""Markup: a text with tags -> who says what, and where there is silence.
+"""Parse a text with tags into passages: who says what, and where there is silence.
 
-A tag counts wherever it stands. Events stay in the text, in the model's form; speakers and pauses
+A tag is valid at any position. Events stay in the text, in the model's form; speaker and pause tags
 divide it. Nothing but tags is lost: the passages' texts, joined, are the text without speaker and
-pause tags. Knows neither voices nor how long a text may be.
+pause tags.
 """
 
 import re
@@ -19,28 +19,27 @@ _MAX_LISTED = 50
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """What one speaker says without an explicit pause."""
+    """Text of one speaker, without an explicit pause."""
 
     speaker: str | None
     """As in `names`, or SPEAKER0, SPEAKER1 …; None before the first tag."""
     text: str
     pause_s: float = 0.0
-    """Silence before it."""
+    """Silence before it, in seconds."""
 
 
 def parse(text: str, *, names: Collection[str] = (), strict: bool = True) -> list[Passage]:
     """Divide a text at its speaker and pause tags.
 
-    Every passage has a letter, digit or event to be voiced. What has none (an empty turn, the line
-    break between two tags) joins the passage before it, or the first one that follows. There are
-    two exceptions: a pause at the end gives a last passage without text, and a text that has
-    nothing to voice at all gives at most one passage. Pauses that follow each other add up, also
-    across a speaker tag.
+    Every passage has a letter, digit or event to speak. Text without any (an empty turn, the line
+    break between two tags) joins the passage before it, or else the first one after it. There are
+    two exceptions. A pause at the end makes a last passage without text, and a text with nothing to
+    speak makes at most one passage. Consecutive pauses add up, also across a speaker tag.
 
     Args:
         text: as the caller wrote it.
-        names: speakers besides SPEAKER0, SPEAKER1 … that may stand in brackets.
-        strict: refuse brackets that look like tags and are none; otherwise they are text.
+        names: speakers besides SPEAKER0, SPEAKER1 … that are valid in brackets.
+        strict: reject brackets that look like tags but are not; otherwise they are text.
 
     Raises:
         InvalidRequest: a name cannot be used, a pause is out of bounds, or a tag is unknown or not
@@ -49,11 +48,11 @@ def parse(text: str, *, names: Collection[str] = (), strict: bool = True) -> lis
     divider = _Divider()
     for tag in _read(text, Tags(names), strict):
         if isinstance(tag, SpeakerTag):
-            divider.turn_to(tag.name)
+            divider.switch_to(tag.name)
         elif isinstance(tag, PauseTag):
             divider.pause(tag.duration_ms)
         else:
-            divider.say(tag)
+            divider.add(tag)
     return divider.finish()
 
 
@@ -87,19 +86,19 @@ def _read(text: str, tags: Tags, strict: bool) -> Iterator[str | SpeakerTag | Pa
 
 
 class _Divider:
-    """Collects passages; parts are joined once, at the end."""
+    """Collects passages; their parts are joined once, at the end."""
 
     def __init__(self) -> None:
         self._speaker: str | None = None
         self._pause_ms = 0
-        self._parts: list[str] = []  # said since the last tag that divides
-        self._silent: list[str] = []  # before there was anything to voice
+        self._parts: list[str] = []  # text since the last speaker or pause tag
+        self._silent: list[str] = []  # text before the first speakable part
         self._passages: list[tuple[str | None, list[str], int]] = []
 
-    def say(self, text: str) -> None:
+    def add(self, text: str) -> None:
         self._parts.append(text)
 
-    def turn_to(self, speaker: str) -> None:
+    def switch_to(self, speaker: str) -> None:
         if speaker != self._speaker:
             self._flush()
             self._speaker = speaker

@@ -1,10 +1,9 @@
-"""Text -> chunks that are spoken one by one, as natural as the text allows.
+"""Split a text into chunks that are spoken one by one.
 
-One pass finds every place to cut and how good it is: between paragraphs, sentences, clauses. Then
-chunks are laid out so that they are about equally long, end as well as possible, and none is tiny.
-Nothing is lost: chunks, joined, are the text. White space belongs to what stands before it.
-Linear in the length of the text. What a word is, words tells; which full stops end no sentence,
-stops tells. Knows no voice and no model.
+One pass finds every place to cut and ranks it: paragraph, sentence, clause. Then the chunks are
+laid out so that they are about equally long, end at good places, and none is tiny. Nothing is lost:
+the chunks, joined, are the text. White space belongs to the chunk before it. The time is linear in
+the length of the text. `words` defines a word; `stops` tells which full stops end no sentence.
 """
 
 import re
@@ -26,14 +25,14 @@ from higgs_worker.text.words import (
 Border = Literal["paragraph", "sentence", "clause", "none"]
 
 SHORT_PARAGRAPH = 0.25
-"""A paragraph of less than this part of a chunk goes with its neighbour: headings, dialogue."""
+"""A paragraph shorter than this share of a chunk joins its neighbour: headings, dialogue."""
 MIN_WORDS = 4
-"""The model speaks fewer words badly."""
+"""The model speaks chunks of fewer words badly."""
 
 _WIDE_STOPS = "。！？｡．؟۔।॥።။።។།։\u037e"  # no space needs to follow
 _WIDE_COMMAS = "，、；："
 _CLOSING = "\"'”’»«›‹“‘)]}*_」』】）〉》］｝"
-# A quotation may close with a space before it, as in French; it is followed by no word then.
+# In French, a space may precede the closing mark of a quotation; then no word follows it.
 _CLOSE = rf"(?:[{re.escape(_CLOSING)}]|[ \u00a0\u202f][»›](?=\W|\Z)){{0,8}}"
 _OPENING = re.compile(r"[\"'“”„«»‹›‘’(\[{¿¡「『（【《〈*_—–\- \u00a0\u202f]{0,8}")
 _BULLET = re.compile(r"[ \t]*(?:[-*•–—]|[0-9]{1,3}[.)])[ \t]")
@@ -44,7 +43,7 @@ _LONGEST_EVENT = 32
 
 
 class Rank(IntEnum):
-    """How good a place to cut is."""
+    """How good a place to cut is; higher is better."""
 
     LETTER = 0
     ABBREVIATION = 1
@@ -62,35 +61,38 @@ _COST = {
     Rank.ABBREVIATION: 4.0,
     Rank.LETTER: 5.0,
 }
-"""In chunks: being off balance by a whole one costs 1, so no balance is worth a cut at a clause."""
+"""In chunks. A length that is one chunk off the target costs 1: balance never justifies a clause."""
 _COST_TINY = 2.0
-"""More than to cut at a comma, less than to cut between any two words."""
+"""Of a chunk with too few words: more than a cut at a comma, less than one between two words."""
 
 
 class _Span(NamedTuple):
-    """A stretch of text that is not divided further."""
+    """A part of the text that is not divided further."""
 
     start: int
     end: int
     rank: Rank
-    """Of the cut at its end."""
+    """Rank of the cut at its end."""
     size: int
-    """In half words; 0 has nothing to voice."""
+    """In half words; 0 if there is nothing to speak."""
 
 
 def split(text: str, *, max_words: int, language: str = "en") -> list[str]:
-    """Divide a text into chunks of at most `max_words`; joined, they are the text.
+    """Split a text into chunks of at most `max_words`; joined, they are the text.
 
-    Chunks end with paragraphs; only short ones share a chunk with their neighbours. Within, they
-    end with sentences; only where that is impossible, or would leave a chunk of less than four
-    words, with a clause; then at a space; and a word that is too long is cut between two letters.
-    Events and what a reader sees as one character stay whole. Every chunk has something to voice,
-    if the text does.
+    Chunks end with paragraphs; only short paragraphs share a chunk with their neighbours. Within a
+    paragraph, chunks end with sentences. If that is impossible, or would leave a chunk of less than
+    four words, they end with a clause, else at a space. A word that is too long is cut between two
+    letters. Events and grapheme clusters stay whole. Every chunk has something to speak, if the
+    text does.
 
     Args:
-        text: anything; "" has no chunks.
-        max_words: words as in `words`.
-        language: BCP-47.
+        text: any text; "" has no chunks.
+        max_words: of a chunk, counted as in `words`; at least 1.
+        language: BCP-47 tag.
+
+    Raises:
+        ValueError: `max_words` is below 1.
     """
     if max_words < 1:
         raise ValueError("max_words must be at least 1")
@@ -101,16 +103,16 @@ def split(text: str, *, max_words: int, language: str = "en") -> list[str]:
 
 
 def sentences(text: str, language: str) -> list[str]:
-    """Divide a text into its sentences; joined, they are the text.
+    """Split a text into its sentences; joined, they are the text.
 
-    What has nothing to voice belongs to the sentence before it.
+    Text with nothing to speak belongs to the sentence before it.
     """
     clauses = _clauses(text, language)
     return _slices(text, [each.end for each in clauses if each.rank >= Rank.SENTENCE])
 
 
 def border(chunk: str) -> Border:
-    """Tell what a chunk ends with, for the pause after it."""
+    """Return what a chunk ends with; it decides the pause after it."""
     core = _core(chunk)
     space = chunk[len(chunk.rstrip()) :]
     if _is_paragraph(space):
@@ -123,7 +125,7 @@ def border(chunk: str) -> Border:
 
 
 def _core(chunk: str) -> str:
-    """Leave out what may stand after the last punctuation: spaces, quotation marks, events."""
+    """Remove what may follow the last punctuation: spaces, quotation marks, events."""
     end = len(chunk)
     while end:
         if chunk[end - 1].isspace() or chunk[end - 1] in _CLOSING:
@@ -155,9 +157,9 @@ def _cut_pattern(is_greek: bool) -> re.Pattern[str]:
 
 
 def _cuts(text: str, language: str) -> Iterator[tuple[int, Rank]]:
-    """Yield every place between paragraphs, sentences or clauses, and its rank, in order."""
+    """Yield every border of a paragraph, sentence or clause, and its rank, in order."""
     rules = stop_rules(language)
-    # Without capitals anywhere, a small letter says nothing about where sentences begin.
+    # In a text without capitals, a small letter does not mean that a sentence goes on.
     has_capitals = text != text.lower()
     for found in _cut_pattern(primary_subtag(language) == "el").finditer(text):
         end = found.end()
@@ -171,7 +173,7 @@ def _cuts(text: str, language: str) -> Iterator[tuple[int, Rank]]:
         elif space and _BREAK.search(space) and _BULLET.match(text, end):
             yield end, Rank.SENTENCE
         elif found["break"]:
-            # A line that goes on with a small letter was only wrapped.
+            # A line that continues with a small letter was only wrapped.
             if not text[end : end + 1].islower():
                 yield end, Rank.CLAUSE
         elif space or text[end - 1] in _WIDE_COMMAS or is_spaceless(text[end : end + 1]):
@@ -181,7 +183,7 @@ def _cuts(text: str, language: str) -> Iterator[tuple[int, Rank]]:
 def _rank_of_stop(
     text: str, found: re.Match[str], rules: StopRules, has_capitals: bool
 ) -> Rank | None:
-    """Return what a stop ends; None for nothing at all."""
+    """Return the rank of a cut after a stop; None if the stop ends nothing."""
     stop, end = found["stop"], found.end()
     following = _OPENING.match(text, end)
     begin = following.end() if following else end
@@ -193,7 +195,7 @@ def _rank_of_stop(
         if stop.startswith(("…", "..")):
             return Rank.CLAUSE  # 他走了……是的
         if found["close"] and "\u3040" <= character <= "\u309f":
-            return None  # a Japanese particle goes on after the quotation
+            return None  # a Japanese particle continues the sentence after the quotation
     if stop == "." and not may_end_sentence(text, found.start(), begin, rules):
         return None
     if character and character in ".!?…,;:)]}":
@@ -210,11 +212,11 @@ def _is_paragraph(space: str) -> bool:
 
 def _clauses(text: str, language: str) -> list[_Span]:
     cuts = [cut for cut in _cuts(text, language) if can_cut(text, cut[0])]
-    return _voiced(_between(text, 0, [*cuts, (len(text), Rank.PARAGRAPH)])) if text else []
+    return _join_silent(_between(text, 0, [*cuts, (len(text), Rank.PARAGRAPH)])) if text else []
 
 
 def _refine(text: str, clause: _Span, limit: int) -> list[_Span]:
-    """Divide a clause that is too long for a chunk into words, and such words into letters."""
+    """Split a clause that is too long for a chunk into words, and such words into letters."""
     if clause.size <= limit:
         return [clause]
     pieces: list[_Span] = []
@@ -225,54 +227,54 @@ def _refine(text: str, clause: _Span, limit: int) -> list[_Span]:
         else:
             cuts = [(at, Rank.LETTER) for at in cuts_within_word(text, word.start, word.end)]
             pieces += _between(text, word.start, [*cuts, (word.end, word.rank)])
-    return _voiced(pieces)
+    return _join_silent(pieces)
 
 
 def _between(text: str, start: int, cuts: Iterable[tuple[int, Rank]]) -> Iterator[_Span]:
-    """Yield what stands between cuts."""
+    """Yield the spans between cuts."""
     for end, rank in cuts:
         yield _Span(start, end, rank, num_half_words(text[start:end]))
         start = end
 
 
-def _voiced(pieces: Iterable[_Span]) -> list[_Span]:
-    """Join what has nothing to voice to what stands before it; at a clause's start, after it."""
+def _join_silent(pieces: Iterable[_Span]) -> list[_Span]:
+    """Join a span with nothing to speak to the one before it; at a clause's start, after it."""
     joined: list[_Span] = []
-    waiting: _Span | None = None  # silent, joins what follows
+    waiting: _Span | None = None  # has nothing to speak, joins the next one
     for piece in pieces:
         whole = piece._replace(start=waiting.start) if waiting else piece
         waiting = None
         if piece.size:
             joined.append(whole)
         elif joined and piece.rank != Rank.CLAUSE:
-            joined[-1] = _extended(joined[-1], whole)
+            joined[-1] = _extend(joined[-1], whole)
         else:
             waiting = whole
     if waiting:
-        joined[-1:] = [_extended(joined[-1], waiting)] if joined else [waiting]
+        joined[-1:] = [_extend(joined[-1], waiting)] if joined else [waiting]
     return joined
 
 
-def _extended(piece: _Span, silent: _Span) -> _Span:
+def _extend(piece: _Span, silent: _Span) -> _Span:
     return piece._replace(end=silent.end, rank=max(piece.rank, silent.rank))
 
 
 def _word_cuts(text: str, clause: _Span) -> Iterator[tuple[int, Rank]]:
-    """Yield the cuts at spaces; after a full stop, which ends nothing here, they are worse."""
+    """Yield the cuts at spaces; one after a full stop that ends no sentence ranks lower."""
     for space in _SPACE.finditer(text, clause.start, clause.end):
         if clause.start < space.start() and space.end() < clause.end and can_cut(text, space.end()):
             is_stop = text[space.start() - 1] == "."
             yield space.end(), Rank.ABBREVIATION if is_stop else Rank.WORD
 
 
-# --- which cuts are taken ------------------------------------------------------------------------
+# --- which cuts are chosen -----------------------------------------------------------------------
 
 
 def _groups(pieces: Iterable[_Span], limit: int) -> Iterator[list[_Span]]:
-    """Put paragraphs together that may share chunks: a short one and the next."""
+    """Group paragraphs that may share chunks: a short one and the next."""
     least = SHORT_PARAGRAPH * limit
     group: list[_Span] = []
-    ready: list[_Span] = []  # held back, for a last one that is short
+    ready: list[_Span] = []  # held back, in case the last paragraph is short
     for piece in pieces:
         group.append(piece)
         if piece.rank == Rank.PARAGRAPH and sum(each.size for each in group) >= least:
@@ -284,7 +286,7 @@ def _groups(pieces: Iterable[_Span], limit: int) -> Iterator[list[_Span]]:
 
 
 def _lay_out(group: list[_Span], limit: int) -> Iterator[int]:
-    """Choose the ends of a group's chunks: equally long, at good places, none tiny."""
+    """Yield the ends of a group's chunks: about equally long, at good places, none tiny."""
     least = min(2 * MIN_WORDS, limit // 4)
     rest = sum(each.size for each in group)
     first = 0

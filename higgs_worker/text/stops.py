@@ -1,7 +1,7 @@
 """Full stops that end no sentence: abbreviations, initials, ordinals, by language.
 
-When in doubt a stop ends nothing: a sentence taken for two is heard, two taken for one are not.
-Knows one stop and what stands around it; how a text is divided is split's business.
+When in doubt, a stop ends nothing: a sentence cut in two sounds wrong, two in one chunk do not.
+Only one stop and its surroundings are examined; `split` divides the text.
 """
 
 import re
@@ -12,18 +12,18 @@ from higgs_worker.text.language import primary_subtag
 
 @dataclass(frozen=True, slots=True)
 class StopRules:
-    """What a language writes with a full stop; lower case, the last stop left out."""
+    """Words that a language writes with a full stop: in lower case, without the last stop."""
 
     never: frozenset[str] = frozenset()
-    """More of the sentence follows: Mr. Smith, e.g. this."""
+    """Never end a sentence: Mr. Smith, e.g. this."""
     before_number: frozenset[str] = frozenset()
-    """Abbreviated only before a number: No. 5; otherwise a word at the end of a sentence."""
+    """Abbreviations only before a number: No. 5; elsewhere a word that may end a sentence."""
     seldom: frozenset[str] = frozenset()
-    """May stand at the end: etc., Inc.; it does when one of `starters` follows."""
+    """May end a sentence: etc., Inc.; they do if one of `starters` follows."""
     starters: frozenset[str] = frozenset()
-    """Words that are capital only because they begin a sentence."""
+    """Words that are capitalised only at the start of a sentence."""
     has_ordinals: bool = False
-    """One or two digits, or a Roman numeral, with a stop are an ordinal: 3. Mai, Ludwig XIV."""
+    """Whether one or two digits, or a Roman numeral, with a stop are an ordinal: 3. Mai."""
 
 
 def _rules(never: str, number: str, seldom: str, starters: str, ordinals: bool) -> StopRules:
@@ -134,11 +134,11 @@ _LETTERS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")
 _LETTER_BEFORE = re.compile(r"(?<![^\W_])[^\W\d_]\.\s?\Z")
 _ROMAN = re.compile(r"[IVXLCDM]{2,}")
 _LONGEST = 32
-"""More characters before a stop are no abbreviation."""
+"""A longer run of characters before a stop is no abbreviation."""
 
 
 def stop_rules(tag: str) -> StopRules:
-    """Return what is known of a BCP-47 tag's language; of an unknown one, English titles."""
+    """Return the rules for a BCP-47 tag; an unknown language gets the English abbreviations."""
     subtag = primary_subtag(tag)
     if subtag in _RULES:
         return _RULES[subtag]
@@ -147,12 +147,12 @@ def stop_rules(tag: str) -> StopRules:
 
 
 def may_end_sentence(text: str, stop: int, following: int, rules: StopRules) -> bool:
-    """Tell whether the full stop text[stop] can end a sentence.
+    """Return whether the full stop text[stop] can end a sentence.
 
     Args:
         text: the whole text.
-        stop: the index of a "." alone.
-        following: where the next word begins.
+        stop: index of a single ".".
+        following: index where the next word starts.
         rules: from `stop_rules`.
     """
     found = _BEFORE.search(text, max(0, stop - _LONGEST), stop)
@@ -172,7 +172,7 @@ def may_end_sentence(text: str, stop: int, following: int, rules: StopRules) -> 
         if len(word) > 1:
             return True
     if _LETTERS.fullmatch(word):
-        # z. B., p. ej., J. R. R.: whatever follows, it is one abbreviation.
+        # z. B., p. ej., J. R. R.: one abbreviation, whatever follows.
         is_one_of_many = _LETTER_BEFORE.search(text, max(0, begin - 4), begin) is not None
         if len(word) == 1 and (word.islower() or is_one_of_many):
             return False
@@ -183,7 +183,7 @@ def may_end_sentence(text: str, stop: int, following: int, rules: StopRules) -> 
 
 
 def _begins_line(text: str, at: int) -> bool:
-    """Tell whether only spaces stand before it in its line: "1. First." """
+    """Return whether only spaces precede a position in its line, as in "1. First." """
     start = max(0, at - _LONGEST)
     line = text.rfind("\n", start, at)
     return (line >= 0 or start == 0) and not text[max(line + 1, start) : at].strip()

@@ -1,8 +1,7 @@
-"""Subtitles: who said what and when -> SubRip (SRT) or WebVTT.
+"""Write timed texts as subtitles: SubRip (SRT) or WebVTT.
 
-Two lines of at most 42 columns a cue, as broadcasters have it; a longer segment becomes several
-cues that share its time by their length. Cues are in order and never overlap. Knows nothing of how
-the times were found.
+A cue has at most two lines of 42 columns, as broadcasters do. A longer segment becomes several cues
+that share its time in proportion to their length. Cues are in order and never overlap.
 """
 
 import math
@@ -16,7 +15,7 @@ from higgs_worker.text.tags import EVENT
 from higgs_worker.text.words import OPENING, SPACELESS, can_cut
 
 MAX_COLUMNS = 42
-"""A wide character, as in Chinese, takes two."""
+"""Of a line; a wide character, as in Chinese, takes two."""
 MAX_LINES = 2
 
 _EVENT_NAME = re.compile(r"\[\w+\]")
@@ -25,19 +24,19 @@ _UNIT = re.compile(rf"[{_OPEN}]{{0,3}}[{SPACELESS}][^\w\s{_OPEN}]*\s*|[^\s{SPACE
 
 
 class TimedText(Protocol):
-    """What is said in one stretch of time."""
+    """A text and the time in which it is spoken."""
 
     @property
     def text(self) -> str:
-        """Return what is said; events as in `tags`."""
+        """Return the text; events as in `tags`."""
 
     @property
     def speaker(self) -> str | None:
-        """Return who says it, if that is known."""
+        """Return the speaker's name, if it is known."""
 
     @property
     def start_s(self) -> float:
-        """Return when it begins, in seconds."""
+        """Return when it starts, in seconds."""
 
     @property
     def end_s(self) -> float:
@@ -53,14 +52,14 @@ class _Cue:
 
 
 def srt(segments: Iterable[TimedText]) -> str:
-    """Write SubRip; a speaker's name stands before what they say.
+    """Return SubRip; a speaker's name precedes the text.
 
     Raises:
         ValueError: a time is negative or not finite.
     """
     return "".join(
         f"{number}\n{_time(cue.start_ms, ',')} --> {_time(cue.end_ms, ',')}\n"
-        # SubRip has no way to escape; an arrow at the wrong place would be read as a time.
+        # SubRip has no escape syntax, and an arrow in the text would be read as a time.
         + "\n".join(cue.lines).replace("-->", "→")
         + "\n\n"
         for number, cue in enumerate(_cues(segments, lambda name: f"{name}: "), start=1)
@@ -68,7 +67,7 @@ def srt(segments: Iterable[TimedText]) -> str:
 
 
 def vtt(segments: Iterable[TimedText]) -> str:
-    """Write WebVTT; a speaker is the cue's voice.
+    """Return WebVTT; a speaker becomes the cue's voice tag.
 
     Raises:
         ValueError: a time is negative or not finite.
@@ -84,18 +83,18 @@ def vtt(segments: Iterable[TimedText]) -> str:
 
 
 def _cues(segments: Iterable[TimedText], prefix: Callable[[str], str]) -> Iterator[_Cue]:
-    """Yield cues in order; what begins before the last one ended begins when it ends."""
+    """Yield cues in order; one that would overlap the one before it starts when that ends."""
     free_ms = 0
     for segment in sorted(segments, key=_start):
         start_ms, end_ms = _ms(segment.start_s), _ms(segment.end_s)
         speaker = " ".join((segment.speaker or "").split()) or None
-        text = " ".join(EVENT.sub(_shown, segment.text).split())
+        text = " ".join(EVENT.sub(_event_label, segment.text).split())
         if not text:
             continue
         lines = _lines((prefix(speaker) if speaker else "") + text)
         groups = [lines[at : at + MAX_LINES] for at in range(0, len(lines), MAX_LINES)]
         start_ms = max(start_ms, free_ms)
-        free_ms = max(end_ms, start_ms + len(groups))  # a millisecond each, at the least
+        free_ms = max(end_ms, start_ms + len(groups))  # at least one millisecond each
         lengths = [sum(map(len, group)) for group in groups]
         spare_ms, begin_ms, done = free_ms - start_ms - len(groups), start_ms, 0
         for number, (group, length) in enumerate(zip(groups, lengths, strict=True), start=1):
@@ -115,38 +114,38 @@ def _ms(time_s: float) -> int:
     return round(time_s * 1000)
 
 
-def _shown(event: re.Match[str]) -> str:
-    """Show an event as [Laughter], where it begins."""
+def _event_label(event: re.Match[str]) -> str:
+    """Return an event as [Laughter], where it starts, else a space."""
     name = _EVENT_NAME.search(event.group())
     return f" {name.group()} " if name and not event.group().startswith("<SE_e>") else " "
 
 
 def _lines(text: str) -> list[str]:
-    """Break a text into lines, of about the same length where two are enough."""
-    room = MAX_COLUMNS
+    """Break a text into lines; if two suffice, they are about equally long."""
+    max_columns = MAX_COLUMNS
     if MAX_COLUMNS < (total := _columns(text)) <= MAX_COLUMNS * MAX_LINES:
-        # The narrowest lines that are not more than two: 60 columns are 30 and 30, not 42 and 18.
-        room = next(
-            (each for each in range(total // 2, MAX_COLUMNS) if len(_filled(text, each)) <= 2),
+        # The narrowest width with two lines: 60 columns become 30 and 30, not 42 and 18.
+        max_columns = next(
+            (each for each in range(total // 2, MAX_COLUMNS) if len(_wrap(text, each)) <= 2),
             MAX_COLUMNS,
         )
-    return _filled(text, room)
+    return _wrap(text, max_columns)
 
 
-def _filled(text: str, room: int) -> list[str]:
+def _wrap(text: str, max_columns: int) -> list[str]:
     lines: list[str] = []
-    line, taken = "", 0
+    line, num_columns = "", 0
     for unit in _units(text):
-        if line and taken + _columns(unit.rstrip()) > room:
+        if line and num_columns + _columns(unit.rstrip()) > max_columns:
             lines.append(line.rstrip())
-            line, taken = "", 0
+            line, num_columns = "", 0
         line += unit
-        taken += _columns(unit)
+        num_columns += _columns(unit)
     return [*lines, line.rstrip()]
 
 
 def _units(text: str) -> Iterator[str]:
-    """Yield what stays in one line: a word, or a letter of a script without spaces."""
+    """Yield the parts that are not broken: words, or letters of a script without spaces."""
     start = 0
     for found in _UNIT.finditer(text):
         if found.start() < start or not (found.end() == len(text) or can_cut(text, found.end())):

@@ -1,12 +1,12 @@
-"""Tags: what stands in square brackets and is an instruction, not text.
+"""Tags: instructions in square brackets, which are not read aloud.
 
     [laugh] [cough] [applause] [cheering] [music]             a sound
     [humming start] [humming end]; music and sing likewise    a sound around words
     [pause 500ms] [pause 1.5s]                                silence
-    [SPEAKER0] [Anna]                                         who speaks from here on
+    [SPEAKER0] [Anna]                                         who speaks from here
 
-Case and spaces do not matter. Any other bracket is text, unless it looks like a tag that was meant:
-see `Tags.mistake`. Knows one bracket at a time; what a text of them means is markup's business.
+Case and spaces do not matter. Any other bracket is text, unless it looks like a mistyped tag: see
+`Tags.mistake`. This module examines one bracket at a time; `markup` parses a text.
 Source: boson-ai/higgs-audio `examples/generation.py`, the replacements before prompting.
 """
 
@@ -33,16 +33,16 @@ EVENTS = {
     "sing start": "<SE_s>[Singing]</SE_s>",
     "sing end": "<SE_e>[Singing]</SE_e>",
 }
-"""What callers write, and the form that the model was trained on."""
+"""The form that the model was trained on, by what callers write."""
 
 EVENT = re.compile("|".join(re.escape(form) for form in EVENTS.values()))
-"""Any event in the model's form. It holds no whitespace and must never be cut or rewritten."""
+"""Any event in the model's form. It has no white space and must never be cut or rewritten."""
 
 MAX_PAUSE_S = 10.0
-"""Longer silence is a mistake, or belongs into the player."""
+"""Longer silence is a mistake, or should be added by the player."""
 
 EDITORIAL = frozenset({"sic", "citation needed", "emphasis added", "redacted"})
-"""Brackets that writers use and that look like tags; they are text."""
+"""Words that writers put in brackets and that look like tags; they are text."""
 
 _SPEAKER = re.compile(r"speaker[0-9]{1,9}")
 _PAUSE = re.compile(r"pause ?([0-9]+(?:\.[0-9]+)?|\.[0-9]+) ?(ms|s)")
@@ -60,14 +60,14 @@ class EventTag:
 
 @dataclass(frozen=True, slots=True)
 class PauseTag:
-    """Silence; whole milliseconds, so that sums are exact."""
+    """Silence, in whole milliseconds, so that sums are exact."""
 
     duration_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class SpeakerTag:
-    """Who speaks from here on."""
+    """The speaker from here on."""
 
     name: str
 
@@ -76,10 +76,10 @@ class Tags:
     """The tags of one text: the model's events, pauses, and its speakers."""
 
     def __init__(self, names: Collection[str] = ()) -> None:
-        """Take speakers' names besides SPEAKER0, SPEAKER1 …
+        """Accept the names of speakers besides SPEAKER0, SPEAKER1 …
 
         Raises:
-            InvalidRequest: a name can be no tag, means something else as one, or is there twice.
+            InvalidRequest: a name cannot be a tag, is another tag already, or occurs twice.
         """
         self._names: dict[str, str] = {}
         for name in names:
@@ -105,10 +105,10 @@ class Tags:
         self._known = re.compile(rf"(?:{any_of})(?![^\W_])")
 
     def read(self, inner: str) -> EventTag | PauseTag | SpeakerTag | None:
-        """Understand what stands between two brackets; None for no tag.
+        """Return the tag for the text between two brackets; None if it is not a tag.
 
         Raises:
-            InvalidRequest: a pause that is too long, or none at all.
+            InvalidRequest: a pause is out of bounds.
         """
         key = _key(inner)
         if name := self._names.get(key):
@@ -122,16 +122,16 @@ class Tags:
         return None
 
     def mistake(self, inner: str, before: str, after: str) -> str | None:
-        """Say what is wrong with a bracket that is no tag but looks like one; None for text.
+        """Return what is wrong with a bracket that looks like a tag; None if it is text.
 
-        It looks like one when it holds one to three words of letters, 2 to 32 characters, maybe
-        with `-`, `_`, `'` and a number at the end: [sigh], [SPEKER1], [clears throat], [Speaker 2];
-        or when it begins like a pause. Text are single letters and what begins with a number or
-        holds other characters ([1], [x], [2024], [he left, slowly]), what follows a letter or digit
-        (list[int]), the label of a link ([label](address)), and the words of EDITORIAL.
+        It looks like a tag if it holds one to three words of letters, 2 to 32 characters, perhaps
+        with `-`, `_`, `'` and a number at the end: [sigh], [SPEKER1], [clears throat], [Speaker 2].
+        It also does if it starts like a pause. It is text if it is a single letter, starts with a
+        number or holds other characters: [x], [1], [2024], [he left, slowly]. It is also text after
+        a letter or digit (list[int]), as the label of a link ([label](address)), or in EDITORIAL.
 
         Args:
-            inner: what stands between the brackets.
+            inner: the text between the brackets.
             before: the character before them, or "".
             after: the character after them, or "".
         """
@@ -143,24 +143,24 @@ class Tags:
         if key.startswith("pause "):
             return f"{_quote_tag(inner)} is no pause; write [pause 500ms] or [pause 1.5s]"
         near = self._nearest(key)
-        advice = f"did you mean [{near}]?" if near else f"there are {self._listed()}."
+        advice = f"did you mean [{near}]?" if near else f"there are {self._known_tags()}."
         return (
             f"unknown tag {_quote_tag(inner)}; {advice} To have the words read aloud, leave out "
             "the brackets"
         )
 
     def unclosed(self, rest: str) -> str | None:
-        """Say what is wrong with a bracket that nothing closes, if a tag begins there.
+        """Return what is wrong with an unclosed bracket; None unless a tag starts there.
 
         Args:
-            rest: what follows the bracket; `unclosed_span` characters are enough.
+            rest: the text after the bracket; `unclosed_span` characters are enough.
         """
         found = self._known.match(_key(re.split(r"[\r\n]", rest, maxsplit=1)[0]))
         return found and f"the tag '[{found.group()[:MAX_QUOTED]}' is not closed; add a ']'"
 
     @property
     def unclosed_span(self) -> int:
-        """Characters after a bracket that tell whether a tag begins there."""
+        """Return how many characters after a bracket show whether a tag starts there."""
         return self._longest + _MAX_LOOKALIKE
 
     def _nearest(self, key: str) -> str | None:
@@ -170,13 +170,13 @@ class Tags:
         found = difflib.get_close_matches(key, shown, n=1)
         return shown[found[0]] if found else None
 
-    def _listed(self) -> str:
+    def _known_tags(self) -> str:
         names = [name for name in self._names.values() if len(name) <= MAX_QUOTED][:10]
         return ", ".join(f"[{each}]" for each in (*EVENTS, "pause 500ms", "SPEAKER0", *names))
 
 
 def _key(text: str) -> str:
-    """Fold what makes no difference inside a tag."""
+    """Return a tag's text with case and spaces folded."""
     return unicodedata.normalize("NFC", " ".join(text.split())).casefold()
 
 

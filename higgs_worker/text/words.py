@@ -1,9 +1,9 @@
-"""Words: how much a text is, and where it may be cut at all.
+"""Count the words of a text, and find where it may be cut.
 
-A word is what stands between spaces and has a letter or digit; one of more than 32 of them counts
-once per 32. Scripts without spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese) count one word
-per two letters. Punctuation and emoji alone are no words: nobody hears them. An event, like
-`<SE>[Laughter]</SE>`, is one word. Knows no language and no sentences.
+A word is a run without spaces that has a letter or digit; one with more than 32 of them counts once
+per 32. In scripts without spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese) two letters count as
+a word. Punctuation and emoji alone are not words, because nobody hears them. An event such as
+`<SE>[Laughter]</SE>` is one word.
 """
 
 import re
@@ -18,19 +18,19 @@ SPACELESS = (
     "\u3105-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9d"
     "\U0001b000-\U0001b16f\U00020000-\U0003fffd"
 )
-"""For a regular expression's class: letters of scripts that put no spaces between words.
+"""Letters of scripts without spaces between words, for a class in a regular expression.
 
 Thai, Lao, Burmese, Khmer; kana; ideographs.
 """
 
 OPENING = "([{<«‹“‘„‚「『【《〈〔（［｛¿¡"
-"""Punctuation that belongs to what follows."""
+"""Punctuation that belongs to what follows it."""
 
 MAX_WORD_LETTERS = 32
 
 _JOINING_LETTERS = "\u0e33\u0eb3\u1160-\u11ff\uff9e\uff9f"
 _LETTER = re.compile(rf"(?<!\u200d)[^\W_{_JOINING_LETTERS}]")
-"""A letter or digit that begins what a reader sees as one character."""
+"""A letter or digit that starts a grapheme cluster."""
 _JOINING = re.compile(f"[\u200c\u200d{_JOINING_LETTERS}]")
 _RUN = re.compile(rf"(?P<spaceless>[{SPACELESS}]+)|[^\s{SPACELESS}]+")
 _IS_SPACELESS = re.compile(f"[{SPACELESS}]")
@@ -42,23 +42,23 @@ _WORD = re.compile(r"[^\sA-Za-z]*[A-Za-z]\S*")
 
 
 def is_speakable(text: str) -> bool:
-    """Tell whether there is anything to voice: a letter, a digit, or an event."""
+    """Return whether there is anything to speak: a letter, a digit, or an event."""
     return _LETTER.search(text) is not None
 
 
 def is_spaceless(character: str) -> bool:
-    """Tell whether a character, or "", is a letter of a script without spaces."""
+    """Return whether a character is a letter of a script without spaces; "" is none."""
     return _IS_SPACELESS.match(character) is not None
 
 
 def num_half_words(text: str) -> int:
-    """Count half words: the letters of scripts without spaces are one each."""
+    """Return the number of half words; each letter of a script without spaces is one."""
     if _PLAIN.fullmatch(text) and not _LONG.search(text):
         return 2 * len(_WORD.findall(text))
     count = 0
     for run in _RUN.finditer(text):
         if run["spaceless"]:
-            # Vowel signs and tone marks above or below a letter take no time of their own.
+            # Vowel signs and tone marks above or below a letter take no extra time.
             count += len(_LETTER.findall(text, run.start(), run.end()))
         elif run.end() - run.start() <= MAX_WORD_LETTERS:
             count += 2 * (_LETTER.search(text, run.start(), run.end()) is not None)
@@ -68,32 +68,32 @@ def num_half_words(text: str) -> int:
 
 
 def num_words(text: str) -> int:
-    """Count words, the way `split` does."""
+    """Return the number of words, as `split` counts them."""
     return -(-num_half_words(text) // 2)
 
 
 def can_cut(text: str, at: int) -> bool:
-    """Tell whether a cut before `text[at]` leaves what a reader sees as one character whole."""
+    """Return whether a cut before `text[at]` keeps grapheme clusters whole."""
     if not 0 < at < len(text):
         return False
     before, after = text[at - 1], text[at]
-    if after < "\u0300":  # nothing of these belongs to what stands before it
+    if after < "\u0300":  # none of these extends a cluster, except a line feed
         return (before, after) != ("\r", "\n")
     return before != _ZERO_WIDTH_JOINER and not _joins(after)
 
 
 def cuts_within_word(text: str, start: int, end: int) -> Iterator[int]:
-    """Yield cuts that divide text[start:end], one word or a run of a spaceless script.
+    """Yield the cuts that divide text[start:end], one word or a run of a script without spaces.
 
-    They stand before every letter of a spaceless script, where one meets another script, before an
-    event, and after 32 letters of any other script; never inside an event, and never where
-    `can_cut` says no.
+    There is a cut before every letter of a script without spaces, where it meets another script,
+    before an event, and after 32 letters of any other script. None is inside an event or where
+    `can_cut` forbids it.
     """
     events = [found.span() for found in EVENT.finditer(text, start, end)]
     events.reverse()
     num_letters = 0
-    divided = False  # something since the last letter ended its word
-    opening = start  # where punctuation begins that belongs to what comes now
+    divided = False  # whether something after the last letter ended its word
+    opening = start  # start of the punctuation that belongs to the next letter
     for at in range(start, end):
         while events and events[-1][1] <= at:
             events.pop()
@@ -116,7 +116,7 @@ def cuts_within_word(text: str, start: int, end: int) -> Iterator[int]:
 
 
 def _joins(character: str) -> bool:
-    """Tell whether a character belongs to the one before it (an extended grapheme cluster).
+    """Return whether a character extends the grapheme cluster before it.
 
     Source: Unicode Standard Annex 29, rules GB6 to GB9a, conjoining Hangul simplified.
     """

@@ -84,7 +84,7 @@ def test_sound_is_passed_on_at_once() -> None:
     assert len(edges.feed(noise(0.4))) >= 0.4 * RATE - FADE_S * RATE - 20
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     st.lists(st.tuples(st.booleans(), st.integers(1, 9000)), max_size=6),
     st.lists(st.integers(1, 12000), min_size=1, max_size=12),

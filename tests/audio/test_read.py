@@ -225,9 +225,9 @@ def test_a_bomb_is_not_unpacked() -> None:
     assert len(bomb) < 60_000
     bomb[21] &= 0xF0
     bomb[22:26] = bytes(4)  # the header no longer tells the length
-    started = time.perf_counter()
+    started = time.process_time()
     assert "over 30." in refusal(bytes(bomb))
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 def test_a_header_that_lies_is_not_believed() -> None:
@@ -301,7 +301,7 @@ def mutated(data: bytes, chance: np.random.Generator) -> bytes:
 
 def check_outcome(data: bytes) -> None:
     """Check that reading ends soon, in sound that keeps its promises or in a refusal."""
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         pcm = read(data, sample_rate=24000, min_s=0.1, max_s=3.0)
     except InvalidAudio:
@@ -310,7 +310,7 @@ def check_outcome(data: bytes) -> None:
         assert np.isfinite(pcm).all()
         assert np.abs(pcm).max() <= 1
         assert 0.1 <= len(pcm) / 24000 <= 3.1
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize("kind", VALID)

@@ -2,16 +2,16 @@
 
 import itertools
 import re
-import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from higgs_worker.errors import InvalidRequest
 from higgs_worker.text.markup import Passage, parse
 from higgs_worker.text.tags import EVENTS
 from higgs_worker.text.words import is_speakable
+from tests.text.timing import check_linear
 
 LAUGH = EVENTS["laugh"]
 NAMES = ("Anna", "Old Bob", "李雷")
@@ -102,6 +102,7 @@ TEXTS = st.lists(
 ).map("".join)
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_nothing_is_lost_but_tags(text: str) -> None:
     """Passages joined are the text, events replaced, other tags gone; each has a voice."""
@@ -125,23 +126,14 @@ def test_nothing_is_lost_but_tags(text: str) -> None:
     ["[", "]", "[]", "[laugh", "[sigh]", "[laugh]", "[SPEAKER1] a ", "<SE>[", "[pause 1ms]a"],
 )
 def test_time_grows_with_the_text_alone(unit: str) -> None:
-    """Four times the text takes about four times as long, and never sixteen."""
-
-    def seconds(num: int) -> float:
-        times = []
-        for _ in range(3):  # the quickest is the one that nothing else disturbed
-            started = time.process_time()
-            parse(unit * num, strict=False)
-            times.append(time.process_time() - started)
-        return min(times)
-
-    assert seconds(8000) < 10 * seconds(2000) + 0.05
+    """Whatever is repeated, a longer text takes longer only in proportion."""
+    check_linear(lambda num: parse(unit * num, strict=False), 1500)
 
 
 def test_a_flood_of_mistakes_stays_small() -> None:
-    """A hundred thousand unknown tags give fifty sentences, at once."""
+    """Twenty thousand unknown tags give fifty sentences, at once."""
     with pytest.raises(InvalidRequest) as caught:
-        parse("[sigh]" * 100_000)
+        parse("[sigh]" * 20_000)
     assert len(caught.value.details["errors"]) == 50
     assert caught.value.message.endswith("(and at least 49 more)")
     assert len(parse("[" * 100_000)) == 1

@@ -3,7 +3,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from higgs_worker.text.tags import EVENT, EVENTS
@@ -35,6 +35,7 @@ def test_words_are_counted(text: str, num: int) -> None:
     assert num_words(text) == num
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(alphabet="ab'-,. ", max_size=50)).map(" ".join))
 def test_plain_words_are_counted_as_any_others(text: str) -> None:
     """The quick way is taken for plain letters; a letter of another kind makes it the long way."""
@@ -80,6 +81,7 @@ def test_long_words_are_cut(word: str, parts: list[str]) -> None:
     assert parted == parts
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.sampled_from(
@@ -101,6 +103,7 @@ def test_parts_are_at_most_a_word_and_events_whole(word: str) -> None:
         assert not any(event.start() < end < event.end() for end in ends)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_what_has_words_can_be_spoken(text: str) -> None:
     """And only that."""

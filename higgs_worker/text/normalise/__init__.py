@@ -1,1 +1,1 @@
-"""Text as it is spoken: numbers, dates, units and symbols in words."""
+"""Write a text as it is spoken: numbers, dates, units and symbols in words."""

@@ -1,6 +1,6 @@
-"""Abbreviations of a language, said in full wherever they stand.
+"""Build the rule that writes a language's abbreviations in full.
 
-Nothing is left of them, so doing it again changes nothing. A full stop that ends the line too is
+None of them is left, so applying it again changes nothing. A full stop that also ends the line is
 kept.
 """
 
@@ -11,11 +11,11 @@ from higgs_worker.text.normalise.rule import LETTERS, Rule, either, rule
 
 
 def abbreviations(words: Mapping[str, str], closing: Collection[str] = ()) -> Rule:
-    """Make the rule for abbreviations, written as given or with a capital in front.
+    """Return the rule for abbreviations, as given or with a capital first letter.
 
     Args:
-        words: what is said for each, as it is written in lower case or as a name.
-        closing: those after which a sentence ends if a capital follows.
+        words: the full form of each abbreviation.
+        closing: abbreviations after which a sentence ends if a capital follows.
     """
 
     def say(match: re.Match[str]) -> str:

@@ -1,7 +1,7 @@
-"""What names a place or a thing by its characters: web and mail addresses, versions, phones, files.
+"""Rules for web and mail addresses, versions, phone numbers, paths and file names.
 
-They are read as people read them aloud, character by character where it is punctuation, so that
-nothing of them is lost. The rules are made from a language's words.
+They are read as people read them aloud: punctuation by its name, so that nothing is lost. The rules
+are made from a language's words.
 """
 
 import re
@@ -22,7 +22,7 @@ _PARTS = re.compile(r"[0-9]+|(?:[^\W\d_]|[^\x00-\x7f])+|.", re.DOTALL)
 
 
 def rules(locale: Locale) -> tuple[Rule, ...]:
-    """Make the rules for addresses; a language without words for them has none."""
+    """Return the rules for addresses; none for a language without words for them."""
     if not locale.address:
         return ()
     grouped = re.compile(r"[0-9]{1,3}(?:\.[0-9]{3})+")
@@ -93,7 +93,7 @@ def rules(locale: Locale) -> tuple[Rule, ...]:
 
 
 def _read(locale: Locale, text: str) -> str:
-    """Say an address; characters that nobody says become spaces."""
+    """Return an address in words; a character without a name becomes a space."""
     said = []
     for part in _PARTS.findall(text):
         if part.isdigit() and part.isascii():

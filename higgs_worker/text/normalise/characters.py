@@ -1,14 +1,14 @@
-"""The characters of a text brought down to few: one quote, one dash, one space, plain width.
+"""Fold the characters of a text to a small set: one quote, one dash, one space, plain width.
 
-What is only another way of writing a plain character becomes that character (full width, ligatures,
-`℃`, `½`), CJK punctuation becomes ASCII as the model's makers do, what cannot be seen or said goes.
-Letters and their marks stay. Knows no words. Source: facts of upstream's `examples/generation.py`.
+A variant of a plain character becomes that character: full width, ligatures, `℃`, `½`. CJK
+punctuation becomes ASCII, as in upstream. Invisible and unspeakable characters are removed. Letters
+and their marks stay. Source: boson-ai/higgs-audio `examples/generation.py`.
 """
 
 import re
 import unicodedata
 
-# What is written as a compatibility character only for its looks; the scripts' own are not touched.
+# Compatibility characters that differ only in appearance; those that scripts need are not included.
 _DRESSED = re.compile(
     "[\u00b5\u0132\u0133\u013f\u0140\u017f\u01c4-\u01cc\u01f1-\u01f3"
     "\u2070-\u209c\u2100-\u218b\u2460-\u24ff\u3200-\u33ff\ufb00-\ufb06\ufb13-\ufb17"
@@ -59,12 +59,12 @@ _PLAIN = {
     "™": " ",
     "№": "No. ",
 }
-# Besides letters and ASCII; what a language has no word for is dropped in the end.
+# Symbols that are kept besides letters; `tidy` drops those that a language has no word for.
 _KEPT = set("¡¿•ºª§°±×÷≈≠≤≥∞√∑←→↔⇒£€¥₩¢₹₽₺₫₪₴฿") | set(map(chr, range(0x21, 0x7F)))
 
 
 def fold(text: str) -> str:
-    """Return a text in few kinds of characters."""
+    """Return a text in the small set of characters."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if text.isascii():
         return _SPACES.sub(" ", text.translate(_FOLDED))
@@ -74,18 +74,18 @@ def fold(text: str) -> str:
     return _SPACES.sub(" ", text)
 
 
-class _Folded(dict[int, str]):
-    """How a character is folded, worked out when it is first met."""
+class _FoldingTable(dict[int, str]):
+    """A table of folded characters that is filled as characters occur."""
 
     def __missing__(self, code: int) -> str:
-        self[code] = _folded(chr(code))
+        self[code] = _fold_character(chr(code))
         return self[code]
 
 
-_FOLDED = _Folded()
+_FOLDED = _FoldingTable()
 
 
-def _folded(character: str) -> str:
+def _fold_character(character: str) -> str:
     if character in _PLAIN:
         return _PLAIN[character]
     if character in _KEPT:
@@ -99,7 +99,7 @@ def _folded(character: str) -> str:
         _DRESSED.match(character)
         and (plain := unicodedata.normalize("NFKC", character)) != character
     ):
-        return "".join(map(_folded, plain))
+        return "".join(map(_fold_character, plain))
     if category == "Pd":
         return "-"
     if category in ("Pi", "Pf"):
@@ -108,11 +108,11 @@ def _folded(character: str) -> str:
 
 
 def _number(character: str) -> str:
-    """Return a circled number, a fraction and the like in digits."""
+    """Return a character such as a circled number or a fraction in digits."""
     plain = unicodedata.normalize("NFKC", character).replace("⁄", "/")
     if plain == character and (digit := unicodedata.digit(character, None)) is not None:
         return str(digit)
-    return plain if plain == character else "".join(map(_folded, plain))
+    return plain if plain == character else "".join(map(_fold_character, plain))
 
 
 def _is_variation(character: str) -> bool:
@@ -120,7 +120,7 @@ def _is_variation(character: str) -> bool:
 
 
 def _without_stray_marks(text: str) -> str:
-    """Take out the marks that stand on no letter, such as the frame around a keycap."""
+    """Return a text without marks on anything but a letter, such as the frame of a keycap."""
     kept = []
     is_on_letter = False
     for character in text:

@@ -1,15 +1,15 @@
-"""Dates written in digits, for languages that put the day first; the words are the language's own."""
+"""Rules for dates in digits, for languages that put the day first."""
 
 from collections.abc import Callable
 
 from higgs_worker.text.normalise.rule import END, START, Rule, rule
 
 SayDate = Callable[[int, int, int, str], str]
-"""Says a date of day, month and year, after a word that decides its form."""
+"""Returns a date (day, month, year) in words, in the form that the word before it needs."""
 
 
 def rules(say: SayDate, before: str = "(?!)") -> tuple[Rule, ...]:
-    """Make the rules for 2026-12-25, 25.12.2026 and 25/12/26; `before` matches such a word."""
+    """Return the rules for 2026-12-25, 25.12.2026 and 25/12/26; `before` matches such a word."""
 
     def checked(before: str | None, day: str, month: str, year: str) -> str | None:
         if not (1 <= int(day) <= 31 and 1 <= int(month) <= 12):

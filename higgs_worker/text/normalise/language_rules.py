@@ -1,4 +1,4 @@
-"""The rules by which one language is read aloud; each language makes its own."""
+"""The rules by which one language is read aloud."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ from higgs_worker.text.normalise.rule import Rule
 
 @dataclass(frozen=True, slots=True)
 class LanguageRules:
-    """How a language is read aloud."""
+    """The rules of a language, in the order in which they apply."""
 
     amounts: tuple[Rule, ...]
-    """What has digits or symbols; none of them is left after it."""
+    """For digits and symbols; none of them is left afterwards."""
     words: tuple[Rule, ...] = ()
-    """Abbreviations and Roman numerals, for a text that is otherwise finished."""
+    """For abbreviations and Roman numerals; they apply last."""

@@ -1,28 +1,29 @@
-"""What has to be known of a language to read its numbers, amounts and symbols aloud.
+"""The words and conventions by which a language reads numbers, amounts and symbols aloud.
 
-A locale is data and a few small functions; the rules made from it are in `quantities` and
-`addresses`. Each supported language makes one in the file of its name.
+A locale is data and a few small functions. `quantities` and `addresses` make rules from it. Each
+supported language makes one in its own file.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 MAX_DIGITS = 15
-"""Longer numbers are read digit by digit, as are those that begin with a zero."""
+"""Longer numbers are read digit by digit, as are numbers that start with a zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class Noun:
-    """What is counted."""
+    """The name of something that is counted."""
 
     one: str
-    """With its number: "one hour", "eine Stunde"."""
+    """One of it, number included: "one hour", "eine Stunde"."""
     many: str
+    """Several of it, without the number: "hours"; with {} if the number stands within."""
 
 
 @dataclass(frozen=True, slots=True)
 class Money:
-    """A currency and its hundredth, where that is said."""
+    """The names of a currency and, if it is spoken, of its hundredth."""
 
     whole: Noun
     part: Noun | None = None
@@ -30,68 +31,71 @@ class Money:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Locale:
-    """The words of a language, and how it puts numbers together."""
+    """The words of a language, and how it reads numbers."""
 
     cardinal: Callable[[int], str]
+    """Returns a whole number in words."""
     digits: Sequence[str]
-    """Zero to nine, as they are said one by one."""
+    """Zero to nine, as they are read one by one."""
     group_marks: str
-    """What may stand between thousands, as a character class."""
+    """Marks between thousands, for a character class."""
     decimal_mark: str
+    """The mark itself, as a regular expression."""
     point: str
-    """How the decimal mark is said."""
+    """The word for the decimal mark."""
     minus: str
     plus: str
     plus_minus: str
     to: str
-    """Between the ends of a range, with its spaces."""
+    """The word between the ends of a range, with its spaces."""
     percent: str
-    """With {} where the number goes, as in all templates."""
+    """A template: {} stands for the number, as in all templates."""
     money: Mapping[str, Money]
     """By symbol and by ISO 4217 code."""
     units: Mapping[str, Noun]
-    """By what is written; a power is written `m^2`."""
+    """By the written unit; a power is written `m^2`."""
     fraction: Callable[[int, int], str | None]
+    """Returns a fraction in words; None if it is not read as one."""
     money_parts: str | None = None
-    """A whole and its hundredths: "{} and {}"; None: hundredths are read as decimals."""
+    """Template for a whole and its hundredths: "{} and {}"; None: they are read as decimals."""
     names_parts: bool = True
-    """Whether the hundredths are named: not in "drei Euro fünfzig"."""
+    """Whether hundredths get their name; they do not in "drei Euro fünfzig"."""
     magnitudes: Mapping[str, str] = field(default_factory=dict)
-    """By what stands between a number and its unit: k, million, Mrd."""
+    """Words by what is written between a number and its unit: k, million, Mrd."""
     singular_magnitudes: Mapping[str, str] = field(default_factory=dict)
-    """What is said for one of them with its number, where that differs: "eine Million"."""
+    """One of a magnitude with its number, if that differs: "eine Million"."""
     of_magnitude: Callable[[str, str], str] = "{} {}".format
-    """Puts a number with a magnitude before what it counts: "un million d'euros"."""
+    """Joins a number with a magnitude and its noun: "un million d'euros"."""
     number_word: str = "number {}"
-    """No. 5, #5."""
+    """Template for No. 5 and #5."""
     powers: Mapping[str, str] = field(default_factory=dict)
-    """By exponent, with {} for the base; `n` is any other, with {} twice."""
+    """Templates by exponent, with {} for the base; `n` is any other one, with {} twice."""
     operators: Mapping[str, str] = field(default_factory=dict)
-    """What is said between two numbers: ×, /, =."""
+    """Words for signs between two numbers: ×, /, =."""
     symbols: Mapping[str, str] = field(default_factory=dict)
-    """What is said anywhere: &, +, =, §."""
+    """Words for signs at any place: &, +, =, §."""
     address: Mapping[str, str] = field(default_factory=dict)
-    """What is said within addresses: dot, slash, at …"""
+    """Words for signs in addresses: dot, slash, at …"""
     word_gap: str = " "
-    """Between a number and what it counts."""
+    """What separates a number and its noun."""
     digit_gap: str = " "
-    """Between digits that are said one by one."""
+    """What separates digits that are read one by one."""
     decimals_as_number: bool = False
-    """3,14 is three comma fourteen."""
+    """Whether 3,14 is read as three comma fourteen, not one four."""
     before_noun: Callable[[str], str] = str
-    """How a number changes before what it counts."""
+    """Returns the form of a number before its noun."""
     is_plural: Callable[[float], bool] = lambda amount: True
-    """Of amounts that are not written as a plain 1."""
+    """Returns whether an amount other than a plain 1 takes the plural."""
 
     @property
     def number(self) -> str:
-        """A pattern for a number without sign, as this language writes it."""
+        """Return a pattern for an unsigned number, as this language writes it."""
         group, mark = self.group_marks, self.decimal_mark
         whole = rf"(?>[0-9]{{1,3}}(?:[{group}][0-9]{{3}}){{1,4}}(?![0-9])|[0-9]{{1,15}}(?![0-9]))"
         return rf"{whole}(?:{mark}[0-9]{{1,15}}(?![0-9]))?+"
 
     def read(self, number: str) -> str:
-        """Say a number that matched `number`."""
+        """Return the words for a number that matched `number`."""
         mark = self.decimal_mark.removeprefix("\\")
         whole, _, decimals = number.partition(mark)
         said = self.integer(whole)
@@ -102,26 +106,26 @@ class Locale:
         return self.joined(said, self.point, after)
 
     def integer(self, digits: str) -> str:
-        """Say a whole number; one that cannot be a quantity is said digit by digit."""
+        """Return the words for a whole number; one that cannot be a quantity is spelled."""
         plain = "".join(filter(str.isdigit, digits))
         if len(plain) > MAX_DIGITS or (plain[0] == "0" and len(plain) > 1):
             return self.spell(plain)
         return self.cardinal(int(plain))
 
     def spell(self, digits: str) -> str:
-        """Say digit by digit."""
+        """Return the digits one by one, in words."""
         return self.digit_gap.join(self.digits[int(digit)] for digit in digits)
 
     def code(self, digits: str) -> str:
-        """Say the digits of a name, like those of MP3 or A380."""
+        """Return the words for the digits of a name, such as MP3 or A380."""
         return self.integer(digits) if len(digits) <= 2 else self.spell(digits)
 
     def joined(self, *words: str) -> str:
-        """Put words together as this language does around numbers."""
+        """Join words as this language does around numbers."""
         return self.word_gap.join(filter(None, words))
 
     def count(self, number: str, noun: Noun) -> str:
-        """Say how many there are of something."""
+        """Return a number and its noun in words."""
         if number == "1":
             return noun.one
         said = self.before_noun(self.read(number))
@@ -134,14 +138,14 @@ class Locale:
         return self.joined(said, noun.one.partition(" ")[2])
 
     def value(self, number: str) -> float:
-        """Return what a number amounts to."""
+        """Return the value of a written number."""
         mark = self.decimal_mark.removeprefix("\\")
         whole, _, decimals = number.partition(mark)
         return float("".join(filter(str.isdigit, whole)) + "." + (decimals or "0"))
 
 
 def nouns(table: str) -> dict[str, Noun]:
-    """Read units from lines of `km, kilometer | one kilometer | kilometers`."""
+    """Return units by what is written, from lines of `km, kilometer | one kilometer | kilometers`."""
     found = {}
     for line in table.strip().splitlines():
         written, one, many = (part.strip() for part in line.split("|"))
@@ -150,7 +154,7 @@ def nouns(table: str) -> dict[str, Noun]:
 
 
 def currencies(table: str) -> dict[str, Money]:
-    """Read currencies from lines of `$, USD | one dollar | dollars | one cent | cents`."""
+    """Return currencies by symbol and code, from lines of `$, USD | one dollar | dollars | one cent | cents`."""
     found = {}
     for line in table.strip().splitlines():
         written, *words = (part.strip() for part in line.split("|"))

@@ -1,8 +1,8 @@
-"""What markdown and HTML add to a text, taken away: emphasis, headings, lists, links, tables, tags.
+"""Remove Markdown and HTML: emphasis, headings, lists, links, tables, tags.
 
-A heading, a list item and a table's row end like sentences, because nothing else separates them
-from what follows once their marks are gone. The address behind a label is not said. Symbols that
-are no markup are left to others. Knows no language.
+A heading, a list item and a table row become sentences, because without their marks nothing else
+separates them from the next line. The address behind a link's label is dropped. Symbols that are
+not markup stay.
 """
 
 import html
@@ -17,7 +17,7 @@ _TAGS = (
 )
 _BLOCKS = re.compile(r"</?(?:br|p|div|h[1-6]|li|tr|hr|ul|ol|table|blockquote|break)\b", re.I)
 _MARKUP = re.compile(r"[<>\[|#*_=~`•]|'''|^[ ]*-", re.MULTILINE)
-"""Without one of these no rule finds anything."""
+"""No rule matches a text without one of these."""
 _ENDED = re.compile(r"[.!?,;:\"'\ue000]\Z")
 
 
@@ -27,7 +27,7 @@ def plain(text: str) -> str:
 
 
 def unescape(text: str) -> str:
-    """Return a text with HTML's entities as what they stand for, brackets of no tag as spaces."""
+    """Return a text with HTML entities replaced; an escaped < or > becomes a space."""
     return _ENTITY.sub(lambda found: html.unescape(found[0]).translate(_BRACKETS), text)
 
 

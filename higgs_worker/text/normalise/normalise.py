@@ -1,9 +1,9 @@
-"""A text as it is to be spoken: numbers, symbols and abbreviations in words, few plain characters.
+"""Normalise a text for speech: numbers, symbols and abbreviations in words, few plain characters.
 
-Rules are applied in a fixed order, first to what surrounds the words, then to what stands for
-words, last to abbreviations. Applied to its own result it changes nothing; letters and digits are
-said or kept, except in markup, in addresses behind a label, and in what is unseen. Events such as
-`<SE>[Laughter]</SE>` and the borders of lines and paragraphs stay. Knows no chunks and no model.
+Rules are applied in a fixed order: markup, numbers and symbols, punctuation, abbreviations. Applied
+to its own result, `normalise` changes nothing. Letters and digits are kept or read, except in
+markup, in the address behind a link's label, and in invisible parts. Events such as
+`<SE>[Laughter]</SE>` and the ends of lines and paragraphs stay.
 """
 
 import re
@@ -17,10 +17,10 @@ from higgs_worker.text.normalise.punctuation import finish, tidy, without_ellips
 from higgs_worker.text.normalise.rule import apply
 
 _EVENT = re.compile(r"<SE(_[se]|)>\[[A-Z][A-Za-z]{0,30}(?: [A-Za-z]{1,30}){0,3}\]</SE\1>")
-_PLACE = "\ue000"  # stands for an event; folding leaves no other private character
+_PLACE = "\ue000"  # placeholder of an event; folding removes all other private characters
 _MAX_ROUNDS = 8
-"""A text is finished when another round changes nothing, nearly always after the first; what one
-rule says may be what another one looks for."""
+"""Rounds end when one changes nothing, nearly always the second: a rule's result may match another
+rule."""
 _LANGUAGE_RULES = {
     "de": german.language_rules,
     "en": english.language_rules,
@@ -33,11 +33,11 @@ _NO_RULES = LanguageRules(amounts=())
 
 
 def normalise(text: str, language: str) -> str:
-    """Return what is to be said of a text; an empty string if there is nothing.
+    """Return a text as it is spoken; "" if there is nothing to speak.
 
     Args:
-        text: anything.
-        language: BCP-47 tag; one that is not known gets the rules for punctuation and symbols.
+        text: any text.
+        language: BCP-47 tag; an unsupported language gets only the rules for markup and punctuation.
     """
     rules = _rules_of(language)
     text = text.strip()
@@ -66,7 +66,7 @@ def _round(text: str, rules: LanguageRules) -> str:
     return re.sub(_PLACE, lambda _: next(remaining), unicodedata.normalize("NFC", text))
 
 
-# Most sentences have nothing that the rules for digits and symbols could find.
+# Most sentences have nothing that the rules for digits and symbols could match.
 _AMOUNT = re.compile(r"[0-9_]|\.\w|[^\w\s.,:;!?'\"()¿¡\ue000-]")
 _DIGIT = re.compile(r"(?![0-9])\d")
 

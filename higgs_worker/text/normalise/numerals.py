@@ -1,8 +1,7 @@
-"""Whole numbers as words: English, German, French, Spanish, Korean and Chinese, below 10^15.
+"""Whole numbers below 10^15 in words: English, German, French, Spanish, Korean and Chinese.
 
-Written here and not taken from a library: the one that is well known has no Chinese, fails on
-Korean ordinals, and is wrong in Spanish (21000), German (101000) and French (500th). The tests hold
-ours to it where it is right.
+The well-known library, num2words, has no Chinese, fails on Korean ordinals, and is wrong in Spanish
+(21000), German (101000) and French (500th). The tests compare with it where it is right.
 """
 
 from higgs_worker.text.normalise.rule import listed
@@ -65,7 +64,7 @@ _NATIVE_TENS = ("", "열", "스물", "서른", "마흔", "쉰", "예순", "일�
 
 
 def english(number: int, link: str = "") -> str:
-    """Say a number; `link` stands before tens and ones, as "and " does in British English."""
+    """Return a number in words; `link` precedes tens and ones, as "and " in British English."""
     groups = []
     rest = number
     for large in _ENGLISH_LARGE:
@@ -78,7 +77,7 @@ def english(number: int, link: str = "") -> str:
 
 
 def english_ordinal(number: int, link: str = "") -> str:
-    """Say which one it is."""
+    """Return an ordinal in words: "twenty-first"."""
     words = english(number, link)
     cut = max(words.rfind(" "), words.rfind("-")) + 1
     head, last = words[:cut], words[cut:]
@@ -100,7 +99,7 @@ def _english_group(number: int, link: str) -> str:
 
 
 def german(number: int) -> str:
-    """Say a number; one that ends in 1 ends in "eins"."""
+    """Return a number in words; if it ends in 1, they end in "eins"."""
     if number == 0:
         return _GERMAN[0]
     millions, rest = divmod(number, 1_000_000)
@@ -121,7 +120,7 @@ def german(number: int) -> str:
 
 
 def german_ordinal(number: int) -> str:
-    """Say which one it is, up to its ending: "dritt", to which e, er or en is added."""
+    """Return an ordinal without its ending: "dritt", to which e, er or en is added."""
     words = german(number)
     if not 0 < number % 100 < 20:
         return words + "st"
@@ -141,7 +140,7 @@ def _german_group(number: int) -> str:
 
 
 def french(number: int) -> str:
-    """Say a number."""
+    """Return a number in words."""
     if number == 0:
         return _FRENCH[0]
     millions, rest = divmod(number, 1_000_000)
@@ -160,7 +159,7 @@ def french(number: int) -> str:
 
 
 def french_ordinal(number: int) -> str:
-    """Say which one it is."""
+    """Return an ordinal in words, masculine: "premier", "deuxième"."""
     if number == 1:
         return "premier"
     words = french(number)
@@ -201,7 +200,7 @@ def _french_small(number: int, end: str) -> str:
 
 
 def spanish(number: int) -> str:
-    """Say a number; one that ends in 1 ends in "uno"."""
+    """Return a number in words; if it ends in 1, they end in "uno"."""
     if number == 0:
         return _SPANISH[0]
     billions, rest = divmod(number, 10**12)
@@ -221,14 +220,14 @@ def spanish(number: int) -> str:
 
 
 def spanish_short(words: str) -> str:
-    """Return a number's words as they are before a noun: "uno" becomes "un"."""
+    """Return the form of a number before a noun: "uno" becomes "un"."""
     if words.endswith("veintiuno"):
         return words.removesuffix("uno") + "ún"
     return words.removesuffix("o") if words.endswith("uno") else words
 
 
 def spanish_ordinal(number: int) -> str | None:
-    """Say which one it is, masculine; None above 99, where cardinals are used."""
+    """Return an ordinal in words, masculine; None above 99, where cardinals are used."""
     if not 0 < number < 100:
         return None
     if number <= 12:
@@ -264,7 +263,7 @@ def _spanish_group(number: int) -> str:
 
 
 def korean(number: int) -> str:
-    """Say a number in Sino-Korean; 1 is not said before its unit, but it is before 억 and 조."""
+    """Return a number in Sino-Korean; 1 is omitted before a unit, except before 억 and 조."""
     if number == 0:
         return KOREAN_DIGITS[0]
     words: list[str] = []
@@ -286,7 +285,7 @@ def _korean_group(number: int) -> str:
 
 
 def native_korean(number: int) -> str | None:
-    """Say a number as things are counted, before their counter; None above 99."""
+    """Return a native Korean number, as before a counter; None below 1 and above 99."""
     if not 0 < number < 100:
         return None
     tens, ones = divmod(number, 10)
@@ -294,7 +293,7 @@ def native_korean(number: int) -> str | None:
 
 
 def chinese(number: int) -> str:
-    """Say a number in Mandarin, in simplified characters."""
+    """Return a number in Mandarin, in simplified characters."""
     if number == 0:
         return CHINESE_DIGITS[0]
     groups = []

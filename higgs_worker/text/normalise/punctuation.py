@@ -1,8 +1,8 @@
-"""The marks between words: few, without gaps before them, and a full stop at the end.
+"""Simplify punctuation: single marks, no space before them, and a mark at the end.
 
-An ellipsis makes this model lose the thread, so it becomes a comma, or a full stop where a
-sentence ends. Brackets become spaces and a last full stop is added as the model's makers do it.
-Knows no language. Source: boson-ai/higgs-audio `examples/generation.py`, and issue 37 there.
+An ellipsis makes this model lose the thread, so it becomes a comma, or a full stop where a sentence
+ends. Brackets become spaces, and a full stop is added at the end, as in upstream.
+Source: boson-ai/higgs-audio `examples/generation.py`, and issue 37 there.
 """
 
 import re
@@ -23,22 +23,22 @@ _TIDY: tuple[Rule, ...] = (
     rule("end of a line", r"[ ]++$", "", re.MULTILINE),
     rule("blank lines", r"\n{3,}", "\n\n"),
 )
-# What upstream lets a text end with, in the order of its list; the last is a sound event.
+# The endings that upstream accepts, in its order; the last is the placeholder of an event.
 _ENDS = (".", "!", "?", ",", ";", '"', "'", "\ue000")
 
 
 def without_ellipses(text: str) -> str:
-    """Return a text with commas and full stops for ellipses."""
+    """Return a text with commas and full stops in place of ellipses."""
     return _ELLIPSIS.sub(_instead_of_ellipsis, text)
 
 
 def tidy(text: str) -> str:
-    """Return a text with single marks, single spaces and no symbols."""
+    """Return a text with single marks, single spaces and without unspeakable symbols."""
     return apply(_TIDY, text).strip()
 
 
 def finish(text: str) -> str:
-    """Return a tidy text that ends with a mark."""
+    """Return a tidy text with a mark at its end."""
     if text.endswith(_ENDS):
         return text
     return text.rstrip(" \n:-") + "."

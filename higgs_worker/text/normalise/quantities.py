@@ -1,7 +1,7 @@
-"""Amounts of a language: money, measures, percent, powers, fractions, ranges, signs, numbers.
+"""Rules for money, measures, percent, powers, fractions, ranges, signs and plain numbers.
 
-The rules are made from a language's words and are applied in their order, the most particular
-first; the last ones leave no digit. Dates and times are the languages' own.
+The rules are made from a language's words and applied in order, the most specific first; the last
+ones leave no digit. Each language has its own rules for dates and times.
 """
 
 import re
@@ -14,9 +14,9 @@ _SIGN = r"(?:(?<![^\s(\[{\"'/=<>≈~:,-])[-+±](?=[0-9$€£¥₩.]))"
 
 
 def rules(locale: Locale) -> tuple[Rule, ...]:
-    """Make the rules for everything that is counted or measured."""
+    """Return the rules for everything that is counted or measured."""
     return (
-        *_clear(locale),
+        *_non_quantities(locale),
         *_money(locale),
         *_measures(locale),
         *_arithmetic(locale),
@@ -24,7 +24,7 @@ def rules(locale: Locale) -> tuple[Rule, ...]:
 
 
 def time_ranges(locale: Locale) -> Rule:
-    """Make the rule for what stands between two times; it comes before the times' own."""
+    """Return the rule for the dash between two times; apply it before the rules for times."""
     return rule(
         "time range",
         r"((?<![0-9.,:])[0-2]?[0-9](?::[0-5][0-9])?(?:[ ]?[ap]\.?m\.?)?)[ ]?-[ ]?"
@@ -34,7 +34,7 @@ def time_ranges(locale: Locale) -> Rule:
 
 
 def remainder(locale: Locale) -> tuple[Rule, ...]:
-    """Make the rules for whatever has digits after all others."""
+    """Return the rules for the digits that all other rules leave."""
     number = locale.number
     return (
         rule(
@@ -48,7 +48,7 @@ def remainder(locale: Locale) -> tuple[Rule, ...]:
 
 
 def symbols(locale: Locale) -> tuple[Rule, ...]:
-    """Make the rule for symbols that are said wherever they stand."""
+    """Return the rules for symbols that are read at any place."""
     if not locale.symbols:
         return ()
     return (
@@ -65,8 +65,8 @@ def _symbol(locale: Locale, match: re.Match[str]) -> str:
     return _spaced(locale, locale.symbols[match[0]])
 
 
-def _clear(locale: Locale) -> tuple[Rule, ...]:
-    """Say what cannot be a quantity, so that all numbers after it are short."""
+def _non_quantities(locale: Locale) -> tuple[Rule, ...]:
+    """Return the rules for what cannot be a quantity; after them, all numbers are short."""
     mark = locale.decimal_mark
     return (
         rule(
@@ -101,7 +101,7 @@ def _clear(locale: Locale) -> tuple[Rule, ...]:
 
 
 def _foreign(locale: Locale) -> tuple[Rule, ...]:
-    """Take a decimal point for what it is where a comma would be written."""
+    """Return the rule that accepts a decimal point in a language that writes a comma."""
     if locale.decimal_mark != ",":
         return ()
     point = r"(?<![0-9.,])([0-9]{1,15})\.([0-9]{1,2}|[0-9]{4,15})(?![0-9])(?!\.[0-9])"

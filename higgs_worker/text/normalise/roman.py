@@ -1,4 +1,4 @@
-"""Roman numerals: what they amount to. Knows not where a text means one."""
+"""Parse Roman numerals."""
 
 import re
 
@@ -7,7 +7,7 @@ _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 
 
 def parse_roman(text: str) -> int | None:
-    """Return what a Roman numeral amounts to; None if it is not one."""
+    """Return the value of a Roman numeral; None if the text is not one."""
     if not text or not _VALID.fullmatch(text):
         return None
     values = [_VALUES[letter] for letter in text]

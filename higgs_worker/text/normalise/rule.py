@@ -1,7 +1,7 @@
-"""One step of normalisation: a pattern, and how what it finds is said.
+"""One step of normalisation: a pattern, and the words for what it matches.
 
 Every pattern must take linear time on any text: each repetition is bounded or possessive, or its
-match can begin only at the edge of the run that it reads. Knows no language.
+match can start only at the edge of the run that it reads.
 """
 
 import re
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 LETTERS = (
     "A-Za-z\u00aa\u00b5\u00ba\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u0300-\u036f\u1e00-\u1eff"
 )
-"""Latin letters and their accents, for character classes. `\\w` would be too much: words of scripts
-that are written without spaces touch the numbers beside them."""
+"""Latin letters and their accents, for character classes. `\\w` would match too much: in scripts
+without spaces, words touch the numbers beside them."""
 START = rf"(?<![0-9_{LETTERS}])"
 END = rf"(?![0-9_{LETTERS}])"
 
@@ -21,18 +21,18 @@ _JOINS = re.compile(rf"[0-9{LETTERS}]")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A named pattern and its reading."""
+    """A named pattern and its replacement."""
 
     name: str
     pattern: re.Pattern[str]
     say: Callable[[re.Match[str]], str | None]
-    """What is said in place of a match; None leaves it as it stands."""
+    """Returns the words for a match; None leaves it unchanged."""
 
     def apply(self, text: str) -> str:
-        """Say every match; what is said gets a space where it would touch another word."""
-        return self.pattern.sub(self._said, text)
+        """Return a text with every match replaced, and a space where words would touch."""
+        return self.pattern.sub(self._replace, text)
 
-    def _said(self, match: re.Match[str]) -> str:
+    def _replace(self, match: re.Match[str]) -> str:
         said = self.say(match)
         if said is None:
             return match[0]
@@ -47,7 +47,7 @@ class Rule:
 def rule(
     name: str, pattern: str, say: Callable[[re.Match[str]], str | None] | str, flags: int = 0
 ) -> Rule:
-    """Make a rule; a string is said as it is, with the match's groups filled in as `\\1`."""
+    """Return a rule; a string is a template, in which `\\1` stands for the match's group."""
     if isinstance(say, str):
         template = say
         return Rule(name, re.compile(pattern, flags), lambda match: match.expand(template))
@@ -55,14 +55,14 @@ def rule(
 
 
 def apply(rules: Iterable[Rule], text: str) -> str:
-    """Apply rules in their order."""
+    """Return a text after all rules, applied in order."""
     for each in rules:
         text = each.apply(text)
     return text
 
 
 def listed(text: str) -> list[str]:
-    """Return the words of a table that is written as a text."""
+    """Return the words of a table that is written as one string."""
     return text.split()
 
 

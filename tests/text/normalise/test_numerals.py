@@ -30,7 +30,7 @@ NUMBERS = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(NUMBERS)
 def test_english(number: int) -> None:
     """British English as num2words has it, less its commas."""
@@ -38,7 +38,7 @@ def test_english(number: int) -> None:
     assert english(number) == oracle(number, lang="en").replace(",", "").replace(" and ", " ")
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(NUMBERS)
 def test_german_and_french(number: int) -> None:
     """As num2words has it, but 101000 is hunderteintausend, not hunderteinstausend."""
@@ -46,7 +46,7 @@ def test_german_and_french(number: int) -> None:
     assert french(number) == oracle(number, lang="fr")
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(NUMBERS)
 def test_spanish(number: int) -> None:
     """As num2words has it, but 21000 is veintiún mil, not veintiuno mil."""
@@ -57,14 +57,14 @@ def test_spanish(number: int) -> None:
     assert spanish(number) == words
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(NUMBERS)
 def test_korean(number: int) -> None:
     """As num2words has it, in Sino-Korean."""
     assert korean(number) == oracle(number, lang="ko")
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.integers(1, 2000))
 def test_ordinals(number: int) -> None:
     """As num2words has them, but a plural s goes: cinq centième."""

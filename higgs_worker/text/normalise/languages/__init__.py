@@ -1,1 +1,1 @@
-"""What differs between languages when text is written out."""
+"""The rules of each language, made by its `language_rules`."""

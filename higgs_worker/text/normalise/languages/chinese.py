@@ -1,7 +1,7 @@
-"""Chinese: how its numbers, dates, times and symbols are said in Mandarin.
+"""Rules for Chinese: numbers, dates, times and symbols in Mandarin.
 
-Years and telephone numbers digit by digit; 两 where two things are counted. Words that are added
-are in simplified characters.
+Years and telephone numbers are read digit by digit; 两 is used to count two things. The words are
+in simplified characters.
 """
 
 import re
@@ -168,7 +168,7 @@ def _own() -> tuple[Rule, ...]:
 
 @cache
 def language_rules(region: str = "CN") -> LanguageRules:
-    """Return how Chinese is read; the region changes nothing."""
+    """Return the rules for Chinese; the region makes no difference."""
     locale = Locale(
         cardinal=chinese,
         digits=CHINESE_DIGITS,

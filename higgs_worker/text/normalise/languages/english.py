@@ -1,7 +1,6 @@
-"""English: how its numbers, dates, times, abbreviations and symbols are said.
+"""Rules for English: numbers, dates, times, abbreviations and symbols.
 
-American unless the region says otherwise: elsewhere the day comes before the month, and numbers
-have an "and".
+American unless the region differs; elsewhere the day precedes the month, and numbers have an "and".
 """
 
 import re
@@ -26,7 +25,7 @@ _STANDING_ALONE = frozenset(((24, 7), (9, 11), (7, 11), (50, 50)))
 
 @cache
 def language_rules(region: str = "US") -> LanguageRules:
-    """Return how English is read in a region."""
+    """Return the rules for English in a region."""
     is_american = region in ("US", "CA", "PH", "")
     locale = Locale(
         cardinal=english if is_american else partial(english, link="and "),
@@ -89,7 +88,7 @@ def _fraction(above: int, below: int) -> str | None:
 
 
 def _spellings() -> tuple[Rule, ...]:
-    """Return the rules for names that are spelled with symbols."""
+    """Return the rules for terms that are written with symbols."""
     return (
         rule("C sharp", rf"{START}([CF])#(?!\w)", r"\1 sharp"),
         rule(
@@ -125,7 +124,7 @@ def _short_call(match: re.Match[str]) -> str:
 
 
 def _local_phone(match: re.Match[str]) -> str | None:
-    """Say seven digits as a number to call, unless they look like a range of round numbers."""
+    """Return seven digits as a phone number; None if they look like a range of round numbers."""
     if match[0].endswith("00") and match[0][2] == "0":
         return None
     return ", ".join(map(_spell, match[0].split("-")))
@@ -140,7 +139,7 @@ def _feet(match: re.Match[str]) -> str:
 
 
 def _named(locale: Locale) -> tuple[Rule, ...]:
-    """Return the rules for abbreviations that are clear only before a number."""
+    """Return the rules for abbreviations that are unambiguous only before a number."""
     names = {"p.": "page", "pp.": "pages", "vol.": "volume", "ch.": "chapter", "fig.": "figure"}
     names |= {
         "sec.": "section",

@@ -1,7 +1,7 @@
-"""English abbreviations and Roman numerals, in a text whose numbers are words already.
+"""Rules for English abbreviations and Roman numerals, in a text whose numbers are words already.
 
-Each is said in full wherever it stands; what follows only decides how. So nothing is left of them,
-and doing it again changes nothing. A full stop that may end the sentence too is kept.
+Each is written in full at any place; the context only decides how. None is left, so applying the
+rules again changes nothing. A full stop that may also end the sentence is kept.
 """
 
 import re
@@ -70,7 +70,7 @@ _RULERS = listed(
     "Nicholas Paul Peter Philip Pius Ptolemy Ramesses Richard Wilhelm William"
 )
 _CLOSING = frozenset(listed("etc inc ltd corp bros jr sr ave blvd rd hwy pkwy"))
-"""Those that stand at the end of a sentence, so that a capital letter begins another one."""
+"""Abbreviations that may end a sentence; after them a capital letter starts another one."""
 _AT_END = r"(?P<end>(?=[\"']*(?:\s*\Z|\n)))?"
 _BEFORE_CAPITAL = r"(?P<capital>(?=[ ][\"']?(?-i:[A-Z])))?(?!\w)"
 _NEW_SENTENCE = (

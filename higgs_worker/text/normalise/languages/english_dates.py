@@ -1,4 +1,4 @@
-"""English dates, times, years and decades; outside of America the day comes first."""
+"""Rules for English dates, times, years and decades; outside America the day comes first."""
 
 import re
 
@@ -17,7 +17,7 @@ _HALF = r"(?:[ ]?(?P<half>[AaPp])(?:\.[Mm]\.|[Mm](?![\w.]*[\w])))"
 
 
 def year(number: int) -> str:
-    """Say a year: nineteen eighty-four, two thousand five, twenty twenty-six."""
+    """Return a year in words: nineteen eighty-four, two thousand five, twenty twenty-six."""
     century, rest = divmod(number, 100)
     if century % 10 == 0 and rest < 10:
         return english(number)
@@ -27,7 +27,7 @@ def year(number: int) -> str:
 
 
 def dates(is_american: bool) -> tuple[Rule, ...]:
-    """Make the rules for dates, in digits and with months by name."""
+    """Return the rules for dates, with months in digits and by name."""
 
     def said(day: int, month: int, year_words: str) -> str | None:
         if not (1 <= month <= 12 and 1 <= day <= 31):
@@ -103,7 +103,7 @@ def dates(is_american: bool) -> tuple[Rule, ...]:
 
 
 def times() -> tuple[Rule, ...]:
-    """Make the rules for times of the day."""
+    """Return the rules for times of the day."""
 
     def clock(match: re.Match[str]) -> str | None:
         hour, minute = int(match["hour"]), int(match["minute"])
@@ -140,7 +140,7 @@ def times() -> tuple[Rule, ...]:
 
 
 def _half_day(match: re.Match[str]) -> str:
-    """Say AM or PM; a full stop that ends the sentence as well is kept."""
+    """Return AM or PM, or ""; a full stop that also ends the sentence is kept."""
     if not match["half"]:
         return ""
     rest = match.string[match.end() : match.end() + 3]
@@ -149,7 +149,7 @@ def _half_day(match: re.Match[str]) -> str:
 
 
 def decades() -> Rule:
-    """Make the rule for 1990s and '90s."""
+    """Return the rule for 1990s and '90s."""
 
     def decade(match: re.Match[str]) -> str:
         century, tens = match[1] or "", int(match[2])
@@ -162,7 +162,7 @@ def decades() -> Rule:
 
 
 def years() -> tuple[Rule, ...]:
-    """Make the rules for numbers that are years, which are said in pairs of digits."""
+    """Return the rules for numbers that are years; they are read in pairs of digits."""
     return (
         rule("year of two digits", r"(?<![\w'])'([0-9]{2})(?![\w'])", lambda m: _short_year(m[1])),
         rule(

@@ -1,4 +1,4 @@
-"""English words for currencies, units, magnitudes and symbols, by what is written."""
+"""English words for currencies, units, magnitudes and symbols."""
 
 from higgs_worker.text.normalise.locale import currencies, nouns
 

@@ -1,4 +1,4 @@
-"""French: how its numbers, dates, times, abbreviations and symbols are said."""
+"""Rules for French: numbers, dates, times, abbreviations and symbols."""
 
 import re
 from functools import cache
@@ -211,7 +211,7 @@ def _king(match: re.Match[str]) -> str | None:
 
 
 def _of(amount: str, noun: str) -> str:
-    """Say "un million d'euros", but "mille euros"."""
+    """Return "un million d'euros", but "mille euros"."""
     if amount.endswith("mille"):
         return f"{amount} {noun}"
     return f"{amount} d'{noun}" if noun[0] in "aeéèhiou" else f"{amount} de {noun}"
@@ -239,7 +239,7 @@ def _calendar() -> tuple[Rule, ...]:
 
 @cache
 def language_rules(region: str = "FR") -> LanguageRules:
-    """Return how French is read; the region changes nothing."""
+    """Return the rules for French; the region makes no difference."""
     locale = Locale(
         cardinal=french,
         digits=[french(digit) for digit in range(10)],

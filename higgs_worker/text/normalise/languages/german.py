@@ -1,4 +1,4 @@
-"""German: how its numbers, dates, times, abbreviations and symbols are said."""
+"""Rules for German: numbers, dates, times, abbreviations and symbols."""
 
 import re
 from functools import cache
@@ -25,7 +25,7 @@ _MONTHS = listed(
 )
 _MONTH_OF = {name[:3]: name for name in _MONTHS} | {name: name for name in _MONTHS}
 _MONTH_OF |= {"Sept": "September", "Jänner": "Jänner"}
-# What is said before an ordinal decides its ending.
+# The word before an ordinal decides its ending.
 _WEAK_N = listed(
     "am im zum vom beim dem den des einem einen seinem seinen ihrem ihren diesem diesen"
 )
@@ -162,7 +162,7 @@ def _ordinals() -> tuple[Rule, ...]:
 
 @cache
 def language_rules(region: str = "DE") -> LanguageRules:
-    """Return how German is read; the region changes nothing."""
+    """Return the rules for German; the region makes no difference."""
     locale = Locale(
         cardinal=german,
         digits=[german(digit) for digit in range(10)],

@@ -1,4 +1,4 @@
-"""German words for currencies, units, magnitudes, symbols and abbreviations, by what is written."""
+"""German words for currencies, units, magnitudes, symbols and abbreviations."""
 
 from higgs_worker.text.normalise.locale import currencies, nouns
 

@@ -1,6 +1,6 @@
-"""Korean: how its numbers, dates, times and symbols are said.
+"""Rules for Korean: numbers, dates, times and symbols.
 
-Sino-Korean, except for what is counted with native numbers, up to 99: hours, people, things.
+Numbers are Sino-Korean, except that hours, people and things are counted with native ones up to 99.
 """
 
 import re
@@ -164,7 +164,7 @@ def _own() -> tuple[Rule, ...]:
 
 @cache
 def language_rules(region: str = "KR") -> LanguageRules:
-    """Return how Korean is read; the region changes nothing."""
+    """Return the rules for Korean; the region makes no difference."""
     locale = Locale(
         cardinal=korean,
         digits=KOREAN_DIGITS,

@@ -1,4 +1,4 @@
-"""Spanish: how its numbers, dates, times, abbreviations and symbols are said."""
+"""Rules for Spanish: numbers, dates, times, abbreviations and symbols."""
 
 import re
 from functools import cache
@@ -242,7 +242,7 @@ def _numbered(match: re.Match[str]) -> str | None:
 
 
 def _of(amount: str, noun: str) -> str:
-    """Say "un millón de euros", but "mil euros"."""
+    """Return "un millón de euros", but "mil euros"."""
     return f"{amount} {noun}" if amount.endswith("mil") else f"{amount} de {noun}"
 
 
@@ -276,7 +276,7 @@ def _counted(match: re.Match[str]) -> str | None:
 
 @cache
 def language_rules(region: str = "ES") -> LanguageRules:
-    """Return how Spanish is read; the region changes nothing."""
+    """Return the rules for Spanish; the region makes no difference."""
     locale = Locale(
         cardinal=spanish,
         digits=[spanish(digit) for digit in range(10)],
