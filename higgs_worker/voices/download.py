@@ -1,9 +1,9 @@
-"""A recording from wherever a caller says it is: a web address, a data URI or base64.
+"""A recording from where a caller says it is: a web address, a data URI or base64.
 
-Everything about it is hostile. A name is resolved once, every address it has must be public, and
-the connection goes to an address that was checked, so that no second look-up can lead elsewhere;
-each redirect starts that anew. Size and time are bounded while bytes arrive. Files of this machine
-are never opened. Knows nothing of audio: what the bytes are is for others to find out.
+All of it is treated as hostile. A name is resolved once, all of its addresses must be public, and
+the connection goes to an address that was checked, so that no second look-up can lead elsewhere.
+Each redirect is checked in the same way. Size and time are bounded while bytes arrive. Files of
+this machine are never opened. Knows nothing of audio: the bytes are not examined.
 """
 
 import binascii
@@ -24,9 +24,9 @@ from urllib.parse import quote, urljoin, urlsplit
 from higgs_worker.errors import UnusableReference
 
 _MAX_REDIRECTS = 5
-_MAX_ADDRESSES = 4  # tried one after the other; all of them are checked
-_MAX_URL_CHARS = 8192  # signed addresses of object stores are long, but not longer
-_MAX_PATH_CHARS = 1024  # "/" begins a path, but also the base64 of every MP3
+_MAX_ADDRESSES = 4  # tried in turn; all of a host's addresses are checked
+_MAX_URL_CHARS = 8192  # enough for the signed addresses of object stores
+_MAX_PATH_CHARS = 1024  # a longer text with a "/" at its start is base64: that of an MP3 starts so
 _MAX_HEADER_BYTES = 64 * 1024
 _PIECE_BYTES = 64 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -36,13 +36,13 @@ _HOW = "send an http or https address, a data URI or base64"
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _DATA = re.compile(r"data:[^,]{0,256}?;base64,", re.IGNORECASE)
-# Parsers disagree about these, so that no address holds any.
+# Parsers disagree about these characters; no address may hold one.
 _AMBIGUOUS = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _ASCII_SPACE = {ord(each): None for each in " \t\r\n\f\v"}
 
-# `is_global` alone lets these pass, in some of Python's patch releases at least.
+# Some patch releases of Python count these as `is_global`.
 # Source: IANA's registries of special-purpose addresses.
 _NOT_PUBLIC = (
     ip_network("168.63.129.16/32"),  # public by its number, but the inside of Azure
@@ -57,9 +57,9 @@ _UNICAST_V6 = IPv6Network("2000::/3")  # all that was ever given out
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 Resolve = Callable[..., Sequence[tuple[Any, ...]]]
-"""What `socket.getaddrinfo` is."""
+"""A function like `socket.getaddrinfo`."""
 Connect = Callable[[tuple[str, int], float], socket.socket]
-"""What `socket.create_connection` is: gets an address, never a name."""
+"""A function like `socket.create_connection`; it gets an address, never a name."""
 
 
 def download(
@@ -76,16 +76,17 @@ def download(
 
     Args:
         source: an http or https address, a `data:…;base64,` URI, or bare base64.
-        max_bytes: the largest recording taken.
-        timeout_s: wall-clock time for everything together: names, redirects, body.
-        allowed_hosts: `host` or `host:port`, as written in an address, that the operator permits
-            although they are not public.
+        max_bytes: the largest recording accepted.
+        timeout_s: for everything together: names, redirects, body.
+        allowed_hosts: hosts that the operator permits although they are not public: `host` or
+            `host:port`, as written in an address.
         resolve: finds the addresses of a name.
         connect: opens a connection to one of them.
-        tls: trusts whom it trusts; None takes the system's certificates.
+        tls: whose certificates to trust; None for the system's.
 
     Raises:
-        UnusableReference: it cannot be had, and why. Of an address, the text repeats the host only.
+        UnusableReference: the recording is out of reach or too large. Of an address, the text
+            repeats only the host.
     """
     source = source.strip()
     if not source:
@@ -107,7 +108,7 @@ def download(
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Tell whether an address is a machine on the public internet, whatever it embeds."""
+    """Return whether an address, and any address inside it, is on the public internet."""
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped is not None:
             return is_public(address.ipv4_mapped)
@@ -151,7 +152,7 @@ def _too_large(max_bytes: int) -> UnusableReference:
 
 @dataclass(frozen=True, slots=True)
 class _Address:
-    """An http or https address whose every part has been checked."""
+    """An http or https address whose parts have all been checked."""
 
     url: str
     scheme: str
@@ -159,7 +160,7 @@ class _Address:
     """Lower case ASCII, without brackets or trailing dot."""
     port: int
     literal: IPv4Address | IPv6Address | None
-    """The host, if it is an address itself."""
+    """The host, if it is an IP address."""
 
     @classmethod
     def parse(cls, url: str) -> "_Address":
@@ -198,11 +199,11 @@ class _Address:
 
     @property
     def netloc(self) -> str:
-        """Host as it stands in an address."""
+        """The host as written in an address."""
         return f"[{self.host}]" if isinstance(self.literal, IPv6Address) else self.host
 
     def head(self) -> bytes:
-        """The request, which asks for the bytes as they are and carries nothing else."""
+        """Return the request, which asks for unencoded bytes and carries nothing else."""
         parts = urlsplit(self.url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
@@ -219,7 +220,7 @@ class _Address:
 
 @dataclass(slots=True)
 class _RecordingDownload:
-    """One fetch over the network, with its bounds and its deadline."""
+    """One download, with its bounds and its deadline."""
 
     max_bytes: int
     timeout_s: float
@@ -230,7 +231,7 @@ class _RecordingDownload:
     _deadline: float = 0.0
 
     def run(self, url: str) -> bytes:
-        """Follow redirects to the recording."""
+        """Return the recording, after any redirects."""
         self._deadline = time.monotonic() + self.timeout_s
         for _ in range(_MAX_REDIRECTS + 1):
             address = _Address.parse(url)
@@ -240,7 +241,7 @@ class _RecordingDownload:
                     return found
                 url = urljoin(address.url, found)
             except (OSError, ValueError, http.client.HTTPException) as error:
-                raise UnusableReference(self._sentence(address.host, error)) from error
+                raise UnusableReference(self._explain(address.host, error)) from error
         raise UnusableReference(
             f"{address.host!r} redirects more than {_MAX_REDIRECTS} times; send the last address"
         )
@@ -252,12 +253,12 @@ class _RecordingDownload:
         return left_s
 
     def _get(self, address: _Address) -> bytes | str:
-        """Return the body, or where the server says that it is."""
+        """Return the body, or the address of a redirect."""
         with self._open(address) as sock:
             sock.settimeout(self._left_s())
             sock.sendall(address.head())
             wire = _Wire(sock, self._left_s)
-            # It asks its socket for nothing but a file to read from.
+            # It only calls its socket's `makefile`.
             response = http.client.HTTPResponse(cast(socket.socket, wire), method="GET")
             response.begin()
             if response.status in _REDIRECTS:
@@ -267,17 +268,17 @@ class _RecordingDownload:
                 # Headers are read as latin-1, addresses are meant as UTF-8.
                 return location.encode("latin-1", "replace").decode("utf-8", "replace")
             self._check_head(address.host, response)
-            # A body of tiny chunks has a frame of its own around each.
+            # Every chunk has a frame, so a body of tiny chunks is larger than its bytes.
             wire.budget = 2 * self.max_bytes + _MAX_HEADER_BYTES
             return self._body(address.host, response)
 
     def _open(self, address: _Address) -> socket.socket:
-        """Connect to one of the host's addresses after all of them were checked."""
+        """Connect to one of the host's addresses, after all of them have been checked."""
         candidates = self._addresses(address)
         for num_left in range(len(candidates), 0, -1):
             target = (candidates[-num_left], address.port)
             try:
-                # One that swallows everything must leave time for the next.
+                # An address that never answers must leave time for the next.
                 sock = self.connect(target, self._left_s() / num_left)
                 break
             except OSError:
@@ -294,11 +295,11 @@ class _RecordingDownload:
             raise
 
     def _addresses(self, address: _Address) -> list[str]:
-        """Return the host's addresses if the worker may go to each of them."""
+        """Return the host's addresses if the worker may connect to all of them."""
         if address.literal is not None:
             found = [str(address.literal)]
         else:
-            answer = self._ask(address)
+            answer = self._resolve(address)
             found = list(dict.fromkeys(str(each[4][0]) for each in answer))
         names = {address.netloc, f"{address.netloc}:{address.port}"}
         if not names & {each.lower() for each in self.allowed_hosts} and not all(
@@ -312,17 +313,18 @@ class _RecordingDownload:
             raise socket.gaierror
         return found[:_MAX_ADDRESSES]
 
-    def _ask(self, address: _Address) -> Sequence[tuple[Any, ...]]:
-        """Resolve in a thread of its own: the system's resolver knows no deadline."""
+    def _resolve(self, address: _Address) -> Sequence[tuple[Any, ...]]:
+        """Return the answer for the host's name; the system's resolver has no deadline, so it
+        runs in a thread of its own."""
         answer: Future[Sequence[tuple[Any, ...]]] = Future()
 
-        def ask() -> None:
+        def resolve() -> None:
             try:
                 answer.set_result(self.resolve(address.host, address.port, type=socket.SOCK_STREAM))
             except Exception as error:
                 answer.set_exception(error)
 
-        threading.Thread(target=ask, name="resolve", daemon=True).start()
+        threading.Thread(target=resolve, name="resolve", daemon=True).start()
         return answer.result(self._left_s())
 
     def _check_head(self, host: str, response: http.client.HTTPResponse) -> None:
@@ -354,8 +356,8 @@ class _RecordingDownload:
             raise UnusableReference(f"{host!r} sends an empty file; {_HOW}")
         return bytes(body)
 
-    def _sentence(self, host: str, error: Exception) -> str:
-        """Say what went wrong and what to do, without a word from the other side."""
+    def _explain(self, host: str, error: Exception) -> str:
+        """Return what went wrong and what to do, without any text from the server."""
         if isinstance(error, TimeoutError):
             return (
                 f"{host!r} did not deliver the reference audio within {self.timeout_s:g} s; send "
@@ -373,7 +375,8 @@ class _RecordingDownload:
 class _Wire(io.RawIOBase):
     """Bytes from a connection: until the deadline, and no more than the budget.
 
-    `HTTPResponse` bounds lines, but neither their sum nor what a chunk of length -1 makes it read.
+    `HTTPResponse` bounds the length of lines, but not their sum, nor what it reads for a chunk of
+    length -1.
     """
 
     def __init__(self, sock: socket.socket, left_s: Callable[[], float]) -> None:
@@ -382,15 +385,15 @@ class _Wire(io.RawIOBase):
         self.budget = _MAX_HEADER_BYTES
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        """Do for `HTTPResponse` what a socket does."""
+        """Return a reader, as a socket does for `HTTPResponse`."""
         return io.BufferedReader(self)
 
     def readable(self) -> bool:
-        """Tell `BufferedReader` that it may read."""
+        """Return true, which `BufferedReader` requires."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Receive what is there; wait no longer than is left."""
+        """Receive available bytes; waits no longer than the time left."""
         self._sock.settimeout(self._left_s())
         num_bytes = self._sock.recv_into(buffer)
         self.budget -= num_bytes
