@@ -17,44 +17,23 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address
 from typing import Any, cast
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import urljoin
 
 from higgs_worker.errors import UnusableReference
+from higgs_worker.voices.web_address import HOW_TO_SEND, WebAddress, is_public
 
 _MAX_REDIRECTS = 5
 _MAX_ADDRESSES = 4  # tried in turn; all of a host's addresses are checked
-_MAX_URL_CHARS = 8192  # enough for the signed addresses of object stores
 _MAX_PATH_CHARS = 1024  # a longer text with a "/" at its start is base64: that of an MP3 starts so
 _MAX_HEADER_BYTES = 64 * 1024
 _PIECE_BYTES = 64 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_PORTS = {"http": 80, "https": 443}
-_USER_AGENT = "higgs-worker"
-_HOW = "send an http or https address, a data URI or base64"
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _DATA = re.compile(r"data:[^,]{0,256}?;base64,", re.IGNORECASE)
-# Parsers disagree about these characters; no address may hold one.
-_AMBIGUOUS = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
-_HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
-_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _ASCII_SPACE = {ord(each): None for each in " \t\r\n\f\v"}
-
-# Some patch releases of Python count these as `is_global`.
-# Source: IANA's registries of special-purpose addresses.
-_NOT_PUBLIC = (
-    ip_network("168.63.129.16/32"),  # public by its number, but the inside of Azure
-    ip_network("192.0.0.0/24"),  # protocol assignments, and Oracle's metadata service
-    ip_network("192.88.99.0/24"),  # 6to4 relays, no longer in use
-    ip_network("224.0.0.0/3"),  # multicast, reserved, broadcast
-    ip_network("2001::/23"),  # protocol assignments, among them Teredo
-    ip_network("2002::/16"),  # 6to4: an IPv4 address inside, and no longer in use
-    ip_network("3fff::/20"),  # documentation
-)
-_UNICAST_V6 = IPv6Network("2000::/3")  # all that was ever given out
-_NAT64 = IPv6Network("64:ff9b::/96")
 
 Resolve = Callable[..., Sequence[tuple[Any, ...]]]
 """A function like `socket.getaddrinfo`."""
@@ -90,7 +69,7 @@ def download(
     """
     source = source.strip()
     if not source:
-        raise UnusableReference(f"the reference audio is empty; {_HOW}")
+        raise UnusableReference(f"the reference audio is empty; {HOW_TO_SEND}")
     if _DATA.match(source):
         return _decode(source.partition(",")[2], max_bytes)
     scheme = _SCHEME.match(source)
@@ -98,25 +77,13 @@ def download(
         if (source[0] == "/" and len(source) <= _MAX_PATH_CHARS) or re.search(r"[.~\\]", source):
             raise UnusableReference(
                 "the reference audio looks like a file's path or like an address without its "
-                f"https://, and no file of the worker's machine is opened; {_HOW}"
+                f"https://, and no file of the worker's machine is opened; {HOW_TO_SEND}"
             )
         return _decode(source, max_bytes)
     if scheme[1].lower() == "data":
         raise UnusableReference("a data URI must be of the form data:audio/wav;base64,…")
     download = _RecordingDownload(max_bytes, timeout_s, allowed_hosts, resolve, connect, tls)
     return download.run(source)
-
-
-def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Return whether an address, and any address inside it, is on the public internet."""
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is not None:
-            return is_public(address.ipv4_mapped)
-        if address in _NAT64:
-            return is_public(IPv4Address(int(address) & 0xFFFFFFFF))
-        if address not in _UNICAST_V6:
-            return False
-    return address.is_global and not any(address in each for each in _NOT_PUBLIC)
 
 
 def _decode(text: str, max_bytes: int) -> bytes:
@@ -133,10 +100,10 @@ def _decode(text: str, max_bytes: int) -> bytes:
     except ValueError as error:
         raise UnusableReference(
             "the reference audio is not valid base64: it needs the standard alphabet (+ and /) and "
-            f"its padding (=); {_HOW}"
+            f"its padding (=); {HOW_TO_SEND}"
         ) from error
     if not data:
-        raise UnusableReference(f"the reference audio is empty; {_HOW}")
+        raise UnusableReference(f"the reference audio is empty; {HOW_TO_SEND}")
     if len(data) > max_bytes:
         raise _too_large(max_bytes)
     return data
@@ -148,74 +115,6 @@ def _too_large(max_bytes: int) -> UnusableReference:
         "or compressed recording",
         details={"max_bytes": max_bytes},
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Address:
-    """An http or https address whose parts have all been checked."""
-
-    url: str
-    scheme: str
-    host: str
-    """Lower case ASCII, without brackets or trailing dot."""
-    port: int
-    literal: IPv4Address | IPv6Address | None
-    """The host, if it is an IP address."""
-
-    @classmethod
-    def parse(cls, url: str) -> "_Address":
-        if not url.lower().startswith(("http:", "https:")):
-            raise UnusableReference(
-                "reference audio comes by http or https only, and no file of the worker's machine "
-                f"is opened; {_HOW}"
-            )
-        if len(url) > _MAX_URL_CHARS or _AMBIGUOUS.search(url):
-            raise UnusableReference(
-                f"the address of the reference audio is longer than {_MAX_URL_CHARS} characters or "
-                "holds a backslash or a control character; send one that a browser would show"
-            )
-        literal: IPv4Address | IPv6Address | None = None
-        try:
-            parts = urlsplit(url)
-            if "@" in parts.netloc:
-                raise UnusableReference(
-                    "the address of the reference audio holds a user name or password; send one "
-                    "that needs none, such as a signed address"
-                )
-            host = (parts.hostname or "").encode("idna").decode("ascii").lower().removesuffix(".")
-            if parts.netloc.startswith("[") and "%" not in host:
-                literal = IPv6Address(host)
-            elif not _HOST.fullmatch(host):
-                raise ValueError
-            elif _NUMBER.fullmatch(host.rpartition(".")[2]):
-                literal = IPv4Address(host)  # 127.1, 0x7f.1 and 017700000001 are none
-            port = _PORTS[parts.scheme] if parts.port is None else parts.port
-        except ValueError as error:  # UnicodeError among them
-            raise UnusableReference(
-                "the address of the reference audio has no valid host or port; send one such as "
-                "https://example.com/voice.wav"
-            ) from error
-        return cls(url, parts.scheme, host, port, literal)
-
-    @property
-    def netloc(self) -> str:
-        """The host as written in an address."""
-        return f"[{self.host}]" if isinstance(self.literal, IPv6Address) else self.host
-
-    def head(self) -> bytes:
-        """Return the request, which asks for unencoded bytes and carries nothing else."""
-        parts = urlsplit(self.url)
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
-        lines = (
-            f"GET {quote(target, safe='%/:=&?~+!$,;@()*[]|')} HTTP/1.1",
-            f"Host: {self.netloc}{port}",
-            f"User-Agent: {_USER_AGENT}",
-            "Accept: */*",
-            "Accept-Encoding: identity",
-            "Connection: close",
-        )
-        return "".join(f"{each}\r\n" for each in (*lines, "")).encode("ascii")
 
 
 @dataclass(slots=True)
@@ -234,7 +133,7 @@ class _RecordingDownload:
         """Return the recording, after any redirects."""
         self._deadline = time.monotonic() + self.timeout_s
         for _ in range(_MAX_REDIRECTS + 1):
-            address = _Address.parse(url)
+            address = WebAddress.parse(url)
             try:
                 found = self._get(address)
                 if isinstance(found, bytes):
@@ -252,7 +151,7 @@ class _RecordingDownload:
             raise TimeoutError
         return left_s
 
-    def _get(self, address: _Address) -> bytes | str:
+    def _get(self, address: WebAddress) -> bytes | str:
         """Return the body, or the address of a redirect."""
         with self._open(address) as sock:
             sock.settimeout(self._left_s())
@@ -272,7 +171,7 @@ class _RecordingDownload:
             wire.budget = 2 * self.max_bytes + _MAX_HEADER_BYTES
             return self._body(address.host, response)
 
-    def _open(self, address: _Address) -> socket.socket:
+    def _open(self, address: WebAddress) -> socket.socket:
         """Connect to one of the host's addresses, after all of them have been checked."""
         candidates = self._addresses(address)
         for num_left in range(len(candidates), 0, -1):
@@ -294,7 +193,7 @@ class _RecordingDownload:
             sock.close()
             raise
 
-    def _addresses(self, address: _Address) -> list[str]:
+    def _addresses(self, address: WebAddress) -> list[str]:
         """Return the host's addresses if the worker may connect to all of them."""
         if address.literal is not None:
             found = [str(address.literal)]
@@ -313,7 +212,7 @@ class _RecordingDownload:
             raise socket.gaierror
         return found[:_MAX_ADDRESSES]
 
-    def _resolve(self, address: _Address) -> Sequence[tuple[Any, ...]]:
+    def _resolve(self, address: WebAddress) -> Sequence[tuple[Any, ...]]:
         """Return the answer for the host's name; the system's resolver has no deadline, so it
         runs in a thread of its own."""
         answer: Future[Sequence[tuple[Any, ...]]] = Future()
@@ -353,7 +252,7 @@ class _RecordingDownload:
         if response.length:
             raise http.client.IncompleteRead(b"", response.length)
         if not body:
-            raise UnusableReference(f"{host!r} sends an empty file; {_HOW}")
+            raise UnusableReference(f"{host!r} sends an empty file; {HOW_TO_SEND}")
         return bytes(body)
 
     def _explain(self, host: str, error: Exception) -> str:

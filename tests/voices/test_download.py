@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from higgs_worker.voices.download import download, is_public
+from higgs_worker.voices.download import download
+from higgs_worker.voices.web_address import is_public
 from tests.fakes.web import (
     PUBLIC,
     SOUND,
