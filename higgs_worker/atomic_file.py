@@ -1,7 +1,7 @@
-"""Files on a volume that several workers write at once, without locks.
+"""Files on a volume that several workers write at the same time, without locks.
 
-A file appears whole or not at all, and the file system decides which of two writers is first; one
-that dies in the middle leaves nothing but a temporary file. Knows nothing of what is in them.
+A file appears complete or not at all, and the file system decides which of two writers is first. A
+writer that is killed leaves only a temporary file.
 """
 
 import os
@@ -10,14 +10,19 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-_MAX_TEMPORARY_AGE_S = 3600.0  # nobody writes for so long: its writer is gone
+_MAX_TEMPORARY_AGE_S = 3600.0  # no write takes so long: its writer is gone
 
 
 def write_atomic(path: Path, data: bytes, *, replace: bool) -> None:
-    """Let a file appear whole or not at all.
+    """Write a file that appears complete or not at all.
+
+    Args:
+        path: of the file, whose directory exists.
+        data: its bytes.
+        replace: whether it may replace an existing file.
 
     Raises:
-        FileExistsError: it is there, and `replace` is false.
+        FileExistsError: the file exists, and `replace` is false.
         OSError: the volume refuses; nothing has changed.
     """
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.tmp")
@@ -35,7 +40,7 @@ def write_atomic(path: Path, data: bytes, *, replace: bool) -> None:
 
 
 def remove_stale_temporaries(directory: Path) -> None:
-    """Remove what writers left behind that died in the middle."""
+    """Remove the temporary files of killed writers, an hour after their last change."""
     for path in directory.glob(".*.tmp"):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > _MAX_TEMPORARY_AGE_S:
@@ -43,10 +48,11 @@ def remove_stale_temporaries(directory: Path) -> None:
 
 
 def _claim(temporary: Path, path: Path) -> None:
+    """Give a file its name unless another file has it."""
     try:
         os.link(temporary, path)
     except FileExistsError:
         raise
-    except OSError:  # some network volumes have no hard links: an empty file says whose it will be
+    except OSError:  # some network volumes have no hard links: an empty file reserves the name
         path.open("xb").close()
         os.replace(temporary, path)

@@ -1,38 +1,38 @@
-"""Every error a caller or an operator can meet.
+"""Every error that a caller or an operator can get.
 
     WorkerError
     ├── InvalidRequest        invalid_request        the job itself is wrong
     │   ├── CredentialsRefused  credentials_refused  the job carries credentials
     │   ├── InvalidAudio      invalid_audio          a recording that cannot serve as a voice
     │   ├── KeyTaken          key_taken              an object of that key is there already
-    │   ├── UnusableReference  unusable_reference    a recording that cannot be had from there
+    │   ├── UnusableReference  unusable_reference    a recording that cannot be obtained
     │   └── UnknownVoice      unknown_voice          no voice of that name
     ├── PromptTooLong         prompt_too_long        text and audio do not fit into one sequence
     ├── InvalidSettings       invalid_settings       an environment variable is wrong
-    ├── WeightsNotFound       weights_not_found      no checkpoint where one was promised
+    ├── WeightsNotFound       weights_not_found      no checkpoint where the settings point to
     ├── WeightsRefused        weights_refused        the hub does not give them to this token
-    ├── WeightsUnavailable    weights_unavailable    they cannot be pulled now; later they may
-    ├── InvalidCheckpoint     invalid_checkpoint     a checkpoint that cannot be the model
+    ├── WeightsUnavailable    weights_unavailable    they cannot be pulled now; a retry may help
+    ├── InvalidCheckpoint     invalid_checkpoint     a file that is damaged or not the model's
     ├── DamagedVoice          damaged_voice          a voice's file on the volume cannot be read
     ├── VolumeUnusable        volume_unusable        the volume cannot be written
-    ├── QueueFull             queue_full             more waits than the worker takes
-    ├── DeadlineExceeded      deadline_exceeded      the time limit came first
-    ├── Cancelled             cancelled              the caller changed their mind
-    ├── EngineFailed          engine_failed          the device failed on this one; others go on
-    ├── EngineBroken          engine_broken          the device is gone; the worker must be replaced
-    ├── WorkerStopping        worker_stopping        taken away before it was done; send it again
-    ├── BatchFailed           batch_failed           none of a batch's texts could be spoken
-    ├── NoSound               no_sound               generation gave no audio
+    ├── QueueFull             queue_full             too many sequences wait
+    ├── DeadlineExceeded      deadline_exceeded      the time limit has passed
+    ├── Cancelled             cancelled              the caller cancelled
+    ├── EngineFailed          engine_failed          the device failed on this sequence only
+    ├── EngineBroken          engine_broken          the device failed for good; replace the worker
+    ├── WorkerStopping        worker_stopping        the worker stops before the job is done; retry
+    ├── BatchFailed           batch_failed           all texts of a batch failed
+    ├── NoSound               no_sound               the model gave no audio
     ├── StorageFailed         storage_failed         the audio could not be uploaded
-    ├── ResultTooLarge        result_too_large       more bytes than the platform takes
-    ├── InvalidDeployment     invalid_deployment     what is to be deployed cannot be an endpoint
-    ├── DeploymentFailed      deployment_failed      the endpoint is there and does not work
+    ├── ResultTooLarge        result_too_large       more bytes than the platform accepts
+    ├── InvalidDeployment     invalid_deployment     the description of an endpoint is wrong
+    ├── DeploymentFailed      deployment_failed      the endpoint exists and does not work
     ├── PlatformRefused       platform_refused       RunPod's API says no
     ├── PlatformUnavailable   platform_unavailable   RunPod's API cannot be reached or understood
     └── InternalError         internal_error         a defect of ours; the log has the traceback
 
-The text is for the reader who can do something about it: it says what is wrong and what to do.
-It never repeats a secret and never holds a traceback.
+The message says what is wrong and what to do about it, to the reader who can. It never holds a
+secret or a traceback.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ from typing import Any, ClassVar
 
 
 class WorkerError(Exception):
-    """A failure with a stable code and a sentence that says what to do."""
+    """A failure with a stable code and a message that says what to do."""
 
     code: ClassVar[str] = "internal_error"
 
@@ -51,31 +51,31 @@ class WorkerError(Exception):
 
 
 class InvalidRequest(WorkerError):
-    """The caller sent something that no retry can make right."""
+    """The job itself is wrong; no retry helps."""
 
     code = "invalid_request"
 
 
 class CredentialsRefused(InvalidRequest):
-    """The job carries credentials; they belong into the endpoint's environment."""
+    """The job carries credentials; they belong in the endpoint's environment."""
 
     code = "credentials_refused"
 
 
 class InvalidAudio(InvalidRequest):
-    """The audio that the caller sent is no audio, or not of the kind and length that is taken."""
+    """The caller's recording is not audio, or cannot serve as a voice."""
 
     code = "invalid_audio"
 
 
 class KeyTaken(InvalidRequest):
-    """The storage holds an object of this key already, and it is not replaced."""
+    """The storage already holds an object with this key, which is not replaced."""
 
     code = "key_taken"
 
 
 class UnusableReference(InvalidRequest):
-    """A recording cannot be had from where the caller says it is."""
+    """A recording cannot be downloaded or decoded from what the caller sent."""
 
     code = "unusable_reference"
 
@@ -87,13 +87,13 @@ class UnknownVoice(InvalidRequest):
 
 
 class PromptTooLong(WorkerError):
-    """Prompt and requested audio need more positions than a slot has."""
+    """The prompt and the requested audio need more positions than a slot has."""
 
     code = "prompt_too_long"
 
 
 class InvalidSettings(WorkerError):
-    """An environment variable cannot be used as it is."""
+    """An environment variable is wrong."""
 
     code = "invalid_settings"
 
@@ -105,43 +105,43 @@ class WeightsNotFound(WorkerError):
 
 
 class WeightsRefused(WorkerError):
-    """The hub has the checkpoint, but does not give it to whoever asks like this."""
+    """The hub has the checkpoint, but does not give it to this token."""
 
     code = "weights_refused"
 
 
 class WeightsUnavailable(WorkerError):
-    """The network or the hub did not give the checkpoint; another attempt may get it."""
+    """The checkpoint cannot be pulled now; a retry may help."""
 
     code = "weights_unavailable"
 
 
 class InvalidCheckpoint(WorkerError):
-    """A file is there, but it is damaged or belongs to another model."""
+    """A checkpoint is damaged or belongs to another model."""
 
     code = "invalid_checkpoint"
 
 
 class DamagedVoice(WorkerError):
-    """The file of one voice is not what was written; the other voices are not touched."""
+    """The file of one voice has changed since it was written; other voices still work."""
 
     code = "damaged_voice"
 
 
 class VolumeUnusable(WorkerError):
-    """The volume refuses what has to be written to it."""
+    """The volume cannot be written."""
 
     code = "volume_unusable"
 
 
 class QueueFull(WorkerError):
-    """As many sequences wait as may."""
+    """As many sequences wait as are allowed."""
 
     code = "queue_full"
 
 
 class DeadlineExceeded(WorkerError):
-    """The time limit of a request came before its end."""
+    """The time limit of a request has passed before its end."""
 
     code = "deadline_exceeded"
 
@@ -153,25 +153,25 @@ class Cancelled(WorkerError):
 
 
 class EngineFailed(WorkerError):
-    """The device failed while it worked on this sequence; others were not touched."""
+    """The device failed on this sequence; others are unaffected."""
 
     code = "engine_failed"
 
 
 class EngineBroken(WorkerError):
-    """Nothing can be generated any more in this process."""
+    """The device failed for good; this process can generate nothing any more."""
 
     code = "engine_broken"
 
 
 class WorkerStopping(WorkerError):
-    """The platform takes this worker away before it has finished; another one will do it."""
+    """The platform stops this worker before the job is done; another worker can do it."""
 
     code = "worker_stopping"
 
 
 class BatchFailed(WorkerError):
-    """None of a batch's texts could be spoken; the details say why, text by text."""
+    """All texts of a batch failed; the details say why, text by text."""
 
     code = "batch_failed"
 
@@ -183,7 +183,7 @@ class NoSound(WorkerError):
 
 
 class StorageFailed(WorkerError):
-    """The object storage did not take the audio, which itself is fine."""
+    """The audio could not be uploaded to the object storage."""
 
     code = "storage_failed"
 
@@ -195,30 +195,30 @@ class ResultTooLarge(WorkerError):
 
 
 class InvalidDeployment(WorkerError):
-    """What was asked to be deployed cannot be an endpoint."""
+    """The description of an endpoint is wrong."""
 
     code = "invalid_deployment"
 
 
 class DeploymentFailed(WorkerError):
-    """The endpoint is there and does not work."""
+    """The endpoint exists and does not work."""
 
     code = "deployment_failed"
 
 
 class PlatformRefused(WorkerError):
-    """RunPod's API says no; asking again would not help."""
+    """RunPod's API refuses; no retry helps."""
 
     code = "platform_refused"
 
 
 class PlatformUnavailable(WorkerError):
-    """RunPod's API cannot be reached, or not understood."""
+    """RunPod's API cannot be reached or understood."""
 
     code = "platform_unavailable"
 
 
 class InternalError(WorkerError):
-    """Anything unforeseen; details are in the log, not in the reply."""
+    """An unexpected failure; details are in the log, not in the reply."""
 
     code = "internal_error"

@@ -1,8 +1,8 @@
 """Log lines: JSON for machines, one short line for people at a terminal.
 
-Each line carries the id of the job it belongs to, taken from the context. Registered secrets are
-masked in everything that is printed: message, extras and traceback. It knows nothing of what the
-worker does, and configures only the worker's own logger.
+Each line carries the id of its job, taken from the context. Registered secrets are masked in
+everything that is printed: message, extras and traceback. Only the worker's own logger is
+configured.
 """
 
 import json
@@ -26,11 +26,11 @@ _secrets: set[str] = set()
 
 
 def setup(level: str = "INFO", stream: TextIO | None = None) -> None:
-    """Send the worker's log to one stream, in place of wherever it went before.
+    """Send the worker's log to one stream, instead of where it went before.
 
     Args:
         level: DEBUG, INFO, WARNING or ERROR.
-        stream: None takes stderr, because stdout belongs to results and to the RunPod SDK.
+        stream: None for stderr, because results and the RunPod SDK use stdout.
     """
     handler = logging.StreamHandler(sys.stderr if stream is None else stream)
     handler.setFormatter(_HumanFormatter() if handler.stream.isatty() else _JsonFormatter())
@@ -42,7 +42,7 @@ def setup(level: str = "INFO", stream: TextIO | None = None) -> None:
 
 @contextmanager
 def job_context(job_id: str) -> Iterator[None]:
-    """Mark every line written inside, by this task and those it starts, with the job's id."""
+    """Add the job's id to every line logged inside, by this task and those that it starts."""
     token = _job_id.set(job_id)
     try:
         yield
@@ -51,7 +51,7 @@ def job_context(job_id: str) -> Iterator[None]:
 
 
 def mask(secret: str) -> None:
-    """Never print this value again; one of fewer than six characters is no secret."""
+    """Mask this value in all later log lines; values under six characters are ignored."""
     if len(secret) >= _MIN_SECRET_LENGTH:
         _secrets.add(secret)
 
@@ -61,8 +61,8 @@ class _JsonFormatter(logging.Formatter):
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
-            "message": _masked(record.getMessage()),
-            "requestId": _plain(_job_id.get()),
+            "message": _mask_secrets(record.getMessage()),
+            "requestId": _to_json_safe(_job_id.get()),
         }
         line |= {key: value for key, value in _extras(record).items() if key not in line}
         if trace := _trace(self, record):
@@ -74,38 +74,38 @@ class _HumanFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         parts = [self.formatTime(record, "%H:%M:%S"), record.levelname]
         if job_id := _job_id.get():
-            parts.append(_masked(f"[{job_id}]"))
-        parts.append(_masked(record.getMessage()))
+            parts.append(_mask_secrets(f"[{job_id}]"))
+        parts.append(_mask_secrets(record.getMessage()))
         parts += [f"{key}={value}" for key, value in _extras(record).items()]
         trace = _trace(self, record)
         return " ".join(parts) + (f"\n{trace}" if trace else "")
 
 
 def _extras(record: logging.LogRecord) -> dict[str, Any]:
-    return {key: _plain(each) for key, each in vars(record).items() if key not in _STANDARD}
+    return {key: _to_json_safe(each) for key, each in vars(record).items() if key not in _STANDARD}
 
 
 def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     parts = [formatter.formatException(record.exc_info)] if record.exc_info else []
     parts += [record.stack_info] if record.stack_info else []
-    return _masked("\n".join(parts))
+    return _mask_secrets("\n".join(parts))
 
 
-def _plain(value: Any) -> Any:
-    """Return what JSON can hold, with every text in it masked."""
+def _to_json_safe(value: Any) -> Any:
+    """Return a value that JSON can hold, with every text in it masked."""
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float) and math.isfinite(value):
         return value
     if isinstance(value, Mapping):
-        return {_masked(str(key)): _plain(each) for key, each in value.items()}
+        return {_mask_secrets(str(key)): _to_json_safe(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return _masked(str(value))
+        return [_to_json_safe(each) for each in value]
+    return _mask_secrets(str(value))
 
 
-def _masked(text: str) -> str:
-    # Longest first: a secret that begins another must not leave the other's end behind.
+def _mask_secrets(text: str) -> str:
+    # Longest first: a secret that is the start of another must not leave the other's end visible.
     for secret in sorted(_secrets, key=len, reverse=True):
         text = text.replace(secret, _MASK)
     return text

@@ -1,8 +1,8 @@
-"""What the environment says, read once and frozen.
+"""The settings of a worker: environment variables, read once and frozen.
 
-This is the only reader of the environment. Each setting is one dataclass field whose metadata holds
-its variable's name, meaning and allowed values, so that the documentation can be generated from
-here and nowhere else. It knows no model, no device and no job: `auto` is resolved by those who do.
+Nothing else reads the environment. Each setting is one dataclass field; its metadata holds the
+variable's name, meaning and allowed values, from which docs/settings.md is generated. A value of
+`auto` is resolved where the model and the device are known.
 """
 
 import difflib
@@ -43,14 +43,15 @@ def _env_field(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything an operator can choose."""
+    """Everything that an operator can choose."""
 
     model: str = field(
         default="bosonai/higgs-audio-v2-generation-3B-base",
         metadata=_env_field(
             "MODEL",
             Text(),
-            "The language model: a hub id, a local directory, or `demo` for the embedded model.",
+            "The language model: a repository of the hub, a local directory, or `demo` for the "
+            "embedded model.",
         ),
     )
     model_revision: str | None = field(
@@ -58,8 +59,8 @@ class Settings:
         metadata=_env_field(
             "MODEL_REVISION",
             Text(200),
-            "Commit, branch or tag of the language model; unset: the commit that the first worker "
-            "found as `main` and recorded on the volume.",
+            "Commit, branch or tag of the language model. Unset: the commit that was `main` when "
+            "the first worker of the volume pulled it.",
         ),
     )
     codec: str = field(
@@ -67,8 +68,8 @@ class Settings:
         metadata=_env_field(
             "CODEC",
             Text(),
-            "The audio codec: a hub id, a local directory, or `demo`; when unset and the model is "
-            "`demo`, it is `demo` too.",
+            "The audio codec: a repository of the hub, a local directory, or `demo`. Unset while "
+            "the model is `demo`: `demo`.",
         ),
     )
     codec_revision: str | None = field(
@@ -76,7 +77,7 @@ class Settings:
         metadata=_env_field(
             "CODEC_REVISION",
             Text(200),
-            "Commit, branch or tag of the audio codec; unset: as for the model.",
+            "Commit, branch or tag of the audio codec. Unset: as for the model.",
         ),
     )
     hf_token: str | None = field(
@@ -85,7 +86,7 @@ class Settings:
         metadata=_env_field(
             "TOKEN",
             Secret(),
-            "Who asks the hub for weights; unset: nobody, which is enough for public ones.",
+            "The access token for the hub. Public weights need none.",
             "HF_",
         ),
     )
@@ -93,20 +94,25 @@ class Settings:
         default=None,
         repr=False,
         metadata=_env_field(
-            "API_KEY", Secret(), "Who deploys: `higgs-worker deploy` alone needs it.", "RUNPOD_"
+            "API_KEY",
+            Secret(),
+            "The API key of a RunPod account. Only `higgs-worker deploy` needs it.",
+            "RUNPOD_",
         ),
     )
     hf_endpoint: str = field(
         default="https://huggingface.co",
-        metadata=_env_field("ENDPOINT", Address(), "The hub, or a mirror of it.", "HF_"),
+        metadata=_env_field(
+            "ENDPOINT", Address(), "The address of the hub, or of a mirror.", "HF_"
+        ),
     )
     hf_home: Path | None = field(
         default=None,
         metadata=_env_field(
             "HOME",
             Directory(),
-            "Where Hugging Face's tools keep what they pull, under `hub`; weights that are there "
-            "are used.",
+            "The directory of Hugging Face's tools. Weights in its `hub` folder are used, not "
+            "pulled again.",
             "HF_",
         ),
     )
@@ -115,7 +121,7 @@ class Settings:
         metadata=_env_field(
             "HUB_OFFLINE",
             Switch(),
-            "Whether the hub is never asked, and weights that are not there are an error.",
+            "Whether to use no network for weights; missing weights are then an error.",
             "HF_",
         ),
     )
@@ -124,7 +130,7 @@ class Settings:
         metadata=_env_field(
             "DEVICE",
             Choice(("auto", "cpu", "cuda"), r"cuda:[0-9]{1,3}", "cuda:N"),
-            "Where to compute; `auto` takes a GPU if there is one.",
+            "Where to compute; `auto` uses a GPU if there is one.",
         ),
     )
     dtype: str = field(
@@ -132,7 +138,7 @@ class Settings:
         metadata=_env_field(
             "DTYPE",
             Choice(("auto", "float32", "bfloat16")),
-            "Number format of the weights; `auto` takes what suits the device.",
+            "Number format of the weights; `auto` chooses the one that suits the device.",
         ),
     )
     max_slots: int | None = field(
@@ -140,7 +146,7 @@ class Settings:
         metadata=_env_field(
             "MAX_SLOTS",
             Integer(1, 256),
-            "How many sequences are generated at the same time; unset: as many as the memory "
+            "How many sequences are generated at the same time. Unset: as many as the memory "
             "holds, up to 64.",
         ),
     )
@@ -149,7 +155,7 @@ class Settings:
         metadata=_env_field(
             "MAX_LENGTH",
             Integer(512, 32768),
-            "Positions a slot holds: text ids and audio frames (25 a second) together.",
+            "The positions of a slot: text tokens and audio frames (25 per second) together.",
         ),
     )
     volume: Path = field(
@@ -157,14 +163,14 @@ class Settings:
         metadata=_env_field(
             "VOLUME",
             Directory(),
-            "Where weights are kept, under `bosonai`, and voices, under `voices`; when unset and "
-            "not mounted, the user's cache directory.",
+            "The directory for weights (in `bosonai`) and voices (in `voices`). Unset, and nothing "
+            "mounted at the default: the user's cache directory.",
         ),
     )
     max_reference_s: int = field(
         default=60,
         metadata=_env_field(
-            "MAX_REFERENCE_S", Integer(1, 600), "Longest recording of a voice, in seconds."
+            "MAX_REFERENCE_S", Integer(1, 600), "The longest recording of a voice, in seconds."
         ),
     )
     max_reference_bytes: int = field(
@@ -172,7 +178,7 @@ class Settings:
         metadata=_env_field(
             "MAX_REFERENCE_BYTES",
             Integer(1000, 100_000_000),
-            "Largest recording of a voice, in bytes.",
+            "The largest recording of a voice, in bytes.",
         ),
     )
     allowed_hosts: frozenset[str] = field(
@@ -180,8 +186,8 @@ class Settings:
         metadata=_env_field(
             "ALLOWED_HOSTS",
             Names(),
-            "Hosts (`name` or `name:port`, separated by commas) that recordings may come from "
-            "although they are not public.",
+            "Hosts (`name` or `name:port`, separated by commas) that recordings may be downloaded "
+            "from although they are not public.",
         ),
     )
     max_text_chars: int = field(
@@ -189,7 +195,7 @@ class Settings:
         metadata=_env_field(
             "MAX_TEXT_CHARS",
             Integer(1, 1_000_000),
-            "Longest text a job may send, in characters.",
+            "The longest text of a job, in characters.",
         ),
     )
     concurrency: int | None = field(
@@ -197,8 +203,8 @@ class Settings:
         metadata=_env_field(
             "CONCURRENCY",
             Integer(1, 256),
-            "How many jobs the worker takes at the same time; unset: one more than HIGGS_MAX_SLOTS "
-            "or, where that is unset too, 17.",
+            "How many jobs the worker takes at the same time. Unset: one more than "
+            "HIGGS_MAX_SLOTS, or 17 where that is unset too.",
         ),
     )
     preload: str = field(
@@ -206,8 +212,8 @@ class Settings:
         metadata=_env_field(
             "PRELOAD",
             Choice(("auto", "always", "never")),
-            "When the model is loaded: `auto` at start if the weights are there, else with the "
-            "first job; `always` at start, pulled if need be; `never` before the first job.",
+            "When to load the model. `auto`: at start if the weights are on the volume, otherwise "
+            "with the first job. `always`: at start, after pulling. `never`: with the first job.",
         ),
     )
     started_at: int | None = field(
@@ -215,8 +221,8 @@ class Settings:
         metadata=_env_field(
             "STARTED_AT",
             Integer(0, 10**11),
-            "When the container started, in seconds since 1970; `bootstrap.sh` sets it for the "
-            "cold start's line in the log.",
+            "When the container started, in seconds since 1970. `bootstrap.sh` sets it, for the "
+            "log line about the cold start.",
         ),
     )
     queue_size: int = field(
@@ -224,7 +230,7 @@ class Settings:
         metadata=_env_field(
             "QUEUE_SIZE",
             Integer(1, 10_000),
-            "How many sequences may wait for a slot; a request beyond that is refused.",
+            "How many sequences may wait for a slot; further requests are refused.",
         ),
     )
     job_timeout_s: int | None = field(
@@ -232,17 +238,17 @@ class Settings:
         metadata=_env_field(
             "JOB_TIMEOUT_S",
             Integer(1, 86_400),
-            "Seconds after which a job fails, counted from when the worker took it; unset: only "
+            "Seconds after which a job fails, counted from when the worker takes it. Unset: only "
             "the endpoint's own limit counts.",
         ),
     )
     grace_s: int = field(
-        default=8,  # Docker kills ten seconds after it told to stop
+        default=8,  # Docker kills ten seconds after SIGTERM
         metadata=_env_field(
             "GRACE_S",
             Integer(0, 3600),
-            "Seconds that running jobs get to finish when the worker is told to stop; those that "
-            "have not finished by then fail.",
+            "Seconds that running jobs get to finish when the worker is told to stop; after that "
+            "they fail.",
         ),
     )
     stream: bool = field(
@@ -250,7 +256,7 @@ class Settings:
         metadata=_env_field(
             "STREAM",
             Switch(),
-            "Whether every job's audio is streamed while it is spoken, in pieces, for `/stream`; "
+            "Whether every job streams its audio in pieces while it is generated, for `/stream`; "
             "each result is then a list of pieces.",
         ),
     )
@@ -259,7 +265,7 @@ class Settings:
         metadata=_env_field(
             "SAVE_DIR",
             Directory(),
-            "Directory into which each result's audio is also written, for local runs; unset: "
+            "A directory that the audio of each result is also written to, for local runs. Unset: "
             "nothing is written.",
         ),
     )
@@ -268,25 +274,25 @@ class Settings:
         metadata=_env_field(
             "LOG_LEVEL",
             Choice(("DEBUG", "INFO", "WARNING", "ERROR")),
-            "The least severe log lines to print.",
+            "The least severe level of log lines to print.",
         ),
     )
     s3: S3Config | None = None
-    """Where results are uploaded to; see `storage.config`."""
+    """The bucket that results are uploaded to; None for no uploads."""
     given: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
-    """What was set, by variable, with secrets masked."""
+    """The variables that are set, with secrets masked."""
     unknown_names: tuple[str, ...] = ()
-    """Variables of our prefix that nothing reads: most likely misspelled."""
+    """Variables with our prefix that nothing reads, probably misspelled."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
         """Read every setting; an empty variable counts as unset.
 
         Args:
-            environ: the variables; None takes those of this process.
+            environ: the variables; None for those of this process.
 
         Raises:
-            InvalidSettings: at least one value is wrong; all wrong ones are named.
+            InvalidSettings: at least one value is wrong; the error names all wrong ones.
         """
         environ = os.environ if environ is None else environ
         ours = read_variables(cls, environ)
@@ -317,12 +323,12 @@ def variables() -> list[Variable]:
 
 def nearest_name(name: str) -> str | None:
     """Return the known variable that an unknown name most resembles, if any does."""
-    # Every name shares the prefix; comparing what follows keeps it from counting as likeness.
+    # Without the prefix, which would make all names look alike.
     tails = [each.removeprefix(PREFIX) for each in _known_names()]
     near = difflib.get_close_matches(name.removeprefix(PREFIX), tails, n=1)
     return PREFIX + near[0] if near else None
 
 
 def _known_names() -> list[str]:
-    """Return the names that begin with our prefix and mean something."""
+    """Return the variables with our prefix."""
     return [each.name for each in variables() if each.name.startswith(PREFIX)]

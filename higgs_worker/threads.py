@@ -1,7 +1,7 @@
-"""Calls in several threads at once that a process which is told to end does not wait for.
+"""Calls in several threads that do not delay the end of the process.
 
-Python waits for the threads of its own executors, and for all that stands in their queues: with
-weights, for gigabytes.
+At exit, Python waits for the threads of its own executors and for everything in their queues; when
+they read weights, that is gigabytes.
 """
 
 import threading
@@ -16,10 +16,15 @@ R = TypeVar("R")
 
 
 def in_threads(call: Callable[[T], R], items: Iterable[T], num_threads: int) -> Iterator[R]:
-    """Yield what a call gives for each item, in the order in which they are done.
+    """Yield the results of a call on each item, in the order in which the calls end.
 
-    The first error is raised, and what has not begun then is left out; no thread outlives the
-    iteration.
+    The first error is raised, and calls that have not started by then are dropped. No thread
+    outlives the iteration.
+
+    Args:
+        call: runs in the threads.
+        items: one argument each.
+        num_threads: how many calls run at the same time.
     """
     waiting = deque(items)
     num_items = len(waiting)

@@ -1,8 +1,8 @@
-"""Requests to one S3 bucket, and what went wrong with them in words.
+"""Requests to one S3 bucket; each failure becomes one sentence.
 
-A failure is one sentence that holds no key, no signature and, of what the storage wrote, only its
-code. What is sent is checked there, repeated when a connection breaks, and bounded in time. The
-client library is loaded by the first request. It does not know what is stored, or under which name.
+The sentence holds no key and no signature, and of the storage's own text only the error code. The
+storage verifies the bytes of every request; a request is retried when the connection breaks, and
+its time is bounded. The first request loads the client library.
 """
 
 import base64
@@ -23,31 +23,40 @@ _MAX_CONNECTIONS = 64  # more than the uploads that ever run at once
 
 
 class Bucket:
-    """One bucket; its calls block and may come from any thread."""
+    """One bucket; its methods block and may be called from any thread."""
 
     def __init__(self, config: S3Config) -> None:
-        """Open no connection yet; from here on, no log line shows the secrets."""
+        """
+        Args:
+            config: its secrets are masked in every log line from now on. No connection is opened.
+        """
         mask(config.secret_key)
         if config.session_token:
             mask(config.session_token)
         self.config = config
         self.has_conditional_writes = True
-        """Until the storage says otherwise."""
+        """Whether `If-None-Match` works; true until the storage refuses it."""
         self._lock = threading.Lock()
         self._client: Any = None
 
     def call(self, operation: str, *, data: bytes | bytearray | None = None, **params: Any) -> Any:
-        """Return the answer to one request; `data` is sent as its body, with a checksum.
+        """Send one request and return the answer.
+
+        Args:
+            operation: the name of a method of botocore's client.
+            data: the body, sent with a checksum.
+            params: of the operation; the bucket is added.
 
         Raises:
-            StorageFailed: it was refused, then `details` has `answer` and `status`, or got lost.
+            StorageFailed: it was refused (then `details` has `answer` and `status`), or there was
+                no answer.
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
         client = self._connected()
         deadline = time.monotonic() + self.config.request_timeout_s
         if data is not None:
-            # MD5, because every storage checks it; several refuse the newer checksums.
+            # MD5: every storage checks it, and several refuse the newer checksums.
             digest = hashlib.md5(data, usedforsecurity=False).digest()
             params["ContentMD5"] = base64.b64encode(digest).decode("ascii")
             params["Body"] = _Body(data, deadline)
@@ -60,7 +69,7 @@ class Bucket:
             raise _lost(self.config, "late" if late else type(error).__name__) from error
 
     def signed_url(self, key: str) -> str:
-        """Return an address that opens one object to everybody for `url_ttl_s`; asks nobody."""
+        """Return an address that lets everybody read one object for `url_ttl_s`; sends nothing."""
         url: str = self._connected().generate_presigned_url(
             "get_object",
             Params={"Bucket": self.config.bucket, "Key": key},
@@ -76,7 +85,7 @@ class Bucket:
 
 
 class _Body(io.BytesIO):
-    """Bytes that cannot be read after a deadline; a socket's timeout never ends a trickle."""
+    """Bytes that cannot be read after a deadline; a socket's timeout does not end a slow upload."""
 
     def __init__(self, data: bytes | bytearray, deadline: float) -> None:
         super().__init__(data)
@@ -95,7 +104,7 @@ def _connect(config: S3Config) -> Any:
     # Its DEBUG lines hold signatures and session tokens.
     library = logging.getLogger("botocore")
     library.setLevel(max(library.level, logging.INFO))
-    # Neither a file nor a variable has a say beside `config`.
+    # No file and no variable may override `config`.
     ignored = dict.fromkeys(("profile", "config_file", "credentials_file"), (None,) * 4)
     return botocore.session.Session(session_vars=ignored).create_client(
         "s3",
@@ -153,7 +162,7 @@ _LOSSES = {
 
 
 def _refused(config: S3Config, response: Any) -> StorageFailed:
-    # The rest of an answer may hold the access key, the signature and all that was signed.
+    # The rest of the answer may hold the access key, the signature and the signed headers.
     status = response["ResponseMetadata"]["HTTPStatusCode"]
     code = re.sub(r"[^A-Za-z0-9.]", "", str(response["Error"].get("Code") or status))[:64]
     words = _REFUSALS.get(_SYNONYMS.get(code, code))

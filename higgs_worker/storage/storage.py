@@ -1,7 +1,7 @@
 """Results in an S3 bucket: bytes in, an address out.
 
-An object appears whole or not at all, and takes no other's place unless asked to. It knows neither
-audio nor jobs, and of the network only that requests to a bucket may fail.
+An object appears complete or not at all, and replaces another only on request. This knows neither
+audio nor jobs.
 """
 
 import logging
@@ -19,32 +19,34 @@ from higgs_worker.storage.upload import StoredObject, Upload, refuse_taken
 MAX_KEY_BYTES = 1024
 
 _MAX_NAME_CHARS = 100
-_MAX_THREADS = 16  # of which each may hold a part
+_MAX_THREADS = 16  # each may hold one part in memory
 
 log = logging.getLogger(__name__)
 
 
 class Storage:
-    """One bucket; its calls may come from any thread."""
+    """One bucket; its methods may be called from any thread."""
 
     def __init__(self, config: S3Config) -> None:
-        """Open no connection yet."""
+        """
+        Args:
+            config: the bucket; no connection is opened yet.
+        """
         self._config = config
         self._bucket = Bucket(config)
         self.threads = ThreadPoolExecutor(_MAX_THREADS, "storage")
-        """Where calls can block without taking a thread from anybody else; `put` is not for here,
-        it waits for another of them."""
+        """Threads for blocking calls of this class, but not for `put`: it waits for one of them."""
 
     def key_for(self, job_id: str, suffix: str) -> str:
-        """Return a new key that nobody can guess."""
+        """Return a new key under the prefix, which nobody can guess."""
         name = re.sub(r"[^A-Za-z0-9_-]", "_", job_id)[:_MAX_NAME_CHARS]
         return f"{self._config.prefix}{name}-{uuid.uuid4().hex}.{suffix}"
 
     def check_key(self, key: str) -> str:
-        """Return a caller's key if objects may have it.
+        """Return a caller's key if it is allowed.
 
         Raises:
-            InvalidRequest: it is no path, too long, or not under the prefix.
+            InvalidRequest: it is not a path, too long, or not under the prefix.
         """
         prefix = self._config.prefix
         if not (key.isprintable() and re.fullmatch(PATH, key)):
@@ -61,20 +63,18 @@ class Storage:
         return key
 
     def refuse_taken(self, key: str) -> None:
-        """Pass if nothing is known to have this key: before work is spent on what cannot be stored.
-
-        Blocks.
+        """Raise if an object has this key, before work is spent on audio for it; blocks.
 
         Raises:
             KeyTaken: an object has it.
-            StorageFailed: the storage does not say.
+            StorageFailed: the storage does not answer.
         """
         refuse_taken(self._bucket, key)
 
     def open(self, key: str, mime_type: str, *, overwrite: bool = False) -> Upload:
-        """Begin an object whose bytes come piece by piece; nothing is sent yet."""
+        """Start an object whose bytes come piece by piece; nothing is sent yet."""
         return Upload(
-            self._bucket, self.threads, key, mime_type, address=self._stored, overwrite=overwrite
+            self._bucket, self.threads, key, mime_type, address=self._locate, overwrite=overwrite
         )
 
     def put(
@@ -83,13 +83,13 @@ class Storage:
         """Store one object; blocks.
 
         Raises:
-            KeyTaken: an object has this key, and `overwrite` is false; it was not touched.
-            StorageFailed: the storage could not be reached or refused; nothing was stored.
+            KeyTaken: an object has this key, and `overwrite` is false; it is unchanged.
+            StorageFailed: the storage is unreachable or refused; nothing was stored.
         """
         return self.open(key, mime_type, overwrite=overwrite).finish(data).result()
 
     def check(self) -> None:
-        """Write a tiny object and remove it: the bucket is there and the keys open it. Blocks.
+        """Write a small object and remove it, to see that results can be stored; blocks.
 
         Raises:
             StorageFailed: results could not be stored.
@@ -101,7 +101,7 @@ class Storage:
         except StorageFailed as error:
             log.warning("the check of the storage left '%s' behind: %s", key, error.message)
 
-    def _stored(self, key: str) -> StoredObject:
+    def _locate(self, key: str) -> StoredObject:
         config = self._config
         url, expires_at = None, None
         if config.public_url is not None:

@@ -1,8 +1,8 @@
-"""One object on its way into a bucket: fed while its bytes are made, sent by other threads.
+"""The upload of one object: fed while its bytes are made, sent by other threads.
 
-Parts go up as soon as they are full, all but the first, whose head may be known only at the end;
-what fits into one part is sent by a single request. Everything that was fed is kept, so that a part
-which failed can be sent again, and the bytes are at hand when all fails. It knows neither audio nor
+Every part is sent as soon as it is full, except the first, whose head may be known only at the end.
+An object of one part is sent by a single request. All bytes are kept, so that a failed part can be
+sent again, and the caller still has them when the upload fails. This knows neither audio nor
 addresses.
 """
 
@@ -21,7 +21,7 @@ from higgs_worker.errors import KeyTaken, StorageFailed
 from higgs_worker.storage.bucket import Bucket
 
 PART_BYTES = 5 * 1024 * 1024
-"""What one request sends at most: the least that S3 takes of a part, but for the last one."""
+"""The most that one request sends: the smallest part that S3 accepts (except the last)."""
 
 _TAKEN = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
 _NOT_SUPPORTED = frozenset({"NotImplemented", "501"})
@@ -33,20 +33,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """Where an object is."""
+    """The place of a stored object."""
 
     bucket: str
     key: str
     url: str | None = field(repr=False)
-    """None where nothing is signed; who has a signed address has the object."""
+    """A signed or public address; None where there is none. It lets everybody read the object."""
     expires_at: datetime | None
-    """When `url` stops working; None: never, or there is none."""
+    """When `url` stops working; None for never, and where there is no `url`."""
 
 
 class Upload:
-    """An object that appears whole or not at all; leaving it without `finish` aborts.
+    """An object that appears complete or not at all; leaving its context without `finish` aborts.
 
-    No call waits for the network. One thread at a time may call.
+    No method waits for the network. Only one thread at a time may call.
     """
 
     def __init__(
@@ -59,22 +59,30 @@ class Upload:
         address: Callable[[str], StoredObject],
         overwrite: bool,
     ) -> None:
-        """Begin one; see `Storage.open`."""
+        """
+        Args:
+            bucket: where the object goes.
+            threads: where its requests run.
+            key: of the object.
+            mime_type: of its bytes.
+            address: returns the place of an object with a key.
+            overwrite: whether it may replace another object.
+        """
         self.key = key
         self._bucket, self._threads, self._address = bucket, threads, address
         self._overwrite = overwrite
-        # Kept with the object: by this, an upload knows its own.
+        # Stored as object metadata, so that a retried request can recognise its own object.
         self._id = uuid.uuid4().hex
         self._about: dict[str, Any] = {"ContentType": mime_type, "Metadata": {"upload": self._id}}
         self._data = bytearray()
         self._next_part = 2
-        """The next one that is sent ahead."""
+        """The number of the next part to send before the end."""
         self._due_bytes: float = self._next_part * PART_BYTES
-        """With more than this, there is something to send; infinite while something is sent."""
+        """With more bytes than this, a part can be sent; infinite while one is being sent."""
         self._sending = Lock()
         self._multipart: dict[str, Any] | None = None
         self._tags: dict[int, str] = {}
-        """What the storage calls the parts that it has."""
+        """By number: the storage's ETag of each part that it has."""
         self._is_open = True
         self._is_aborted = False
 
@@ -86,11 +94,11 @@ class Upload:
 
     @property
     def data(self) -> bytes:
-        """Everything that was fed, whatever became of it."""
+        """All bytes that were fed, sent or not."""
         return bytes(self._data)
 
     def feed(self, data: bytes) -> None:
-        """Take more bytes; what cannot be sent now will be sent later."""
+        """Append bytes; parts that cannot be sent now are sent later."""
         self._check_open()
         self._data += data
         if len(self._data) > self._due_bytes:
@@ -98,15 +106,16 @@ class Upload:
             self._start(self._send_ahead)
 
     def finish(self, rest: bytes = b"", *, head: bytes = b"") -> "Future[StoredObject]":
-        """Send what has not been sent and let the object appear.
+        """Send the remaining parts and create the object.
 
         Args:
             rest: the last bytes.
-            head: takes the place of the first bytes; at most a part.
+            head: replaces the first bytes; at most one part.
 
         Returns:
-            Where the object is, once it is there. A failure is `KeyTaken`, when an object had this
-            key and was not to be overwritten, or `StorageFailed`; nothing is left behind then.
+            The place of the object, once it exists. The future fails with `KeyTaken`, when an
+            object has this key and must not be overwritten, or with `StorageFailed`; then nothing
+            is left in the storage.
         """
         self._check_open()
         self._is_open = False
@@ -115,19 +124,23 @@ class Upload:
         return self._start(self._complete)
 
     def abort(self) -> "Future[None] | None":
-        """Leave nothing behind, as soon as may be; an object that has appeared stays."""
+        """Remove what has been sent; no effect on a finished object.
+
+        Returns:
+            A future that ends when it is removed; None where an earlier call removes it.
+        """
         self._is_open = False
         if self._is_aborted:
             return None
         self._is_aborted = True
-        return self._start(self._abandon)
+        return self._start(self._remove_all)
 
     def _check_open(self) -> None:
         if not self._is_open:
             raise ValueError("the upload has ended")
 
     def _start(self, call: Callable[[], _Result]) -> "Future[_Result]":
-        """Call in another thread, whose log lines belong to the same job."""
+        """Call in another thread, with this one's job id in its log lines."""
         return self._threads.submit(copy_context().run, call)
 
     def _send_ahead(self) -> None:
@@ -168,13 +181,13 @@ class Upload:
 
     def _send(self, number: int) -> None:
         if self._multipart is None:
-            begun = self._call("create_multipart_upload", **self._about)
-            self._multipart = {"UploadId": begun["UploadId"]}
+            created = self._call("create_multipart_upload", **self._about)
+            self._multipart = {"UploadId": created["UploadId"]}
         part = self._data[(number - 1) * PART_BYTES : number * PART_BYTES]
         sent = self._call("upload_part", PartNumber=number, data=part, **self._multipart)
         self._tags[number] = sent["ETag"]
 
-    def _abandon(self) -> None:
+    def _remove_all(self) -> None:
         with self._sending:
             self._remove_parts()
 
@@ -193,7 +206,7 @@ class Upload:
                 )
 
     def _create(self, operation: str, **params: Any) -> None:
-        """Let the object appear by the request that makes it do so."""
+        """Send the request that creates the object."""
         try:
             if self._overwrite:
                 self._call(operation, **params)
@@ -203,8 +216,8 @@ class Upload:
             answer = error.details.get("answer")
             if answer not in _TAKEN | {"NoSuchUpload"}:
                 raise
-            # An answer that was lost makes the request come twice, and the second one then finds
-            # what the first one made.
+            # When an answer is lost, the request is sent twice, and the second one finds the
+            # object that the first one created.
             if not self._is_there():
                 raise (_taken(self.key) if answer in _TAKEN else error) from error
 
@@ -217,7 +230,7 @@ class Upload:
             except StorageFailed as error:
                 if error.details.get("answer") not in _NOT_SUPPORTED:
                     raise
-            log.warning("the storage has no conditional writes; keys are looked up before instead")
+            log.warning("the storage has no conditional writes; keys are looked up first instead")
             bucket.has_conditional_writes = False
         refuse_taken(bucket, self.key)
         self._call(operation, **params)
@@ -236,16 +249,16 @@ class Upload:
 
 
 def refuse_taken(bucket: Bucket, key: str) -> None:
-    """Pass if nothing is known to have this key.
+    """Raise if an object has this key.
 
     Raises:
         KeyTaken: an object has it.
-        StorageFailed: the storage does not say.
+        StorageFailed: the storage does not answer.
     """
     try:
         bucket.call("head_object", Key=key)
     except StorageFailed as error:
-        # A key that may only write is told 403 about everything.
+        # An access key that may only write gets 403 for every lookup.
         if error.details.get("status") in (403, 404):
             return
         raise

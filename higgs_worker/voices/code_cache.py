@@ -1,7 +1,7 @@
-"""The codes of every recording that was encoded, in memory and on the volume.
+"""The codes of encoded recordings, in memory and on the volume.
 
-They are found by the content they were made from, so that a recording that changes can never meet
-the codes of what it was before. Each file proves what it belongs to and that it is whole. Knows
+The key is the content of the recording, so that a changed recording never gets its old codes. A
+checksum in each file proves which recording and codec it belongs to, and that it is complete. Knows
 neither torch nor how codes are made.
 """
 
@@ -26,21 +26,26 @@ log = logging.getLogger(__name__)
 
 
 def content_key(data: bytes) -> str:
-    """Return what the codes of a recording are found under: sha256 of its bytes, in hex."""
+    """Return the key of a recording's codes: the sha256 of its bytes, in hex."""
     return hashlib.sha256(data).hexdigest()
 
 
 class CodeCache:
-    """Codes by the recording and the codec they came from, in memory and on the volume.
+    """Codes by recording and codec, in memory and on the volume.
 
-    A cache: what cannot be read is computed again, what cannot be written is only logged. Safe for
-    several threads and several processes.
+    Codes that cannot be read are computed again by the caller; a failed write is only logged. Safe
+    for several threads and several processes.
     """
 
     def __init__(
         self, directory: Path, max_memory_items: int = 256, max_files: int = 10_000
     ) -> None:
-        """Keep codes in `directory`, which need not exist; one file has about 4 KB."""
+        """
+        Args:
+            directory: for the files, about 4 KB each; it need not exist.
+            max_memory_items: how many recordings' codes stay in memory.
+            max_files: how many files stay in the directory.
+        """
         self._directory = directory
         self._max_files = max_files
         self._max_memory_items = max_memory_items
@@ -49,7 +54,7 @@ class CodeCache:
         self._num_stores = 0
 
     def load(self, key: str, codec_id: str) -> NDArray[np.int16] | None:
-        """Return `[F, K] int16`, not writable, or None where there is nothing to trust.
+        """Return codes as `[F, K] int16`, read-only; None where there are none or they are damaged.
 
         Args:
             key: see `content_key`.
@@ -74,7 +79,7 @@ class CodeCache:
         return codes
 
     def store(self, key: str, codec_id: str, codes: NDArray[np.int16]) -> None:
-        """Keep codes, and forget the oldest where there are too many.
+        """Store codes, and drop the oldest where there are too many.
 
         Args:
             key: see `content_key`.
@@ -82,7 +87,7 @@ class CodeCache:
             codes: `[F, K] int16`; copied.
 
         Raises:
-            ValueError: `codes` have another shape or type.
+            ValueError: `codes` has another shape or type.
         """
         if codes.ndim != 2 or codes.dtype != np.int16:
             raise ValueError(f"codes must be [F, K] int16, not {codes.shape} {codes.dtype}")
@@ -101,7 +106,7 @@ class CodeCache:
             log.warning("codes are kept in memory only: %s", error.strerror or error)
 
     def remove(self, key: str) -> None:
-        """Forget the codes of a recording, whichever codec they are of."""
+        """Remove the codes of a recording, for all codecs."""
         prefix = self._path(key, "").name[: len(key)]
         with self._lock:
             for path in [each for each in self._memory if each.name.startswith(prefix)]:
@@ -129,7 +134,7 @@ class CodeCache:
 
 
 def _pack(codes: NDArray[np.int16], key: str, codec_id: str) -> bytes:
-    """Checksum, frames, codebooks, codes; little-endian."""
+    """Return the bytes of a file: checksum, frames, codebooks, codes; little-endian."""
     payload = struct.pack("<II", *codes.shape) + codes.astype("<i2").tobytes()
     return _checksum(payload, key, codec_id) + payload
 
@@ -147,5 +152,5 @@ def _unpack(data: bytes, key: str, codec_id: str) -> NDArray[np.int16] | None:
 
 
 def _checksum(payload: bytes, key: str, codec_id: str) -> bytes:
-    """Over what the codes belong to as well: those of another recording or codec do not fit."""
+    """Return a checksum that also covers the recording and the codec that the codes belong to."""
     return hashlib.sha256(f"{key}\n{codec_id}\n".encode() + payload).digest()

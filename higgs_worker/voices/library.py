@@ -1,8 +1,9 @@
-"""Named voices, kept on the volume for every worker that mounts it.
+"""Named voices, stored on the volume for every worker that mounts it.
 
-A voice is one zip of `voice.json` and `voice.wav`, written whole or not at all. Its file's name is
-its own in lower case, so that the file system keeps names apart that are too near, whoever writes.
-Codes lie beside the voices, in a cache of their own. Knows neither torch nor the network.
+A voice is one zip of `voice.json` and `voice.wav`, written completely or not at all. The file's
+name is the voice's name in lower case, so that the file system itself refuses two names that differ
+only in case. Codes lie beside the voices, in a cache of their own. Knows neither torch nor the
+network.
 """
 
 import difflib
@@ -38,7 +39,7 @@ _RESERVED = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")  # no file of Windows 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoiceInfo:
-    """What there is to know of a voice without hearing it."""
+    """A voice without its recording."""
 
     name: str
     text: str
@@ -49,9 +50,9 @@ class VoiceInfo:
     created_at: str
     """UTC, ISO 8601."""
     preset: bool
-    """Built in: it can be neither replaced nor removed."""
+    """Whether it is built in; then it can be neither replaced nor removed."""
     problem: str | None = None
-    """Why the voice cannot be used; everything but its name is unknown then."""
+    """Why the voice cannot be used; then only its name is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,14 +62,18 @@ class Voice(VoiceInfo):
     wav: bytes
     """16-bit mono WAV at SAMPLE_RATE."""
     key: str
-    """What its codes are found under."""
+    """The key of its codes; see `content_key`."""
 
 
 class VoiceLibrary:
-    """Voices by name; the case of a name is shown, but does not tell two voices apart."""
+    """Voices by name; names that differ only in case are the same name."""
 
     def __init__(self, directory: Path, *, presets: Path | None = None) -> None:
-        """Keep voices in `directory`, which need not exist; those in `presets` are only read."""
+        """
+        Args:
+            directory: for the voices; it need not exist.
+            presets: a directory of built-in voices, which is only read.
+        """
         self.codes = CodeCache(directory / "codes")
         self._directory = directory
         self._presets = presets
@@ -83,7 +88,7 @@ class VoiceLibrary:
         licence: str | None = None,
         replace: bool = False,
     ) -> VoiceInfo:
-        """Save a voice; it is there whole, or not at all.
+        """Save a voice, completely or not at all.
 
         Args:
             name: 1 to 64 letters, digits, "-" and "_", beginning with a letter or digit.
@@ -91,28 +96,28 @@ class VoiceLibrary:
             text: its transcript, up to MAX_TEXT_CHARS.
             description: up to MAX_NOTE_CHARS.
             licence: whose voice it is and what it may be used for, up to MAX_NOTE_CHARS.
-            replace: take the place of a voice of this very name.
+            replace: whether it may replace a voice of exactly this name.
 
         Raises:
-            InvalidRequest: something is out of bounds, or the name is taken.
+            InvalidRequest: a value is out of bounds, or the name is taken.
             VolumeUnusable: the volume cannot be written.
         """
         stem = _stem(name)
-        about = VoiceInfo(
+        info = VoiceInfo(
             name=name,
-            text=_checked("transcript", text, MAX_TEXT_CHARS) or "",
-            description=_checked("description", description, MAX_NOTE_CHARS),
-            licence=_checked("licence note", licence, MAX_NOTE_CHARS),
+            text=_check_text("transcript", text, MAX_TEXT_CHARS) or "",
+            description=_check_text("description", description, MAX_NOTE_CHARS),
+            licence=_check_text("licence note", licence, MAX_NOTE_CHARS),
             duration_s=_duration_s(wav),
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             preset=False,
         )
-        if not about.text:
+        if not info.text:
             raise InvalidRequest("a voice needs the transcript of its recording; send it as text")
         if stem in _files(self._presets):
             raise InvalidRequest(f"{name!r} is the name of a built-in voice; choose another")
         path = self._directory / f"{stem}.zip"
-        with _writing():
+        with _volume_errors():
             self._directory.mkdir(parents=True, exist_ok=True)
             remove_stale_temporaries(self._directory)
             present = _files(self._directory)
@@ -121,45 +126,45 @@ class VoiceLibrary:
             if stem in present:
                 self._refuse_taken(name, path, replace)
             try:
-                write_atomic(path, _zip(about, wav), replace=replace)
-            except FileExistsError:  # another worker was quicker
+                write_atomic(path, _zip(info, wav), replace=replace)
+            except FileExistsError:  # another worker was faster
                 self._refuse_taken(name, path, replace)
-        return about
+        return info
 
     def get(self, name: str) -> Voice:
-        """Read a voice.
+        """Return a voice with its recording.
 
         Raises:
-            InvalidRequest: this can be no voice's name.
-            UnknownVoice: there is none of this name; the nearest are named.
-            DamagedVoice: its file is not what was written.
+            InvalidRequest: no voice can have this name.
+            UnknownVoice: no voice has this name; the error suggests the nearest ones.
+            DamagedVoice: its file has changed since it was written.
         """
         stem = _stem(name)
         with suppress(UnknownVoice):
-            return _read(self._directory / f"{stem}.zip", False)
+            return _read_voice(self._directory / f"{stem}.zip", False)
         if stem in (presets := _files(self._presets)):
-            return _read(presets[stem], True)
+            return _read_voice(presets[stem], True)
         raise self._unknown(name, stem)
 
     def list(self) -> tuple[VoiceInfo, ...]:
-        """Return all voices by name; one that is damaged says so in `problem`."""
+        """Return all voices, sorted by name; a damaged one has a `problem`."""
         found = {stem: (path, True) for stem, path in _files(self._presets).items()}
         found |= {stem: (path, False) for stem, path in _files(self._directory).items()}
-        return tuple(_summary(*found[stem]) for stem in sorted(found))
+        return tuple(_read_info(*found[stem]) for stem in sorted(found))
 
     def remove(self, name: str) -> None:
         """Delete a voice and the codes of its recording.
 
         Raises:
-            InvalidRequest: the voice is built in, or this can be no voice's name.
-            UnknownVoice: there is none of this name.
+            InvalidRequest: the voice is built in, or no voice can have this name.
+            UnknownVoice: no voice has this name.
             VolumeUnusable: the volume cannot be written.
         """
         stem = _stem(name)
         path = self._directory / f"{stem}.zip"
         key = None
         try:
-            key = _read(path, False).key
+            key = _read_voice(path, False).key
         except DamagedVoice:
             pass
         except UnknownVoice:
@@ -168,13 +173,13 @@ class VoiceLibrary:
                     f"{name!r} is a built-in voice and cannot be removed"
                 ) from None
             raise self._unknown(name, stem) from None
-        with _writing():
+        with _volume_errors():
             path.unlink(missing_ok=True)
         if key is not None:
             self.codes.remove(key)
 
     def _refuse_taken(self, name: str, path: Path, replace: bool) -> None:
-        found = _summary(path, False)
+        found = _read_info(path, False)
         if found.problem is None and found.name != name:
             raise InvalidRequest(
                 f"{name!r} is too near to the voice {found.name!r}; choose another name"
@@ -187,7 +192,7 @@ class VoiceLibrary:
     def _unknown(self, name: str, stem: str) -> UnknownVoice:
         files = _files(self._presets) | _files(self._directory)
         near = difflib.get_close_matches(stem, files, n=_MAX_NAMED)
-        shown = [_summary(files[each], False).name for each in near or sorted(files)[:_MAX_NAMED]]
+        shown = [_read_info(files[each], False).name for each in near or sorted(files)[:_MAX_NAMED]]
         quoted = ", ".join(repr(each) for each in shown)
         hint = f"did you mean {quoted}?" if near else f"there are {quoted} and others"
         if not shown:
@@ -198,7 +203,7 @@ class VoiceLibrary:
 
 
 def _stem(name: str) -> str:
-    """Return the name of a voice's file, which is the same for names that are too near."""
+    """Return the name of a voice's file, the same for names that differ only in case."""
     if not _NAME.fullmatch(name):
         shown = name if len(name) <= 40 else f"{name[:40]}…"
         raise InvalidRequest(
@@ -210,7 +215,7 @@ def _stem(name: str) -> str:
     return name.lower()
 
 
-def _checked(what: str, value: str | None, max_chars: int) -> str | None:
+def _check_text(what: str, value: str | None, max_chars: int) -> str | None:
     try:
         return check_readable((value or "").strip(), max_chars) or None
     except ValueError as error:
@@ -236,7 +241,7 @@ def _duration_s(wav: bytes) -> float:
 
 
 def _files(directory: Path | None) -> dict[str, Path]:
-    """Return the voices' files by stem; whatever else lies there is not ours."""
+    """Return the voices' files by stem; other files are ignored."""
     try:
         paths = () if directory is None else tuple(directory.glob("*.zip"))
     except OSError:
@@ -244,9 +249,9 @@ def _files(directory: Path | None) -> dict[str, Path]:
     return {each.stem: each for each in paths if _NAME.fullmatch(each.stem)}
 
 
-def _zip(about: VoiceInfo, wav: bytes) -> bytes:
-    raw = asdict(about) | {"sha256": content_key(wav)}
-    del raw["preset"], raw["problem"]  # where it lies and how it is, not what it is
+def _zip(info: VoiceInfo, wav: bytes) -> bytes:
+    raw = asdict(info) | {"sha256": content_key(wav)}
+    del raw["preset"], raw["problem"]  # properties of the place and the state, not of the voice
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("voice.json", json.dumps(raw, indent=1))
@@ -255,7 +260,8 @@ def _zip(about: VoiceInfo, wav: bytes) -> bytes:
 
 
 @contextmanager
-def _writing() -> Iterator[None]:
+def _volume_errors() -> Iterator[None]:
+    """Turn errors of the volume into `VolumeUnusable`."""
     try:
         yield
     except OSError as error:
@@ -266,8 +272,8 @@ def _writing() -> Iterator[None]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, Any]]]:
-    """Open a voice's file and check what it says of itself."""
+def _open_voice(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, Any]]]:
+    """Open a voice's file and check its JSON."""
     try:
         with zipfile.ZipFile(path) as archive:
             raw = json.loads(_member(archive, "voice.json", 100_000))
@@ -281,7 +287,7 @@ def _opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, Any]]]:
             yield archive, raw
     except FileNotFoundError as error:
         raise UnknownVoice(f"there is no voice named {path.stem!r}") from error
-    except Exception as error:  # zipfile has a dozen ways to say that a file is damaged
+    except Exception as error:  # zipfile raises a dozen classes for damaged files
         raise DamagedVoice(
             f"the file of the voice {path.stem!r} is damaged or was renamed; replace or remove it"
         ) from error
@@ -293,15 +299,15 @@ def _member(archive: zipfile.ZipFile, name: str, max_bytes: int) -> bytes:
     return archive.read(name)
 
 
-def _about(raw: dict[str, Any], preset: bool) -> dict[str, Any]:
+def _info_fields(raw: dict[str, Any], preset: bool) -> dict[str, Any]:
     names = ("name", "text", "description", "licence", "duration_s", "created_at")
     return {each: raw[each] for each in names} | {"preset": preset}
 
 
-def _summary(path: Path, preset: bool) -> VoiceInfo:
+def _read_info(path: Path, preset: bool) -> VoiceInfo:
     try:
-        with _opened(path) as (_, raw):
-            return VoiceInfo(**_about(raw, preset))
+        with _open_voice(path) as (_, raw):
+            return VoiceInfo(**_info_fields(raw, preset))
     except (DamagedVoice, UnknownVoice) as error:
         return VoiceInfo(
             name=path.stem,
@@ -315,9 +321,9 @@ def _summary(path: Path, preset: bool) -> VoiceInfo:
         )
 
 
-def _read(path: Path, preset: bool) -> Voice:
-    with _opened(path) as (archive, raw):
+def _read_voice(path: Path, preset: bool) -> Voice:
+    with _open_voice(path) as (archive, raw):
         wav = _member(archive, "voice.wav", MAX_WAV_BYTES)
         if content_key(wav) != raw["sha256"]:
             raise ValueError
-        return Voice(**_about(raw, preset), wav=wav, key=raw["sha256"])
+        return Voice(**_info_fields(raw, preset), wav=wav, key=raw["sha256"])

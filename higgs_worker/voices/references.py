@@ -1,8 +1,8 @@
-"""The voice that a request asks for: its transcript and its codes.
+"""The reference of a request's voice: its transcript and its codes.
 
-A recording is fetched, read and brought into shape once; its codes are kept by content, in memory
-and on the volume, so the second use of a voice reads no audio and loads no encoder. Everything here
-blocks; callers run it in a thread. Knows no prompt and no engine.
+A recording is downloaded, decoded and normalised once. Its codes are cached by content, in memory
+and on the volume, so the second use of a voice decodes no audio and loads no encoder. Everything
+here blocks; callers run it in a thread. Knows no prompt and no engine.
 """
 
 import logging
@@ -22,12 +22,12 @@ from higgs_worker.voices.library import SAMPLE_RATE, VoiceInfo, VoiceLibrary
 log = logging.getLogger(__name__)
 
 MIN_S = 1.0
-"""Less says too little of a voice."""
+"""The shortest recording; a shorter one describes a voice too poorly."""
 MIN_SPEECH_S = 0.5
-"""What must remain without the silence at the ends."""
+"""The least that must remain after silence at both ends is trimmed."""
 LOUDNESS_LUFS = -23.0
-"""The level that upstream brings its references to."""
-FETCH_TIMEOUT_S = 30.0
+"""The level of upstream's references."""
+DOWNLOAD_TIMEOUT_S = 30.0
 
 Encode = Callable[[NDArray[np.float32]], NDArray[np.int64]]
 """PCM [S] at SAMPLE_RATE -> codes [F, K]; may load an encoder first."""
@@ -35,7 +35,7 @@ Encode = Callable[[NDArray[np.float32]], NDArray[np.int64]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """What a prompt needs of a voice."""
+    """The part of a voice that a prompt needs."""
 
     text: str
     codes: NDArray[np.int64]
@@ -44,28 +44,31 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """Finds voices, and makes the codes of new ones."""
+    """Finds voices, and encodes new ones."""
 
     library: VoiceLibrary
     encode: Encode
     codec_id: str
-    """The codec that the codes are of."""
+    """The codec that the codes belong to, with its revision."""
     max_s: float
+    """The longest recording."""
     max_bytes: int
+    """The largest recording."""
     allowed_hosts: frozenset[str] = frozenset()
+    """See `download`."""
 
     def resolve(self, voice: VoiceSpec) -> Reference:
-        """Find the voice of a request.
+        """Return the reference of a request's voice.
 
         Raises:
             UnknownVoice: no voice has this name.
-            UnusableReference: the recording cannot be had.
-            InvalidAudio: it is none that can serve.
+            UnusableReference: the recording cannot be downloaded or decoded from base64.
+            InvalidAudio: the recording cannot serve as a voice.
         """
         if voice.name is not None:
             named = self.library.get(voice.name)
             return Reference(named.text, self._codes(named.wav, named.key))
-        data = self._fetch(voice)
+        data = self._download(voice)
         return Reference(voice.text, self._codes(data, content_key(data)))
 
     def save(
@@ -77,36 +80,43 @@ class References:
         licence: str | None = None,
         replace: bool = False,
     ) -> VoiceInfo:
-        """Add a recording to the library, in shape, and make its codes at once.
+        """Add a normalised recording to the library, and encode it at once.
+
+        Args:
+            name: see `VoiceLibrary.add`, also for the notes below.
+            voice: the recording and its transcript.
+            description: a note.
+            licence: a note.
+            replace: whether it may replace a voice of this name.
 
         Raises:
-            InvalidRequest: name, text or recording is wrong.
+            InvalidRequest: the name, the text or the recording is wrong.
         """
-        wav = encode.encode(self._prepared(self._fetch(voice)), SAMPLE_RATE, "wav")
-        summary = self.library.add(
+        wav = encode.encode(self._normalise(self._download(voice)), SAMPLE_RATE, "wav")
+        info = self.library.add(
             name, wav, voice.text, description=description, licence=licence, replace=replace
         )
         self._codes(wav, content_key(wav))
-        return summary
+        return info
 
-    def _fetch(self, voice: VoiceSpec) -> bytes:
+    def _download(self, voice: VoiceSpec) -> bytes:
         return download(
             voice.audio,
             max_bytes=self.max_bytes,
-            timeout_s=FETCH_TIMEOUT_S,
+            timeout_s=DOWNLOAD_TIMEOUT_S,
             allowed_hosts=self.allowed_hosts,
         )
 
     def _codes(self, data: bytes, key: str) -> NDArray[np.int64]:
         codes = self.library.codes.load(key, self.codec_id)
         if codes is None:
-            codes = self.encode(self._prepared(data)).astype(np.int16)
+            codes = self.encode(self._normalise(data)).astype(np.int16)
             self.library.codes.store(key, self.codec_id, codes)
             log.info("encoded a reference", extra={"num_frames": len(codes)})
         return codes.astype(np.int64)
 
-    def _prepared(self, data: bytes) -> NDArray[np.float32]:
-        """Read a recording: mono, at our rate, without silence at its ends, at one level."""
+    def _normalise(self, data: bytes) -> NDArray[np.float32]:
+        """Return a recording as PCM [S]: mono, at SAMPLE_RATE, trimmed, at LOUDNESS_LUFS."""
         pcm = read.read(data, sample_rate=SAMPLE_RATE, min_s=MIN_S, max_s=self.max_s)
         pcm = shape.trim_silence(pcm, SAMPLE_RATE)
         if len(pcm) < MIN_SPEECH_S * SAMPLE_RATE:

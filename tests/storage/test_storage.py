@@ -98,7 +98,7 @@ def test_a_signed_address_opens_one_object_for_its_time(
     ):
         assert status_of(wrong) == 403
     set_clock(monkeypatch, timedelta(hours=-25))
-    late = storage._stored(f"{prefix}a.wav").url
+    late = storage._locate(f"{prefix}a.wav").url
     assert late is not None
     assert status_of(late) == 403
 
@@ -120,11 +120,11 @@ def test_where_nothing_is_signed_a_result_names_its_key(port: int, prefix: str) 
 
 def test_signatures_are_of_the_kind_that_all_take() -> None:
     """Version 4, by region, with the bucket in the host or in the path."""
-    aws = Storage(replace(NOWHERE, region="eu-west-1"))._stored("a b").url
+    aws = Storage(replace(NOWHERE, region="eu-west-1"))._locate("a b").url
     other = replace(NOWHERE, endpoint="https://minio.internal:9000", bucket_in_host=False)
     assert aws is not None
     assert aws.startswith("https://results.s3.eu-west-1.amazonaws.com/a%20b?X-Amz-Algorithm=AWS4")
-    url = Storage(other)._stored("a/b").url
+    url = Storage(other)._locate("a/b").url
     assert url is not None
     assert url.startswith("https://minio.internal:9000/results/a/b?X-Amz-Algorithm=AWS4")
 

@@ -66,7 +66,9 @@ def test_foreign_codes_are_dropped(tmp_path: Path) -> None:
         assert list((tmp_path / codec_id / key).iterdir()) == []
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
+)
 @given(st.data())
 def test_damaged_codes_are_dropped_and_computed_again(tmp_path: Path, data: st.DataObject) -> None:
     """Any changed, missing or added byte is found; storing again repairs it."""
@@ -90,7 +92,9 @@ def test_damaged_codes_are_dropped_and_computed_again(tmp_path: Path, data: st.D
 
 
 @given(st.integers(0, 40), st.integers(0, 12))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None
+)
 def test_every_shape_comes_back(tmp_path: Path, num_frames: int, num_codebooks: int) -> None:
     """Empty ones as well."""
     codes = np.full((num_frames, num_codebooks), 1023, np.int16)

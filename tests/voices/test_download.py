@@ -5,10 +5,11 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from higgs_worker.voices.download import download, is_public
+from higgs_worker.voices.download import download
+from higgs_worker.voices.web_address import is_public
 from tests.fakes.web import (
     PUBLIC,
     SOUND,
@@ -146,6 +147,7 @@ def test_only_public_addresses_are_reached(place: str, public: bool) -> None:
     )
 
 
+@settings(deadline=None)
 @given(st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)))
 def test_public_is_never_more_than_global(address: IPv4Address | IPv6Address) -> None:
     """Python's own verdict is an upper bound, but for addresses that embed another."""

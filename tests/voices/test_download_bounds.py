@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from higgs_worker.errors import UnusableReference
@@ -324,6 +324,7 @@ def test_base64_that_is_none(source: str, words: str) -> None:
     assert words in refusal(source, resolve=unreached, connect=unreached)
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=100), st.integers(1, 100))
 def test_base64_is_bounded_to_the_byte(data: bytes, max_bytes: int) -> None:
     """What fits is decoded, what does not is refused."""
@@ -339,6 +340,7 @@ def nowhere(*_: Any, **__: Any) -> Any:
     raise socket.gaierror
 
 
+@settings(deadline=None)
 @given(
     st.one_of(
         st.text(),

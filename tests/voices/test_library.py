@@ -119,7 +119,9 @@ def test_names_that_are_none(library: VoiceLibrary, tmp_path: Path, name: str) -
     assert not (tmp_path / "volume").exists()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
+)
 @given(st.one_of(st.text(max_size=80), st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")))
 def test_any_name_is_kept_or_refused(tmp_path: Path, name: str) -> None:
     """What is accepted comes back under that name, in one file of the directory."""

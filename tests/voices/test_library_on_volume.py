@@ -4,9 +4,6 @@ import codecs
 import io
 import json
 import os
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 import zipfile
@@ -20,28 +17,7 @@ from hypothesis import strategies as st
 from higgs_worker.errors import DamagedVoice, InvalidRequest, VolumeUnusable
 from higgs_worker.voices.library import VoiceLibrary
 from tests.fakes.library import WAV, file_of, leftovers, make_wav
-
-ROOT = Path(__file__).parents[2]
-
-# What another worker does: adds what it is told and says how it went.
-WORKER = """
-import sys
-from pathlib import Path
-from tests.fakes.library import make_wav
-from higgs_worker.errors import InvalidRequest
-from higgs_worker.voices.library import VoiceLibrary
-
-directory, fill, *names = sys.argv[1:]
-library, wav = VoiceLibrary(Path(directory)), make_wav(fill=int(fill))
-print("ready", flush=True)
-sys.stdin.readline()
-for name in names:
-    try:
-        library.add(name, wav, f"text {fill}")
-        print(name, flush=True)
-    except InvalidRequest:
-        print("-", flush=True)
-"""
+from tests.fakes.voice_writer import VoiceWriter
 
 
 @pytest.fixture
@@ -104,7 +80,9 @@ def test_a_damaged_voice_spoils_no_other(
     assert [each.name for each in library.list()] == ["Carl"]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
+)
 @given(st.data())
 def test_any_damage_is_a_sentence(tmp_path: Path, data: st.DataObject) -> None:
     """A changed byte is either without effect or found; nothing else is ever raised."""
@@ -136,35 +114,17 @@ def test_other_files_are_not_voices(library: VoiceLibrary, tmp_path: Path) -> No
 # Several writers, and volumes that refuse
 
 
-def start_worker(directory: Path, fill: int, *names: str) -> "subprocess.Popen[str]":
-    """Start a process that adds voices as soon as it gets a line."""
-    return subprocess.Popen(
-        [sys.executable, "-c", WORKER, str(directory), str(fill), *names],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
-
-
 def test_two_workers_add_at_once(library: VoiceLibrary, tmp_path: Path) -> None:
     """Of a name, in any case, exactly one succeeds; of other names all do; every file is whole."""
     shared = [f"Same-{number}" for number in range(40)]
     directory = tmp_path / "volume" / "voices"
-    workers = [
-        start_worker(directory, 1, *shared, "one"),
-        start_worker(directory, 2, *[each.lower() for each in shared], "two"),
-    ]
+    names = [[*shared, "one"], [*[each.lower() for each in shared], "two"]]
+    workers = [VoiceWriter(directory, fill, names[fill - 1]) for fill in (1, 2)]
     for worker in workers:
-        assert worker.stdout is not None
-        assert worker.stdout.readline() == "ready\n"
-    for worker in workers:
-        assert worker.stdin is not None
-        worker.stdin.write("go\n")
-        worker.stdin.flush()
-    said = [worker.communicate(timeout=30)[0].split() for worker in workers]
+        worker.go()
+    said = [[worker.next() for _ in names[0]] for worker in workers]
     for number, name in enumerate(shared):
-        won = [each[number] for each in said if each[number] != "-"]
+        won = [each[number] for each in said if isinstance(each[number], str)]
         assert len(won) == 1
         voice = library.get(name)
         assert voice.name == won[0]
@@ -178,15 +138,10 @@ def test_two_workers_add_at_once(library: VoiceLibrary, tmp_path: Path) -> None:
 def test_a_worker_killed_in_the_middle(library: VoiceLibrary, tmp_path: Path) -> None:
     """Whatever it wrote is whole, and what it left behind goes once it is old."""
     directory = tmp_path / "volume" / "voices"
-    worker = start_worker(directory, 1, *[f"voice-{number}" for number in range(900)])
-    assert worker.stdout is not None
-    assert worker.stdin is not None
-    assert worker.stdout.readline() == "ready\n"
-    worker.stdin.write("go\n")
-    worker.stdin.flush()
-    worker.stdout.readline()
-    worker.send_signal(signal.SIGKILL)
-    worker.communicate()
+    worker = VoiceWriter(directory, 1, [f"voice-{number}" for number in range(900)])
+    worker.go()
+    assert worker.next() == "voice-0"
+    worker.kill()
     old, new = directory / ".anna.0.tmp", directory / ".bert.1.tmp"
     for path in (old, new):
         path.write_bytes(b"half a vo")
@@ -276,21 +231,9 @@ def test_a_file_where_the_directory_should_be(tmp_path: Path) -> None:
 def test_a_full_volume_keeps_what_was_there(library: VoiceLibrary, tmp_path: Path) -> None:
     """A voice that does not fit leaves the one it should replace, and no half of itself."""
     library.add("Anna", WAV, "First.")
-    script = f"""
-import resource, signal
-from pathlib import Path
-from tests.fakes.library import make_wav
-from higgs_worker.voices.library import VoiceLibrary
-
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))
-library = VoiceLibrary(Path({str(tmp_path / "volume" / "voices")!r}))
-try:
-    library.add("Anna", make_wav(20_000), "Second.", replace=True)
-except Exception as error:
-    print(error.code)
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
-    assert done.stdout == "volume_unusable\n", done.stderr
+    directory = tmp_path / "volume" / "voices"
+    writer = VoiceWriter(directory, 8, ["Anna"], replace=True, max_file_bytes=1000)
+    writer.go()
+    assert isinstance(writer.next(), VolumeUnusable)
     assert library.get("Anna").text == "First."
     assert leftovers(tmp_path / "volume" / "voices") == []

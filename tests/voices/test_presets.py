@@ -11,8 +11,6 @@ import pytest
 
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.audio.shape import loudness_lufs
-from higgs_worker.load import load_model
-from higgs_worker.settings import Settings
 from higgs_worker.speech.model import LoadedModel
 from higgs_worker.speech.service import SpeechService
 from higgs_worker.voices.library import PRESETS, SAMPLE_RATE, Voice, VoiceLibrary
@@ -96,14 +94,6 @@ def pitch(samples: np.ndarray) -> float:
         if likeness[lag] > 0.5 * likeness[0]:
             found.append(SAMPLE_RATE / lag)
     return float(np.median(found))
-
-
-@pytest.fixture(scope="module")
-def speaker(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    """The embedded model with an empty volume."""
-    volume = tmp_path_factory.mktemp("volume")
-    settings = {"HIGGS_MODEL": "demo", "HIGGS_MAX_LENGTH": "1024", "HIGGS_MAX_SLOTS": "1"}
-    return load_model(Settings.from_env(settings | {"HIGGS_VOLUME": str(volume)}))
 
 
 def test_a_preset_speaks(speaker: LoadedModel, caplog: pytest.LogCaptureFixture) -> None:

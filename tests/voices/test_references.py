@@ -136,14 +136,6 @@ def test_what_cannot_serve_is_refused(
     assert encoder.num_calls == 0
 
 
-@pytest.fixture(scope="module")
-def speaker(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    """The embedded model with an empty volume."""
-    volume = tmp_path_factory.mktemp("volume")
-    settings = {"HIGGS_MODEL": "demo", "HIGGS_MAX_LENGTH": "1024", "HIGGS_MAX_SLOTS": "2"}
-    return load_model(Settings.from_env(settings | {"HIGGS_VOLUME": str(volume)}))
-
-
 def test_the_voice_is_heard(speaker: LoadedModel) -> None:
     """Another recording or transcript gives other audio; the same gives the same."""
 
