@@ -29,7 +29,7 @@ from higgs_worker import demo
 from higgs_worker.codec.config import CodecConfig
 from higgs_worker.codec.decoder import CodecDecoder
 from higgs_worker.codec.loader import load_decoder
-from higgs_worker.codec.pace import MAX_PIECE_FRAMES
+from higgs_worker.codec.piece_schedule import MAX_PIECE_FRAMES
 from higgs_worker.codec.streaming import CodecPiece, StreamingDecoder
 from higgs_worker.codec.thread import CodecStream, CodecThread
 from higgs_worker.engine.engine import Engine

@@ -1,9 +1,8 @@
 """The sizes of the codec's decoder, read from a checkpoint's `config.json`.
 
-Knows the file that transformers writes for `model_type` "higgs_audio_v2_tokenizer": the acoustic
-and the semantic model are nested objects, and a key that is absent means the default of its class.
-It does not know tensors (see `loader.py`), nor the sizes of the encoder (see `encoder_config.py`),
-and never imports torch.
+The file is the one that transformers writes for `model_type` "higgs_audio_v2_tokenizer". The
+acoustic and the semantic model are nested objects, and an absent key means its class's default. The
+encoder's sizes are in `encoder_config.py`; the tensors are read by `loader.py`.
 """
 
 import math
@@ -20,7 +19,7 @@ SOURCE = (
     "config.json and model.safetensors of the main revision of bosonai/higgs-audio-v2-tokenizer"
 )
 
-# What transformers assumes where the file is silent.
+# Defaults of keys that the file lacks.
 # Source: transformers `HiggsAudioV2TokenizerConfig` and its `sub_configs_defaults`, `HubertConfig`.
 DEFAULT_BANDWIDTHS_KBPS = (0.5, 1, 1.5, 2, 4)
 DEFAULT_RATIOS = (8, 5, 4, 2)
@@ -34,7 +33,7 @@ class CodecConfig:
     """Sizes of everything between codes and PCM."""
 
     sample_rate: int
-    """Samples per second of the PCM."""
+    """Of the PCM, in Hz."""
     num_codebooks: int
     codebook_size: int
     codebook_dim: int
@@ -42,7 +41,7 @@ class CodecConfig:
     hidden_size: int
     """Width of the quantised latent: the acoustic and the semantic half together."""
     acoustic_hidden_size: int
-    """Width of the latent that the convolutions start from."""
+    """Width of the latents at the first convolution."""
     decoder_hidden_size: int
     """Channels before the first upsampling; each block halves them."""
     upsampling_ratios: tuple[int, ...]
@@ -119,41 +118,41 @@ class CodecConfig:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One JSON object of the file, and the words for what is wrong in it."""
+    """One JSON object of the file, and the error messages about it."""
 
     path: str
     """Of the file, for the error text."""
     prefix: str
-    """Of the keys, for the same: the names of the objects around this one, with a dot."""
+    """Name of this object and a dot, for the error text; empty at the top."""
     values: Mapping[str, Any]
 
     def value(self, key: str, default: Any) -> Any:
-        """Give the value as it stands there."""
+        """Return a value unchecked."""
         return self.values.get(key, default)
 
     def wrong(self, key: str, wanted: str) -> InvalidCheckpoint:
-        """Make the error that says what is there and what is wanted."""
+        """Return the error that names the value found and what is wanted."""
         found = repr(self.values[key]) if key in self.values else "absent"
         return InvalidCheckpoint(
             f"{self.path}: {self.prefix}{key} is {found}, not {wanted}; use {SOURCE}"
         )
 
     def section(self, key: str) -> "Section":
-        """Give a nested object; an absent one is empty."""
+        """Return a nested object; an absent one is empty."""
         values = self.values.get(key)
         if values is not None and not isinstance(values, dict):
             raise self.wrong(key, "an object")
         return Section(self.path, f"{key}.", values or {})
 
     def integer(self, key: str, default: int) -> int:
-        """Give a positive integer."""
+        """Return a positive integer."""
         value = self.value(key, default)
         if not _is_positive_integer(value):
             raise self.wrong(key, "a positive integer")
         return int(value)
 
     def integers(self, key: str, default: tuple[int, ...], minimum: int = 1) -> tuple[int, ...]:
-        """Give a list of integers, not empty."""
+        """Return a non-empty list of integers, each at least `minimum`."""
         value = self.value(key, default)
         if not (
             isinstance(value, list | tuple)
@@ -164,13 +163,13 @@ class Section:
         return tuple(value)
 
     def ratios(self, key: str) -> tuple[int, ...]:
-        """Give the resampling factors of the convolutions."""
-        # A ratio of 1 has no transposed convolution in this network: its output padding would have
-        # to be smaller than itself.
+        """Return the resampling factors of the convolutions."""
+        # With a ratio of 1 the transposed convolution does not exist: its output padding would have
+        # to be smaller than its stride, and is equal to it.
         return self.integers(key, DEFAULT_RATIOS, minimum=2)
 
     def bandwidth_kbps(self) -> float:
-        """Give the highest bandwidth, which is the last one: all codebooks are used."""
+        """Return the last and highest bandwidth, which uses all codebooks."""
         value = self.value("target_bandwidths", DEFAULT_BANDWIDTHS_KBPS)
         if not (
             isinstance(value, list | tuple)

@@ -2,8 +2,8 @@
 
 Everything before the convolutions is linear in the codes, so it is one table lookup: each of the
 K x V codes has its own row, and a frame is the sum of K rows and a bias. Names and shapes of the
-convolutional part are the checkpoint's own, so loading needs no map. It does not know files (see
-`loader.py`), and keeps nothing between calls. All arithmetic is float32.
+convolutional part are the checkpoint's own, so `loader.py` needs no map. The decoder keeps no state
+between calls (`streaming.py` does). All arithmetic is float32.
 Source: transformers `HiggsAudioV2TokenizerModel.decode` and `DacDecoder`.
 """
 
@@ -36,7 +36,7 @@ class Snake(nn.Module):
 
 
 class ResidualUnit(nn.Module):
-    """A dilated convolution over 7 taps and a mix of channels, added to the input."""
+    """A dilated convolution with 7 taps and a pointwise one, added to the input."""
 
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
@@ -53,12 +53,12 @@ class ResidualUnit(nn.Module):
 
 
 class UpsampleBlock(nn.Module):
-    """`stride` times as many samples, half as many channels, then three residual units."""
+    """Upsampling by `stride` to half as many channels, then three residual units."""
 
     def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
         super().__init__()
         self.snake1 = Snake(channels_in)
-        # Padding and output padding together make the output exactly `stride` times as long.
+        # With this padding and output padding the output is exactly `stride` times as long.
         self.conv_t1 = nn.ConvTranspose1d(
             channels_in,
             channels_out,
@@ -80,7 +80,7 @@ class UpsampleBlock(nn.Module):
 
 
 class AcousticDecoder(nn.Module):
-    """Latents -> PCM; the checkpoint's `acoustic_decoder`, without a squashing at the end."""
+    """Latents -> PCM; the checkpoint's `acoustic_decoder`, without a final tanh."""
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
@@ -159,7 +159,7 @@ def fold(
 
 
 class CodecDecoder(nn.Module):
-    """The whole way from codes to PCM."""
+    """The complete decoder, codes -> PCM."""
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
@@ -173,8 +173,8 @@ class CodecDecoder(nn.Module):
         Nothing is clipped: PCM may leave [-1, 1]. No host sync.
 
         Args:
-            codes: [B, K, F] int64, each in [0, codebook_size). Not checked, because a look at them
-                would wait for the device; a stream id would silently take the next codebook's row.
+            codes: [B, K, F] int64, each in [0, codebook_size). Not checked, because that would wait
+                for the device; a stream id would silently select a row of the next codebook.
 
         Returns:
             [B, S] float32, S = F * hop_length.

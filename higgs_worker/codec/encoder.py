@@ -1,8 +1,8 @@
 """PCM -> codes: the encoder half of the codec, whole waveforms at once.
 
-Two paths see the waveform, one for how it sounds and one for what is said; each frame's two halves
-are mixed and quantised by K codebooks, each taking what the one before left over. Names and shapes
-are the checkpoint's own. It does not know files (see `encoder_loader.py`), and keeps nothing
+An acoustic and a semantic path each compute half of every frame's latent. The two halves are mixed,
+then quantised by K codebooks, each of which quantises the residual that the one before left. Names
+and shapes are the checkpoint's own; `encoder_loader.py` reads it. The encoder keeps no state
 between calls. All arithmetic is float32: on a GPU turn TF32 off, or near-ties fall the other way.
 Source: transformers `HiggsAudioV2TokenizerModel.encode`, `DacEncoder`.
 """
@@ -21,7 +21,7 @@ from higgs_worker.codec.resample import resample
 
 
 class DownsampleBlock(nn.Module):
-    """Three residual units, then one sample for every `stride` and twice as many channels."""
+    """Three residual units, then downsampling by `stride` to twice as many channels."""
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class DownsampleBlock(nn.Module):
 
 
 class AcousticEncoder(nn.Module):
-    """PCM -> how it sounds; the checkpoint's `acoustic_encoder`."""
+    """PCM -> acoustic half of the latents; the checkpoint's `acoustic_encoder`."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class AcousticEncoder(nn.Module):
 
 
 class SemanticUnit(nn.Module):
-    """A dilated convolution and a mix of channels, added to the input."""
+    """A dilated convolution and a pointwise one, added to the input."""
 
     def __init__(self, channels: int, kernel: int, dilation: int) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class SemanticUnit(nn.Module):
 
 
 class SemanticBlock(nn.Module):
-    """Residual units, then another width and one frame for every `stride`."""
+    """Residual units, then downsampling by `stride` to another width."""
 
     def __init__(
         self, config: EncoderConfig, channels_in: int, channels_out: int, stride: int
@@ -106,7 +106,7 @@ class SemanticBlock(nn.Module):
 
 
 class SemanticEncoder(nn.Module):
-    """Features -> what is said; the checkpoint's `encoder_semantic`."""
+    """HuBERT features -> semantic half of the latents; the checkpoint's `encoder_semantic`."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class SemanticEncoder(nn.Module):
 
 
 class Codebook(nn.Module):
-    """The entries of one codebook."""
+    """The entries of one codebook, and the search for the nearest."""
 
     embed: Tensor
     """[V, codebook_dim] float32."""
@@ -137,7 +137,7 @@ class Codebook(nn.Module):
         self.register_buffer("embed", torch.zeros(config.codebook_size, config.codebook_dim))
 
     def nearest(self, x: Tensor) -> Tensor:
-        """Find the nearest entries: [..., codebook_dim] -> [...] int64.
+        """Return the codes of the nearest entries: [..., codebook_dim] -> [...] int64.
 
         The squared distance is summed in upstream's order, so that near-ties fall the same way.
         """
@@ -148,7 +148,7 @@ class Codebook(nn.Module):
 
 
 class VectorQuantizer(nn.Module):
-    """One level: a codebook and the ways into and out of its few dimensions."""
+    """One level: a codebook, and the projections into and out of its few dimensions."""
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
@@ -157,13 +157,13 @@ class VectorQuantizer(nn.Module):
         self.project_out = nn.Linear(config.codebook_dim, config.hidden_size)
 
     def forward(self, residual: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, F, hidden] -> codes [B, F] int64, and the residual that they leave."""
+        """[B, F, hidden] -> codes [B, F] int64 and the residual [B, F, hidden]."""
         codes = self.codebook.nearest(self.project_in(residual))
         return codes, residual - self.project_out(F.embedding(codes, self.codebook.embed))
 
 
 class ResidualQuantizer(nn.Module):
-    """All levels, one after the other."""
+    """All levels: each quantises the residual of the one before."""
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
@@ -181,7 +181,7 @@ class ResidualQuantizer(nn.Module):
 
 
 class CodecEncoder(nn.Module):
-    """The whole way from PCM to codes."""
+    """The complete encoder, PCM -> codes."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -195,7 +195,7 @@ class CodecEncoder(nn.Module):
     def forward(self, pcm: Tensor) -> Tensor:
         """Encode whole waveforms of one length.
 
-        Rows cannot be padded to a common length: HuBERT would hear the padding. No host sync.
+        Rows cannot be padded to a common length: padding changes HuBERT's features. No host sync.
 
         Args:
             pcm: [B, S] float32 at the codec's `sample_rate`.
@@ -210,7 +210,7 @@ class CodecEncoder(nn.Module):
         return codes
 
     def latents(self, pcm: Tensor) -> Tensor:
-        """Give what is quantised: [B, S] -> [B, F, hidden], otherwise as `forward`."""
+        """Return what `forward` quantises: [B, S] -> [B, F, hidden]."""
         config = self.config
         padding = config.num_padding_samples(pcm.shape[-1])
         acoustic = self.acoustic_encoder(F.pad(pcm, (padding, padding)))
@@ -219,9 +219,9 @@ class CodecEncoder(nn.Module):
         return latents
 
     def features(self, pcm: Tensor) -> Tensor:
-        """Give what HuBERT hears: [B, S] -> [B, features, D], thinned to the semantic encoder's."""
+        """Return every `feature_stride`-th HuBERT feature: [B, S] -> [B, features, D]."""
         config = self.config
-        heard = resample(pcm, config.codec.sample_rate, config.semantic_sample_rate)
-        heard = F.pad(heard, (SEMANTIC_PADDING_SAMPLES, SEMANTIC_PADDING_SAMPLES))
-        features: Tensor = self.semantic_model(heard)
+        resampled = resample(pcm, config.codec.sample_rate, config.semantic_sample_rate)
+        padded = F.pad(resampled, (SEMANTIC_PADDING_SAMPLES, SEMANTIC_PADDING_SAMPLES))
+        features: Tensor = self.semantic_model(padded)
         return features[:, :: config.feature_stride]

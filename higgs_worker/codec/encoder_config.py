@@ -1,9 +1,8 @@
-"""The sizes of the codec's encoder, read from the same `config.json` as those of the decoder.
+"""The sizes of the codec's encoder, read from the same `config.json` as the decoder's.
 
 Two paths see the waveform: convolutions at its own rate (acoustic), and HuBERT with a few more
-convolutions at 16 kHz (semantic). Both must give the same number of frames, and the lengths along
-the way are computed here, without running anything. It does not know tensors (see
-`encoder_loader.py`), and never imports torch.
+convolutions at 16 kHz (semantic). Both must give the same number of frames, so the lengths along
+both paths are computed here. The tensors are read by `encoder_loader.py`.
 """
 
 import math
@@ -18,8 +17,7 @@ from higgs_worker.codec.config import SOURCE, CodecConfig, Section
 SEMANTIC_PADDING_SAMPLES = 160
 """Zeros on both sides of HuBERT's input: half its hop. Upstream's constant, whatever the sizes."""
 
-# What transformers assumes where the file is silent.
-# Source: transformers `HubertConfig`.
+# Defaults of keys that the file lacks. Source: transformers `HubertConfig`.
 DEFAULT_CONV_CHANNELS = (512,) * 7
 DEFAULT_CONV_KERNELS = (10, 3, 3, 3, 3, 2, 2)
 DEFAULT_CONV_STRIDES = (5, 2, 2, 2, 2, 2, 2)
@@ -32,7 +30,7 @@ ONLY_HUBERT = {
     "do_stable_layer_norm": False,
     "conv_pos_batch_norm": False,
 }
-"""The one variant of HuBERT that is built here, which is also what an absent key means."""
+"""The one supported variant of HuBERT; these values are also the defaults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +47,11 @@ class HubertConfig:
     conv_strides: tuple[int, ...]
     conv_bias: bool
     position_kernel: int
-    """Taps of the convolution that tells positions apart."""
+    """Taps of the convolution that computes position embeddings."""
     position_groups: int
 
     def num_features(self, num_samples: int) -> int:
-        """Count the features of so many samples; 0 where they are too few for one."""
+        """Return the number of features; 0 when the samples are too few for one."""
         for kernel, stride in zip(self.conv_kernels, self.conv_strides, strict=True):
             num_samples = max(0, (num_samples - kernel) // stride + 1)
         return num_samples
@@ -69,9 +67,9 @@ class EncoderConfig:
     downsampling_ratios: tuple[int, ...]
     hubert: HubertConfig
     semantic_sample_rate: int
-    """Samples per second that HuBERT hears."""
+    """HuBERT's sampling rate in Hz."""
     feature_stride: int
-    """Every so many-th feature of HuBERT is used."""
+    """1 in so many features of HuBERT is used."""
     semantic_kernel: int
     semantic_channels: tuple[int, ...]
     """Channels after each block of the semantic encoder."""
@@ -81,7 +79,7 @@ class EncoderConfig:
     """One residual unit per dilation in each of these blocks."""
 
     def num_frames(self, num_samples: int) -> int:
-        """Count the frames of so many samples of PCM; 0 where they are too few for one."""
+        """Return the number of frames of PCM; 0 when the samples are too few for one."""
         resampled = -(-num_samples * self.semantic_sample_rate // self.codec.sample_rate)
         features = self.hubert.num_features(resampled + 2 * SEMANTIC_PADDING_SAMPLES)
         frames = -(-features // self.feature_stride)
@@ -90,9 +88,9 @@ class EncoderConfig:
         return frames
 
     def num_padding_samples(self, num_samples: int) -> int:
-        """Count the zeros that the acoustic path needs on each side to give `num_frames` frames.
+        """Return the zeros on each side with which the acoustic path gives `num_frames` frames.
 
-        Half a hop for every second length, else none.
+        That is half a hop or none.
 
         Raises:
             ValueError: too few samples for one frame.
@@ -206,7 +204,7 @@ def _hubert(section: Section) -> HubertConfig:
 
 
 def _odd(section: Section, key: str) -> int:
-    """Give a kernel size; an even one would change the number of frames."""
+    """Return a kernel size; an even one would change the number of frames."""
     value = section.integer(key, 3)
     if value % 2 == 0:
         raise section.wrong(key, "odd")
@@ -214,7 +212,7 @@ def _odd(section: Section, key: str) -> int:
 
 
 def _channels(section: Section, width: int, num_blocks: int) -> tuple[int, ...]:
-    """Give the channels after each block of the semantic encoder; the last is as wide as HuBERT."""
+    """Return the channels after each semantic block; after the last, they equal HuBERT's width."""
     ratios = section.integers("channel_ratios", (1, 1))
     if len(ratios) != num_blocks or ratios[-1] != 1:
         raise section.wrong("channel_ratios", f"{num_blocks} integers of which the last is 1")

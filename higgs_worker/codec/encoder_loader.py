@@ -1,8 +1,7 @@
-"""Checkpoint on disk -> a CodecEncoder in memory.
+"""Checkpoint on disk -> a CodecEncoder in memory, at once or when the first new voice needs it.
 
-The counterpart of `loader.py`, from the same two files: every tensor is accounted for, and only the
-encoder's are read. A file that holds a decoder alone is called that. It does not know where the
-directory came from.
+The counterpart of `loader.py`, for the same two files: the names and shapes of all tensors are
+checked, and only the encoder's are read. A file that holds only a decoder gets an error of its own.
 """
 
 import hashlib
@@ -31,29 +30,29 @@ NOT_NEEDED_PREFIXES = (
     "fc2.",
     "semantic_model.masked_spec_embed",
 )
-"""In the file, never read: the way from codes to PCM, and what training alone used."""
+"""In the file, but not loaded: the decoder, and what only training uses."""
 
 NOT_NEEDED_OF_CODEBOOK = ("cluster_size", "embed_avg", "inited")
-"""The same, of each codebook."""
+"""The same, within each codebook."""
 
 LANDMARKS = (
     "acoustic_encoder.conv1.weight",
     "encoder_semantic.conv.weight",
     "semantic_model.feature_projection.projection.weight",
 )
-"""One tensor of each network that only encoding needs, in a codec of whatever size."""
+"""One tensor of each network that only encoding needs, in a codec of any size."""
 
 POSITION_CONV = "semantic_model.encoder.pos_conv_embed.conv."
 WEIGHT = POSITION_CONV + "weight"
 MAGNITUDE = POSITION_CONV + "parametrizations.weight.original0"
 DIRECTION = POSITION_CONV + "parametrizations.weight.original1"
-"""The one convolution whose weight norm the file still has, one magnitude per tap."""
+"""The one convolution whose weight norm is not folded in: one magnitude per tap."""
 
 
 def load_encoder(directory: Path, device: torch.device) -> tuple[CodecEncoder, LoadReport]:
     """Load the encoder half of the codec in `directory`, as float32, ready for inference.
 
-    Half-precision tensors are widened. The memory is our own: the file may go away afterwards.
+    Half-precision tensors are converted. The file is not used any more afterwards.
 
     Raises:
         WeightsNotFound: a file is missing.
@@ -62,7 +61,7 @@ def load_encoder(directory: Path, device: torch.device) -> tuple[CodecEncoder, L
     """
     started = time.perf_counter()
     codec = CodecConfig.from_directory(directory)
-    # Before the encoder's sizes: where there is no encoder, they may say anything.
+    # Before reading the encoder's sizes: without an encoder they are arbitrary.
     _check_encoder_is_there(directory)
     config = EncoderConfig.from_directory(directory)
     wanted = tensor_shapes(config)
@@ -77,21 +76,21 @@ def load_encoder(directory: Path, device: torch.device) -> tuple[CodecEncoder, L
         wanted=wanted,
         is_not_needed=lambda name: name in not_needed or name.startswith(NOT_NEEDED_PREFIXES),
     ) as file:
-        # A copy even where nothing changes: safetensors maps the file into memory.
+        # Always a copy: safetensors' tensors are views of the memory-mapped file.
         state = {name: file.read(name).to(device, torch.float32, copy=True) for name in wanted}
         report = LoadReport(file.num_bytes_read, time.perf_counter() - started)
     state[WEIGHT] = fold_weight_norm(state.pop(MAGNITUDE), state.pop(DIRECTION))
-    with torch.device("meta"):  # no time spent on first values that are then thrown away
+    with torch.device("meta"):  # skips initial values, which are not used
         encoder = CodecEncoder(config)
     encoder.load_state_dict(state, assign=True)
     return encoder.requires_grad_(False).eval(), report
 
 
 def tensor_shapes(config: EncoderConfig) -> dict[str, tuple[int, ...]]:
-    """Give the shape of every tensor that the encoder needs, by its name in the checkpoint.
+    """Return the shape of every tensor that the encoder needs, by its name in the checkpoint.
 
-    Source: transformers `HiggsAudioV2TokenizerModel` state dict; the published file has weight
-    norm folded in everywhere but in HuBERT's positional convolution.
+    In the published file weight norm is folded in, except in HuBERT's positional convolution.
+    Source: transformers `HiggsAudioV2TokenizerModel` state dict.
     """
     with torch.device("meta"):
         network = CodecEncoder(config)
@@ -102,7 +101,7 @@ def tensor_shapes(config: EncoderConfig) -> dict[str, tuple[int, ...]]:
 
 
 def fold_weight_norm(magnitude: Tensor, direction: Tensor) -> Tensor:
-    """Give the weight of a convolution with one magnitude per tap.
+    """Return the weight of a convolution from one magnitude per tap and directions.
 
     Computed in float64, so that the fold rounds once.
 
@@ -131,7 +130,10 @@ def _check_encoder_is_there(directory: Path) -> None:
 
 
 class LazyEncoder:
-    """PCM to codes; one at a time, because HuBERT over a minute of audio takes its memory."""
+    """An encoder that is loaded at its first call.
+
+    Calls are serialised: HuBERT needs much memory for a minute of audio.
+    """
 
     def __init__(self, directory: Path, device: torch.device) -> None:
         self._directory = directory
@@ -141,7 +143,7 @@ class LazyEncoder:
 
     @torch.inference_mode()
     def __call__(self, pcm: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Encode PCM [S]; gives codes [F, K].
+        """Return the codes [F, K] of PCM [S].
 
         Raises:
             InvalidCheckpoint: the codec has no encoder.
@@ -162,10 +164,10 @@ class LazyEncoder:
 
 
 def codec_id(directory: Path) -> str:
-    """Name a codec by its configuration and the size of its weights.
+    """Return a digest that identifies a codec: of its configuration and the size of its weights.
 
-    The weights themselves are verified where they are fetched; here the name must not cost a read
-    of 800 MB at every start.
+    Hashing the weights themselves would read 800 MB at every start; they are verified when they are
+    downloaded.
     """
     config = (directory / "config.json").read_bytes()
     size = (directory / "model.safetensors").stat().st_size

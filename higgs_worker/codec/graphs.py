@@ -1,8 +1,8 @@
-"""The step of the streaming decoder, captured at a few shapes.
+"""The streaming decoder's call as CUDA graphs, captured at a few shapes.
 
-A step is some three hundred small kernels, which the host takes longer to launch than a GPU to run.
-Pieces between a stream's ends have few sizes and no special cases, so those are captured; the first
-and the last piece of a stream run eagerly. Knows no streams, only rows.
+A call is some three hundred small kernels, which the host takes longer to launch than a GPU to run.
+Pieces inside a stream have few sizes and need no masks, so those are captured. The first and the
+last piece of a stream run eagerly.
 """
 
 from collections.abc import Callable
@@ -10,33 +10,33 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from higgs_worker.codec.pace import MAX_PIECE_FRAMES
+from higgs_worker.codec.piece_schedule import MAX_PIECE_FRAMES
 from higgs_worker.cuda_graphs import Capture
 
 CAPTURED_FRAMES = (8, 16, MAX_PIECE_FRAMES)
-"""Sizes of pieces; frames come eight at a time."""
+"""Frames per piece; the engine passes on eight at a time."""
 
-Step = Callable[[Tensor, Tensor], Tensor]
-"""Rows [B] and codes [B, K, F] -> PCM [B, S]; changes the state of these rows."""
+DecodeRows = Callable[[Tensor, Tensor], Tensor]
+"""Rows [B] and codes [B, K, F] -> PCM [B, S]; updates the state of these rows in place."""
 
 
-class StepGraph:
-    """The step at one shape; its inputs and its output stay where they are."""
+class PieceGraph:
+    """The call at one shape; its inputs and its output stay where they are."""
 
     def __init__(
-        self, step: Step, capture: Capture, *, rows: Tensor, codes: Tensor, spare_row: int
+        self, decode: DecodeRows, capture: Capture, *, rows: Tensor, codes: Tensor, spare_row: int
     ) -> None:
         self._rows, self._codes, self._spare_row = rows, codes, spare_row
         self._pcm: Tensor
 
         def run() -> None:
-            self._pcm = step(rows, codes)
+            self._pcm = decode(rows, codes)
 
-        run()  # what a first call allocates must not be captured
+        run()  # a first call allocates memory, which must not be captured
         self._graph = capture(run)
 
     def run(self, rows: Tensor, codes: Tensor) -> Tensor:
-        """See `Step`; what it gives holds until the next run of any graph."""
+        """Replay the call, see `DecodeRows`; the result is valid until any graph runs again."""
         count = len(rows)
         self._rows[:count] = rows
         self._rows[count:] = self._spare_row
@@ -45,13 +45,13 @@ class StepGraph:
         return self._pcm[:count]
 
 
-class StreamGraphs:
-    """The step at every shape that is captured: rows by powers of two, few sizes of pieces."""
+class PieceGraphs:
+    """The call at all captured shapes: powers of two of rows, `CAPTURED_FRAMES` frames."""
 
     @torch.inference_mode()
     def __init__(
         self,
-        step: Step,
+        decode: DecodeRows,
         capture: Capture,
         *,
         max_rows: int,
@@ -59,20 +59,20 @@ class StreamGraphs:
         num_codebooks: int,
         device: torch.device,
     ) -> None:
-        """Capture them all, the largest first: the smaller ones then find memory to share.
+        """Capture all shapes, the largest first: the smaller ones can then share its memory.
 
         Args:
-            step: works on state that stays where it is.
+            decode: works on state that stays where it is.
             capture: turns a computation into one that can be replayed.
-            max_rows: the most that will be asked for.
-            spare_row: a row of the state that may be overwritten at any time.
+            max_rows: largest number of rows of a call.
+            spare_row: row of the state that padding may overwrite at any time.
             num_codebooks: K.
-            device: where the step runs.
+            device: where the call runs.
         """
         self._rows = sorted({max_rows, *(1 << power for power in range(max_rows.bit_length()))})
         self._graphs = {
-            (num_rows, num_frames): StepGraph(
-                step,
+            (num_rows, num_frames): PieceGraph(
+                decode,
                 capture,
                 rows=torch.full((num_rows,), spare_row, device=device),
                 codes=torch.zeros(
@@ -84,7 +84,7 @@ class StreamGraphs:
             for num_rows in reversed(self._rows)
         }
 
-    def find(self, num_rows: int, num_frames: int) -> StepGraph | None:
-        """Give the graph that holds so many rows; None where none was captured."""
+    def find(self, num_rows: int, num_frames: int) -> PieceGraph | None:
+        """Return the smallest graph with at least `num_rows` rows; None if there is none."""
         fitting = next((rows for rows in self._rows if rows >= num_rows), None)
         return None if fitting is None else self._graphs.get((fitting, num_frames))

@@ -1,8 +1,8 @@
-"""HuBERT: 16 kHz waveform -> features of what is said, 50 per second.
+"""HuBERT: 16 kHz waveform -> semantic features, 50 per second.
 
-The base variant: group norm in the first convolution only, norms after each sublayer. The codec
-uses the mean of all its hidden states, which is what comes out. Names and shapes are the
-checkpoint's own, but for one weight norm (see `encoder_loader.py`). All arithmetic is float32.
+The base variant: group norm in the first convolution only, layer norms after each sublayer. The
+output is the mean of all hidden states, which is what the codec uses. Names and shapes are the
+checkpoint's own, except for one weight norm (see `encoder_loader.py`). All arithmetic is float32.
 Source: transformers `HubertModel`; https://arxiv.org/abs/2106.07447
 """
 
@@ -13,7 +13,7 @@ from higgs_worker.codec.encoder_config import HubertConfig
 
 
 class FeatureConv(nn.Module):
-    """One convolution without padding, normalised over time if it is the first."""
+    """One convolution without padding; the first one is normalised over time."""
 
     def __init__(self, config: HubertConfig, index: int) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class FeatureProjection(nn.Module):
 
 
 class PositionConv(nn.Module):
-    """What a wide convolution sees around each position, as its place in the sequence."""
+    """Position embeddings: a wide convolution over the features."""
 
     def __init__(self, config: HubertConfig) -> None:
         super().__init__()
@@ -83,8 +83,8 @@ class PositionConv(nn.Module):
         return F.gelu(y).transpose(1, 2)
 
 
-class Attention(nn.Module):
-    """Every position looks at every position."""
+class HubertAttention(nn.Module):
+    """Self-attention without a mask."""
 
     def __init__(self, config: HubertConfig) -> None:
         super().__init__()
@@ -106,8 +106,8 @@ class Attention(nn.Module):
         return mixed
 
 
-class FeedForward(nn.Module):
-    """The same two layers at every position."""
+class HubertFeedForward(nn.Module):
+    """Two linear layers with a GELU between."""
 
     def __init__(self, config: HubertConfig) -> None:
         super().__init__()
@@ -120,14 +120,14 @@ class FeedForward(nn.Module):
         return y
 
 
-class Layer(nn.Module):
-    """Attention and feed-forward, each added to its input and then normalised."""
+class HubertLayer(nn.Module):
+    """Attention and feed-forward, each followed by a residual sum and a layer norm."""
 
     def __init__(self, config: HubertConfig) -> None:
         super().__init__()
-        self.attention = Attention(config)
+        self.attention = HubertAttention(config)
         self.layer_norm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
-        self.feed_forward = FeedForward(config)
+        self.feed_forward = HubertFeedForward(config)
         self.final_layer_norm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -137,14 +137,14 @@ class Layer(nn.Module):
         return y
 
 
-class Transformer(nn.Module):
+class HubertTransformer(nn.Module):
     """Local features -> the mean of all hidden states, the first one included."""
 
     def __init__(self, config: HubertConfig) -> None:
         super().__init__()
         self.pos_conv_embed = PositionConv(config)
         self.layer_norm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_layers))
+        self.layers = nn.ModuleList(HubertLayer(config) for _ in range(config.num_layers))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, features, D] -> [B, features, D]."""
@@ -157,24 +157,24 @@ class Transformer(nn.Module):
 
 
 class Hubert(nn.Module):
-    """The whole way from waveform to features."""
+    """The complete model, waveform -> features."""
 
     def __init__(self, config: HubertConfig) -> None:
         super().__init__()
         self.feature_extractor = FeatureExtractor(config)
         self.feature_projection = FeatureProjection(config)
-        self.encoder = Transformer(config)
+        self.encoder = HubertTransformer(config)
 
     def forward(self, pcm: Tensor) -> Tensor:
-        """Give the mean of all hidden states.
+        """Return the mean of all hidden states.
 
-        Every feature depends on the whole waveform, so rows cannot be padded to one length.
+        Every feature depends on the whole waveform, so shorter rows cannot be padded.
 
         Args:
             pcm: [B, S] float32 at the rate of the checkpoint, 16 kHz.
 
         Returns:
-            [B, features, D] float32, as many as `HubertConfig.num_features` says.
+            [B, features, D] float32; `HubertConfig.num_features` counts the features.
         """
         features: Tensor = self.encoder(self.feature_projection(self.feature_extractor(pcm)))
         return features

@@ -1,8 +1,8 @@
 """Checkpoint on disk -> a CodecDecoder in memory.
 
 Reads `config.json` and `model.safetensors` as transformers writes them. The file holds the whole
-codec, nine tenths of which only serve encoding: every tensor is accounted for, and only the
-decoder's are read. It does not know where the directory came from.
+codec, nine tenths of which only serve encoding. The names and shapes of all tensors are checked,
+and only the decoder's are read.
 """
 
 import time
@@ -24,7 +24,7 @@ NOT_NEEDED_PREFIXES = (
     "fc.",
     "fc1.",
 )
-"""In the file, never read: the way from PCM to codes, and what training alone used."""
+"""In the file, but not loaded: the encoder, and what only training uses."""
 
 NOT_NEEDED_OF_QUANTIZER = (
     "project_in.weight",
@@ -33,13 +33,13 @@ NOT_NEEDED_OF_QUANTIZER = (
     "codebook.embed_avg",
     "codebook.inited",
 )
-"""The same, of each quantizer."""
+"""The same, within each quantizer."""
 
 
 def load_decoder(directory: Path, device: torch.device) -> tuple[CodecDecoder, LoadReport]:
     """Load the decoder half of the codec in `directory`, as float32, ready for inference.
 
-    Half-precision tensors are widened. The memory is our own: the file may go away afterwards.
+    Half-precision tensors are converted. The file is not used any more afterwards.
 
     Raises:
         WeightsNotFound: a file is missing.
@@ -63,10 +63,10 @@ def load_decoder(directory: Path, device: torch.device) -> tuple[CodecDecoder, L
 
 
 def tensor_shapes(config: CodecConfig) -> dict[str, tuple[int, ...]]:
-    """Give the shape of every tensor that the decoder needs, by its name in the checkpoint.
+    """Return the shape of every tensor that the decoder needs, by its name in the checkpoint.
 
-    Source: transformers `HiggsAudioV2TokenizerModel` state dict; the published file has weight
-    norm folded in, so a convolution's weight is just `.weight`.
+    In the published file weight norm is folded in, so a convolution's weight is just `.weight`.
+    Source: transformers `HiggsAudioV2TokenizerModel` state dict.
     """
     with torch.device("meta"):
         network = AcousticDecoder(config)
@@ -102,9 +102,9 @@ def _build(
     )
     state = {"code_table.table": table, "code_table.bias": bias}
     state |= {name: tensors[name] for name in tensors if name.startswith("acoustic_decoder.")}
-    # A copy even where nothing changes: safetensors maps the file into memory.
+    # Always a copy: safetensors' tensors are views of the memory-mapped file.
     state = {name: tensor.to(device, torch.float32, copy=True) for name, tensor in state.items()}
-    with torch.device("meta"):  # no time spent on first values that are then thrown away
+    with torch.device("meta"):  # skips initial values, which are not used
         decoder = CodecDecoder(config)
     decoder.load_state_dict(state, assign=True)
     return decoder.requires_grad_(False).eval()

@@ -1,7 +1,7 @@
-"""Change the sampling rate on the device, by torchaudio's law.
+"""Resample on the device, with torchaudio's filter.
 
-The semantic model hears 16 kHz, and its features depend on how 24 kHz became that: hence the same
-windowed sinc as upstream, not the better one of `audio`. It does not know what the samples are for.
+HuBERT's features depend on how 24 kHz audio became 16 kHz. So this is the same windowed sinc as
+upstream, not the better filter of `audio`.
 Source: torchaudio 2.11 `functional.resample`, its defaults; https://ccrma.stanford.edu/~jos/resample/
 """
 
@@ -14,13 +14,13 @@ from torch import Tensor
 ZERO_CROSSINGS = 6
 """Of the sinc, on each side of its middle."""
 ROLLOFF = 0.99
-"""Where the low pass ends, as a part of the lower one of the two Nyquist frequencies."""
+"""Cutoff of the low pass, as a fraction of the lower of the two Nyquist frequencies."""
 
 
 def resample(pcm: Tensor, from_hz: int, to_hz: int) -> Tensor:
     """Resample along the last dimension: [..., S] -> [..., ceil(S * to_hz / from_hz)].
 
-    Samples outside count as zero. No host sync.
+    Samples before the first and after the last count as zero. No host sync.
     """
     if from_hz == to_hz:
         return pcm
@@ -36,9 +36,9 @@ def resample(pcm: Tensor, from_hz: int, to_hz: int) -> Tensor:
 
 
 def _kernels(from_hz: int, to_hz: int, device: torch.device) -> tuple[Tensor, int]:
-    """Make the kernel of every phase: [to_hz, 1, 2 * reach + from_hz] float64, and the reach.
+    """Return the kernel of every phase, [to_hz, 1, 2 * reach + from_hz] float64, and the reach.
 
-    In float64, because the float32 of torchaudio itself errs by 1e-5 at rates with a small divisor.
+    In float64: in float32 torchaudio itself errs by 1e-5 at rates with a small common divisor.
     """
     cutoff = min(from_hz, to_hz) * ROLLOFF
     reach = math.ceil(ZERO_CROSSINGS * from_hz / cutoff)

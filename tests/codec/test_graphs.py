@@ -66,9 +66,9 @@ def test_without_capture_nothing_is_captured(decoder: CodecDecoder) -> None:
 def test_state_stays_where_it_is(decoder: CodecDecoder) -> None:
     """A graph keeps addresses: neither a piece nor a new stream moves a tensor."""
     streaming = StreamingDecoder(decoder, 3)
-    places = [kept.data_ptr() for kept in streaming._kept]
+    places = [kept.data_ptr() for kept in streaming._states]
     listen(streaming)
-    assert [kept.data_ptr() for kept in streaming._kept] == places
+    assert [kept.data_ptr() for kept in streaming._states] == places
 
 
 @pytest.mark.gpu
@@ -79,7 +79,7 @@ def test_real_graphs_give_the_whole() -> None:
     device = torch.device("cuda")
     decoder, _ = load_decoder(DEMO_CODEC, device)
     streaming = StreamingDecoder(decoder, 5, capture=cuda_capture(device))
-    with streaming.own_queue():
+    with streaming.own_cuda_stream():
         for _ in range(2):
             for codes, heard in zip(*listen(streaming), strict=True):
                 close(heard, whole(decoder, codes))

@@ -82,7 +82,7 @@ def test_state_is_small_and_fixed(decoder: CodecDecoder) -> None:
     sizes = set()
     for i in range(6):
         streaming.advance([CodecPiece(0, random_codes(i, 25))])
-        sizes.add(sum(kept.numel() for kept in streaming._kept))
+        sizes.add(sum(kept.numel() for kept in streaming._states))
     assert len(sizes) == 1
 
 

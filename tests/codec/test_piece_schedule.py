@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from higgs_worker.codec.pace import MARGIN_S, MAX_PIECE_FRAMES, NEVER, NOW, PieceSchedule
+from higgs_worker.codec.piece_schedule import MARGIN_S, MAX_PIECE_FRAMES, NEVER, NOW, PieceSchedule
 
 RATE, HOP, LAG = 24_000, 960, 9458
 
@@ -38,12 +38,12 @@ def test_without_a_listener_only_size_counts() -> None:
 def test_due_is_a_margin_before_silence() -> None:
     """Audio passed on counts from when it was heard; who ran dry begins anew."""
     listened = pace()
-    listened.passed_on(RATE, 100.0)
+    listened.record_delivery(RATE, 100.0)
     assert listened.due(1, False) == 101.0 - MARGIN_S
-    listened.passed_on(RATE, 100.2)
+    listened.record_delivery(RATE, 100.2)
     assert listened.due(1, False) == 102.0 - MARGIN_S
     assert listened.due(0, False) == NEVER
-    listened.passed_on(RATE, 200.0)
+    listened.record_delivery(RATE, 200.0)
     assert listened.due(1, False) == 201.0 - MARGIN_S
 
 
@@ -78,7 +78,7 @@ def listen(
         if dry_at is not None:
             silent_s += max(0.0, now - dry_at)
         dry_at = max(now, dry_at or 0.0) + num_samples / RATE
-        stream.passed_on(num_samples, now)
+        stream.record_delivery(num_samples, now)
     return sizes, silent_s
 
 
