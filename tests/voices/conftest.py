@@ -2,9 +2,9 @@
 
 import pytest
 
-from higgs_worker.build import load_model
+from higgs_worker.load import load_model
 from higgs_worker.settings import Settings
-from higgs_worker.speech.session import LoadedModel
+from higgs_worker.speech.model import LoadedModel
 
 
 @pytest.fixture(scope="session")
