@@ -8,8 +8,8 @@ Each page has a part written by hand, up to the marker, which this script keeps.
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from higgs_worker.api.field_errors import bound_of
 from higgs_worker.api.request import SpeechRequest, names_of
-from higgs_worker.messages import bound_of
 from higgs_worker.settings import variables
 
 DOCS = Path(__file__).parent

@@ -20,16 +20,10 @@ from pydantic import (
     field_validator,
 )
 
+from higgs_worker.api.field_errors import describe_error
 from higgs_worker.api.voice_spec import VoiceSpec, parse_speakers
 from higgs_worker.errors import CredentialsRefused, InvalidRequest
-from higgs_worker.messages import (
-    MAX_QUOTED,
-    check_readable,
-    describe_error,
-    quote,
-    shorten,
-    too_long,
-)
+from higgs_worker.messages import MAX_QUOTED, check_readable, quote, shorten, too_long
 
 DEFAULT_SCENE = "Audio is recorded from a quiet room."
 

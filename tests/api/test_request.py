@@ -5,10 +5,10 @@ import math
 import pytest
 from pydantic import ValidationError
 
+from higgs_worker.api.field_errors import bound_of
 from higgs_worker.api.request import DEFAULT_SCENE, SpeechRequest, names_of
 from higgs_worker.api.voice_spec import VoiceSpec
 from higgs_worker.errors import CredentialsRefused, InvalidRequest
-from higgs_worker.messages import bound_of
 
 FIELDS = SpeechRequest.model_fields
 
