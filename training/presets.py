@@ -1,12 +1,11 @@
-"""Make the built-in voices: synthetic ones, of a model whose licence lets them be shipped.
+"""Make the built-in voices with a model whose licence allows us to ship them.
 
     pip install hibari-tts==0.2.1
     python training/presets.py
 
-hibari-tts (Apache-2.0, see its NOTICE) has one voice in its package. It hands out the spectrum and
-the pitch of each frame before they become sound, so other voices come of the same model by moving
-the pitch, how lively it is, and the resonances, as another throat would. Each voice was transcribed
-by Whisper tiny.en: it heard the text below, word for word.
+hibari-tts (Apache-2.0, see its NOTICE) has one voice in its package. It exposes the spectrum and
+pitch of each frame before synthesis. So other voices come from the same model by a change of pitch,
+intonation and resonances. Whisper tiny.en transcribed each voice as the text below, word for word.
 """
 
 from dataclasses import dataclass
@@ -24,21 +23,21 @@ LICENCE = (
     "Maureese Williams; distilled from Kokoro-82M, Apache-2.0); free to use under Apache-2.0."
 )
 LOWEST_HZ = 40.0
-"""Below this hibari means that a frame has no pitch."""
+"""A lower pitch means that a frame has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class PresetVoice:
-    """A voice, told as what is different from the model's own."""
+    """A built-in voice, as its differences from the model's own."""
 
     name: str
     description: str
     text: str
     pitch: float = 1.0
     resonance: float = 1.0
-    """Factor of every resonance: below 1 for a longer throat."""
+    """Factor of every resonance; below 1 for a longer vocal tract."""
     liveliness: float = 1.0
-    """Exponent of the pitch's movement."""
+    """Exponent of the pitch's deviation from its mean; 1 is the model's own."""
     pace: float = 1.0
 
 
@@ -82,7 +81,7 @@ VOICES = (
 
 
 def move(spectrum: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
-    """Move what stands at a frequency to `factor` times that frequency; [bins, F]."""
+    """Return a spectrum [bins, F] with every frequency multiplied by `factor`."""
     last = len(spectrum) - 1
     source = np.minimum(np.arange(last + 1) / factor, last)
     below = source.astype(int)
@@ -91,7 +90,7 @@ def move(spectrum: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
 
 
 def speak(model: Hibari, voice: PresetVoice) -> NDArray[np.float32]:
-    """Say a voice's text in this voice."""
+    """Return the text of a voice, spoken in this voice."""
     rng = np.random.default_rng(0)
     sentences = []
     for phonemes in model.phonemize(voice.text):

@@ -89,7 +89,7 @@ def sends_again(*answers: bytes) -> bool:
             try:
                 await rp_http._transmit(session, url, "{}")
             except Exception as error:
-                print("not sent:", type(error).__name__)
+                print("not sent:", type(error).__name__)  # noqa: T201
 
     asyncio.run(post())
     return num_posts > 1
@@ -133,7 +133,7 @@ def main() -> None:
     sdk.cancel_polls_on_stop(intake)
     after = stops_at_once(lambda _: intake.stop(), intake.concurrency)
     seen["cancel_polls_on_stop"] = {"before": before, "after": after}
-    print(json.dumps(seen))
+    print(json.dumps(seen))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -42,8 +42,8 @@ def test_a_mend_is_needed_and_works(mend: str, seen: dict[str, dict[str, bool]])
 def test_the_processor_is_not_asked_for() -> None:
     """With the mend in place before the SDK is imported, nothing asks for the processor's name."""
     code = (
-        "from higgs_worker.serverless import sdk; sdk.skip_processor_name(); import runpod, cpuinfo;"
-        "assert cpuinfo.get_cpu_info() == {}"
+        "from higgs_worker.serverless import sdk; sdk.skip_processor_name();"
+        "import runpod, cpuinfo; assert cpuinfo.get_cpu_info() == {}"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 

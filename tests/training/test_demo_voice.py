@@ -212,7 +212,7 @@ def test_latents_come_back_from_their_codes() -> None:
     labels = torch.zeros(2000, frames.NUM_LABELLED, dtype=torch.long)
     quantiser = frames.Quantiser.fit(mixed, labels, seed=0, rounds=1)
     latents = quantiser.latents(mixed)
-    left = (latents - quantiser.quantised(quantiser.codes(latents, labels))).square().mean()
+    left = (latents - quantiser.decode(quantiser.codes(latents, labels))).square().mean()
     assert left < 0.05 * latents.square().mean()
 
 
@@ -270,8 +270,8 @@ def test_rules_say_what_they_were_taught() -> None:
 def test_all_sounds_of_a_word_find_a_letter() -> None:
     """In order; where there are too many, the word is left out."""
     costs = {"x": {"ks": 0.1}, "o": {"ɑ": 0.1}}
-    assert spelling.aligned("ox", "ˈɑks", costs) == ["ˈɑ", "ks"]
-    assert spelling.aligned("o", "ɑksi", costs) == []
+    assert spelling.align("ox", "ˈɑks", costs) == ["ˈɑ", "ks"]
+    assert spelling.align("o", "ɑksi", costs) == []
 
 
 def test_a_sound_of_a_recording_finds_its_id(reader: Tokenizer) -> None:

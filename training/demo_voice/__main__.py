@@ -1,14 +1,14 @@
 """Make the embedded voice: one command from nothing to the weights in the package.
 
     pip install -c requirements.lock -e '.[training]'
-    python -m training.demo_voice WORK                              # goes on from the package's
+    python -m training.demo_voice WORK                              # continues from the package's
     python -m training.demo_voice WORK --afresh spelling latents codes decoder model encoder
-    python -m training.demo_voice WORK --toy --into DIR             # a look at it, in a minute
+    python -m training.demo_voice WORK --toy --into DIR             # small, takes a minute
 
-Every stage keeps what it made in WORK and takes up what is there, so the command can be stopped and
-given again, with more minutes too. Where WORK has no checkpoint of a part, training begins with the
-package's, unless that part is to be made `--afresh`; with 0 minutes the package's stays as it is.
-Decoder, encoder and language model learn from the same codes and may be trained at the same time,
+Every stage keeps its results in WORK and continues from those that are there. So the command can be
+stopped and repeated, also with more minutes. If WORK has no checkpoint of a part, training starts
+from the package's, unless the part is listed after `--afresh`; 0 minutes leave it unchanged.
+Decoder, encoder and language model learn from the same codes and can be trained at the same time,
 each with its own `--stage`.
 """
 
@@ -45,14 +45,15 @@ from training.demo_voice.network import Network
 STAGES = ("spelling", "data", "codes", "decoder", "model", "encoder", "export")
 PARTS = ("spelling", "latents", "codes", "decoder", "model", "encoder")
 FITTED = Path(__file__).parent / "latents.safetensors"
-"""How the package's codec hears: mean, basis and scale of its latents."""
+"""Mean, basis and scale of the latents of the package's codec."""
 NUM_FITTED = 100_000
+"""Frames from which the codebooks are found."""
 RULE_WORTH = 5
-"""A rule of spelling sets right five rare words, or half a common one."""
+"""A spelling rule must correct five rare words, or half a common one."""
 
 
 class Recipe:
-    """One run of the recipe, in one directory."""
+    """The stages of the recipe, in one directory."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.work: Path = options.work
@@ -63,7 +64,7 @@ class Recipe:
         self.afresh = set(PARTS[1:] if options.toy else options.afresh or ())
 
     def spelling(self) -> None:
-        """Learn how letters sound, or take the package's rules."""
+        """Learn how letters sound, or copy the package's rules."""
         path = self.work / "tokenizer.json"
         if path.exists():
             return
@@ -74,14 +75,14 @@ class Recipe:
             shutil.copyfile(tokenizer.SHIPPED, path)
 
     def data(self) -> None:
-        """Have sentences spoken."""
+        """Synthesise the sentences."""
         if not (self.work / "data" / "texts.json").exists():
             words = dictionary.readable(self.tokenizer)
             hours = self.options.hours
             speech.make(self.work / "data", words, 3600 * hours, self.options.seed)
 
     def codes(self) -> None:
-        """Find the codebooks, or take the package's, and write down all codes."""
+        """Find the codebooks, or load the package's, and write all codes."""
         path = self.work / "quantiser.safetensors"
         seen, labels = frames.of_corpus(self.recordings), frames.labels_of(self.recordings)
         if not path.exists():
@@ -102,7 +103,7 @@ class Recipe:
     def decoder(self) -> None:
         """Train the codec's decoder."""
         config = CodecConfig.from_dict(self.codec_config)
-        path = self._begun("decoder", AcousticDecoder(config), "codec", "acoustic_decoder.")
+        path = self._checkpoint("decoder", AcousticDecoder(config), "codec", "acoustic_decoder.")
         minutes = self.options.decoder_minutes
         if not minutes and path.exists():
             return
@@ -112,7 +113,7 @@ class Recipe:
     def model(self) -> None:
         """Train the language model."""
         config = ModelConfig.from_dict(self.model_config)
-        path = self._begun("model", Network(config), "model", "")
+        path = self._checkpoint("model", Network(config), "model", "")
         codes = torch.load(self.work / "codes.pt").numpy()
         corpus = language.Corpus(self.recordings, codes, self.tokenizer, config)
         language.train(
@@ -126,7 +127,7 @@ class Recipe:
     def encoder(self) -> None:
         """Train the codec's encoder."""
         config = EncoderConfig.from_dict(self.codec_config)
-        path = self._begun("encoder", AcousticEncoder(config), "codec", "acoustic_encoder.")
+        path = self._checkpoint("encoder", AcousticEncoder(config), "codec", "acoustic_encoder.")
         minutes = self.options.encoder_minutes
         if not minutes and path.exists():
             return
@@ -145,24 +146,24 @@ class Recipe:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """How texts are read."""
+        """Return the tokenizer of this run."""
         return tokenizer.load(self.work / "tokenizer.json")
 
     @property
     def recordings(self) -> speech.Recordings:
-        """The corpus."""
+        """Return the synthesised recordings."""
         return speech.load(self.work / "data")
 
     @property
     def quantiser(self) -> frames.Quantiser:
-        """The codebooks."""
+        """Return the codebooks of this run."""
         return frames.Quantiser.load(self.work / "quantiser.safetensors")
 
     def _trained(self, name: str) -> Any:
         return torch.load(self.work / f"{name}.pt", weights_only=True)[name]
 
-    def _begun(self, name: str, network: torch.nn.Module, kind: str, prefix: str) -> Path:
-        """Give the path of a network's checkpoint, with the package's weights in a new one."""
+    def _checkpoint(self, name: str, network: torch.nn.Module, kind: str, prefix: str) -> Path:
+        """Return the path of a network's checkpoint; a new one gets the package's weights."""
         path = self.work / f"{name}.pt"
         if not path.exists() and name not in self.afresh:
             found = load_file(DEMO_DIRECTORY / kind / "model.safetensors")
@@ -185,18 +186,18 @@ class Recipe:
 
 
 def main() -> None:
-    """Run what the command line asks for."""
+    """Run the stages that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("work", type=Path, help="directory for all that is made on the way")
+    parser.add_argument("work", type=Path, help="directory for intermediate results")
     parser.add_argument("--stage", action="append", choices=STAGES, help="only this one")
     parser.add_argument("--hours", type=float, default=8.0, help="of speech")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--decoder-minutes", type=float, default=20)
     parser.add_argument("--model-minutes", type=float, default=90)
     parser.add_argument("--encoder-minutes", type=float, default=10)
-    parser.add_argument("--afresh", nargs="+", choices=PARTS, help="not begun with the package's")
-    parser.add_argument("--toy", action="store_true", help="a minute, small, all of it afresh")
-    parser.add_argument("--into", type=Path, default=DEMO_DIRECTORY, help="the checkpoints")
+    parser.add_argument("--afresh", nargs="+", choices=PARTS, help="parts that start from nothing")
+    parser.add_argument("--toy", action="store_true", help="small, in a minute, everything afresh")
+    parser.add_argument("--into", type=Path, default=DEMO_DIRECTORY, help="for the checkpoints")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     options = parser.parse_args()
     if options.toy:

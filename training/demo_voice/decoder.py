@@ -1,7 +1,7 @@
-"""Latents -> PCM: the codec's own decoder, trained to sound like what the codes were made of.
+"""Train the codec's decoder: latents -> PCM that sounds like the recordings.
 
-Magnitudes at several resolutions and a log-mel spectrum are compared, never the waveform: its phase
-is not in the codes.
+The loss compares magnitudes at several resolutions and a log-mel spectrum, never the waveform,
+because the codes do not hold its phase.
 """
 
 from pathlib import Path
@@ -18,14 +18,14 @@ from training.demo_voice.training_run import TrainingRun, set_rate
 
 FRAMES = 32
 MARGIN = 4
-"""Frames at both ends that are heard by the network alone."""
+"""Frames of context at both ends, which the loss leaves out."""
 BATCH = 4
 PEAK_RATE = 1e-3
 WINDOWS = (2048, 1024, 512, 128)
 
 
 def distance(made: Tensor, real: Tensor, filters: Tensor) -> Tensor:
-    """Say how different two sounds [B, S] are."""
+    """Return the spectral distance between two sounds [B, S]."""
     total = 15 * F.l1_loss(spectra(made, 240, filters), spectra(real, 240, filters)) / 4
     for window in WINDOWS:
         shape = torch.hann_window(window)
@@ -49,7 +49,7 @@ def train(
     path: Path,
     minutes: float,
 ) -> AcousticDecoder:
-    """Train so many minutes in all, from the checkpoint at `path` if there is one."""
+    """Train for `minutes` in total, from the checkpoint at `path` if there is one."""
     torch.manual_seed(0)
     decoder = AcousticDecoder(config)
     optimizer = torch.optim.AdamW(decoder.parameters(), lr=PEAK_RATE, betas=(0.8, 0.99))
@@ -59,7 +59,7 @@ def train(
     smoothed = 0.0
     while True:
         first = torch.randint(len(codes) - FRAMES, (BATCH,))
-        latents = quantiser.quantised(torch.stack([codes[at : at + FRAMES] for at in first]).long())
+        latents = quantiser.decode(torch.stack([codes[at : at + FRAMES] for at in first]).long())
         real = torch.stack(
             [
                 torch.from_numpy(recordings.pcm[at * HOP : (at + FRAMES) * HOP] / 32768)
@@ -75,5 +75,5 @@ def train(
         set_rate(optimizer, run.rate(PEAK_RATE))
         optimizer.step()
         smoothed = loss.item() if not smoothed else 0.99 * smoothed + 0.01 * loss.item()
-        if not run.goes_on(f"loss {smoothed:.3f}"):
+        if not run.advance(f"loss {smoothed:.3f}"):
             return decoder

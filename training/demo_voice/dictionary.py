@@ -1,4 +1,4 @@
-"""Words and how they sound: hibari's dictionaries, and what hibari says of other common words."""
+"""Words and their pronunciations: hibari's dictionaries, and hibari's own for common words."""
 
 import gzip
 import json
@@ -15,29 +15,28 @@ from training.demo_voice.sounds import ALPHABET, SOUNDS, STRESS
 LEXICONS = ("lexicon_us_silver", "lexicon_us_gold")
 LONGEST = 15
 POSSESSIVES = 4
-"""Every so many common words has one."""
+"""Every n-th common word gets a possessive form, too."""
 WEIGHT, NAME_WEIGHT, COMMON_WEIGHT, KNOWN_WEIGHT = 1, 3, 10, 100
-"""How much it matters that a word is said right: any, a name, a common one, one that texts are made
-of."""
+"""How much a correct pronunciation counts: of any word, a name, a common word, a word of `text`."""
 VARIANTS = str.maketrans("\u027e\u0294", "Tt")
-"""Sounds that hibari writes in two ways."""
+"""Sounds that hibari writes in two ways, and the one to use."""
 
 _WORD = re.compile(r"[a-z]+('[a-z]+)?")
 _SAID = re.compile(rf"[{STRESS}{''.join(ALPHABET)}]+")
 
 
 def common_words() -> list[str]:
-    """Give twenty thousand, some of them possessives: hibari's tagger has met them in texts."""
+    """Return the vocabulary of hibari's tagger, about 20,000 words, and some possessives."""
     words = [word for word in _asset("tagger")["vocab"] if _WORD.fullmatch(word)]
     return words + [f"{word}'s" for word in words[::POSSESSIVES] if word.isalpha()]
 
 
 @cache
 def dictionary() -> tuple[dict[str, str], dict[str, float]]:
-    """Give all words that there are.
+    """Return all words.
 
     Returns:
-        How they sound, and how much each of them matters.
+        Their pronunciations, and the weight of each word.
     """
     from hibari import Hibari
 
@@ -52,7 +51,7 @@ def dictionary() -> tuple[dict[str, str], dict[str, float]]:
                 continue
             if is_name:
                 matter[word.lower()] = NAME_WEIGHT
-            # What is said in several ways has a usual one.
+            # A word with several pronunciations has a default one.
             usual = sounds if isinstance(sounds, str) else sounds.get("DEFAULT")
             found[word.lower()] = usual or ""
     found = {word: sounds.translate(VARIANTS) for word, sounds in found.items()} | SOUNDS
@@ -66,7 +65,7 @@ def dictionary() -> tuple[dict[str, str], dict[str, float]]:
 
 
 def readable(tokenizer: Tokenizer) -> list[str]:
-    """Give the common words that are read as they sound."""
+    """Return the common words that a tokenizer reads correctly."""
     sounds, _ = dictionary()
     return [
         word

@@ -1,6 +1,6 @@
-"""PCM -> latents: the codec's acoustic encoder, trained to give what the codes were made of.
+"""Train the codec's acoustic encoder: PCM -> the latents that the codes were made from.
 
-So that a recording can be tried as a voice; the model knows one voice and will not take another.
+With it a recording can be sent as a reference, although the model knows one voice only.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from training.demo_voice.training_run import TrainingRun, set_rate
 
 FRAMES = 24
 MARGIN = 2
-"""Frames at both ends that do not count: their surroundings are cut off."""
+"""Frames at both ends that the loss leaves out: their context is cut off."""
 BATCH = 6
 PEAK_RATE = 1e-3
 
@@ -24,14 +24,14 @@ PEAK_RATE = 1e-3
 def train(
     recordings: Recordings, latents: Tensor, config: EncoderConfig, *, path: Path, minutes: float
 ) -> AcousticEncoder:
-    """Train so many minutes in all, from the checkpoint at `path` if there is one.
+    """Train for `minutes` in total, from the checkpoint at `path` if there is one.
 
     Args:
         recordings: their PCM has [F x HOP] samples together.
         latents: of their frames, [F, LATENT_DIM].
         config: sizes.
         path: of the checkpoint.
-        minutes: in all.
+        minutes: in total, all restarts included.
     """
     torch.manual_seed(0)
     encoder = AcousticEncoder(config)
@@ -54,5 +54,5 @@ def train(
         set_rate(optimizer, run.rate(PEAK_RATE))
         optimizer.step()
         smoothed = loss.item() if not smoothed else 0.99 * smoothed + 0.01 * loss.item()
-        if not run.goes_on(f"loss {smoothed:.3f}"):
+        if not run.advance(f"loss {smoothed:.3f}"):
             return encoder

@@ -1,4 +1,4 @@
-"""What was trained -> the package's two checkpoints, in half precision, in the real formats."""
+"""Write the trained networks as the package's two checkpoints, in half precision."""
 
 import json
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from training.demo_voice.frames import LATENT_DIM, Quantiser
 
 
 def language_model(directory: Path, state: Mapping[str, Tensor], config: dict[str, Any]) -> None:
-    """Write the language model."""
+    """Write the language model's checkpoint, in the format of the real one."""
     plan = Weights.empty(
         ModelConfig.from_dict(config), device=torch.device("meta"), dtype=torch.float16
     ).by_name(ModelConfig.from_dict(config))
@@ -34,7 +34,7 @@ def codec(
     encoder: Mapping[str, Tensor],
     config: dict[str, Any],
 ) -> None:
-    """Write the codec.
+    """Write the codec's checkpoint, in the format of the real one.
 
     Args:
         directory: where to.
@@ -67,7 +67,7 @@ def codec(
 
 
 def write(directory: Path, config: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Write one checkpoint."""
+    """Write `config.json` and `model.safetensors` into a directory."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     path = directory / "model.safetensors"

@@ -1,12 +1,12 @@
-"""Codes without training: what a frame sounds like, quantised step by step.
+"""Turn frames into codes without training: a residual quantiser on spectra.
 
-A frame's latent is a linear map of its log-mel spectrum, so it exists before any network does; the
-residual codebooks are found by k-means, which cannot collapse. So the decoder, the encoder and the
-language model learn side by side, each from the same codes.
+A frame's latent is a linear map of its log-mel spectrum, so it needs no network. The residual
+codebooks are found by k-means, which cannot collapse. So decoder, encoder and language model can be
+trained at the same time, from the same codes.
 
-The first codebooks tell what is said, as those of semantic codecs do: each of their entries belongs
-to one sound, and a frame is given the nearest of those of its sound, the one before that, and so
-on. What a language model needs in order to know where it is in the text then stands in the codes.
+The first codebooks encode what is said, like those of semantic codecs. Each of their entries
+belongs to one sound, and a frame gets the nearest entry of its sound, of the sound before, and so
+on. So the codes hold what a language model needs to find its position in the text.
 """
 
 from dataclasses import dataclass
@@ -29,13 +29,13 @@ LATENT_DIM = 64
 NUM_CODEBOOKS = 8
 CODEBOOK_SIZE = 1024
 NUM_LABELLED = 3
-"""Codebooks whose entries belong to sounds: this one, the one before it, the one before that."""
+"""Codebooks whose entries belong to sounds: the current one, and the two before it."""
 NUM_LABELS = 2 * len(ALPHABET)
 FLOOR = 1e-4
 
 
 def mel_filters(num_mels: int = NUM_MELS, window: int = WINDOW) -> Tensor:
-    """Make triangles, evenly spaced in mel, each of area about one: [num_mels, window / 2 + 1]."""
+    """Return triangular filters, evenly spaced in mel, of area 1: [num_mels, window / 2 + 1]."""
     top = 2595 * np.log10(1 + SAMPLE_RATE / 2 / 700)
     edges = 700 * (10 ** (np.linspace(0, top, num_mels + 2) / 2595) - 1)
     bins = np.arange(window // 2 + 1) * SAMPLE_RATE / window
@@ -50,7 +50,7 @@ def mel_filters(num_mels: int = NUM_MELS, window: int = WINDOW) -> Tensor:
 
 
 def spectra(pcm: Tensor, hop: int, filters: Tensor) -> Tensor:
-    """Give log-mel spectra [..., S / hop, num_mels] of PCM [..., S]; S is a multiple of the hop."""
+    """Return log-mel spectra [..., S / hop, num_mels] of PCM [..., S]; `hop` divides S."""
     window = 2 * (filters.shape[1] - 1)
     edge = (window - hop) // 2
     padded = torch.nn.functional.pad(pcm, (edge, window - hop - edge))
@@ -60,7 +60,7 @@ def spectra(pcm: Tensor, hop: int, filters: Tensor) -> Tensor:
 
 
 def features(pcm: NDArray[np.int16]) -> Tensor:
-    """Describe each frame, [F, PARTS x NUM_MELS]."""
+    """Return the log-mel features of each frame, [F, PARTS x NUM_MELS]."""
     sound = torch.from_numpy(pcm.astype(np.float32) / 32768)
     logs = spectra(sound, HOP // PARTS, mel_filters())
     return logs.reshape(-1, PARTS * NUM_MELS)
@@ -75,11 +75,11 @@ class Quantiser:
     basis: Tensor
     """[LATENT_DIM, PARTS x NUM_MELS], orthonormal."""
     scale: Tensor
-    """[]: makes latents of about unit size."""
+    """[]: scales latents to about unit size."""
     codebooks: Tensor
     """[K, V, LATENT_DIM]."""
     owners: Tensor
-    """[NUM_LABELLED, V], which label an entry of the first codebooks belongs to."""
+    """[NUM_LABELLED, V], the label that each entry of the first codebooks belongs to."""
 
     @classmethod
     def fit(
@@ -91,14 +91,14 @@ class Quantiser:
         rounds: int = 12,
         like: "Quantiser | None" = None,
     ) -> "Quantiser":
-        """Find it.
+        """Return the quantiser that fits features.
 
         Args:
             seen: features [N, PARTS x NUM_MELS].
-            labels: of what they are, [N, NUM_LABELLED].
-            seed: of what is left to chance.
+            labels: their sounds, [N, NUM_LABELLED], see `labels_of`.
+            seed: of the random numbers.
             rounds: of k-means.
-            like: whose latents to keep.
+            like: a quantiser whose latents are kept.
         """
         torch.manual_seed(seed)
         if like is None:
@@ -124,11 +124,11 @@ class Quantiser:
         return cls(mean, basis, scale, torch.stack(books), torch.stack(owners[:NUM_LABELLED]))
 
     def latents(self, seen: Tensor) -> Tensor:
-        """Give [N, LATENT_DIM]."""
+        """Return the latents of features, [N, LATENT_DIM]."""
         return (seen - self.mean) @ self.basis.T * self.scale
 
     def codes(self, latents: Tensor, labels: Tensor) -> Tensor:
-        """Quantise frames of which is known what they say, [N, K] int64."""
+        """Return the codes of labelled frames, [N, K] int64."""
         rest, found = latents, []
         for number, book in enumerate(self.codebooks):
             if number < NUM_LABELLED:
@@ -139,29 +139,29 @@ class Quantiser:
             rest = rest - book[near]
         return torch.stack(found, 1)
 
-    def quantised(self, codes: Tensor) -> Tensor:
-        """Give the latents of codes [..., K], [..., LATENT_DIM]."""
+    def decode(self, codes: Tensor) -> Tensor:
+        """Return the latents of codes [..., K], [..., LATENT_DIM]."""
         return sum(book[codes[..., number]] for number, book in enumerate(self.codebooks))
 
     def save(self, path: Path) -> None:
-        """Write it."""
+        """Write all tensors to one file."""
         save_file({name: getattr(self, name).contiguous() for name in self.__slots__}, path)
 
     def save_fit(self, path: Path) -> None:
-        """Write how latents are made, and what entries are of; the codebooks are in the codec."""
+        """Write all tensors but the codebooks, which are in the codec's checkpoint."""
         kept = [name for name in self.__slots__ if name != "codebooks"]
         save_file({name: getattr(self, name) for name in kept}, path)
 
     @classmethod
     def load(cls, path: Path) -> "Quantiser":
-        """Read it."""
+        """Read what `save` wrote."""
         return cls(**load_file(path))
 
 
 def _nearest(
     points: Tensor, book: Tensor, label: Tensor | None = None, owner: Tensor | None = None
 ) -> Tensor:
-    """Find the nearest entry of each point, among those of its label if it has one."""
+    """Return the nearest entry of each point, among those of its label if it has one."""
     found = []
     for first in range(0, len(points), 20_000):
         part = slice(first, first + 20_000)
@@ -173,9 +173,9 @@ def _nearest(
 
 
 def _shares(label: Tensor) -> Tensor:
-    """Share the entries of a codebook out among the labels, [V]: many to those that are many.
+    """Return the label of each entry of a codebook, [V]: frequent labels get more entries.
 
-    Every label that there can be has one entry, and with it a part of the rest.
+    Every possible label gets at least one entry.
     """
     counts = torch.bincount(label, minlength=1).double()
     if len(counts) > 1:
@@ -187,10 +187,10 @@ def _shares(label: Tensor) -> Tensor:
 
 
 def _means(points: Tensor, label: Tensor, owner: Tensor, rounds: int) -> Tensor:
-    """Find the centres of each label's points.
+    """Return the centres of each label's points, by k-means.
 
-    A centre that nothing is near to moves to another of its points; where a label has none, the
-    middle of all is its centre.
+    A centre without points moves to a random point of its label; a label without any gets the mean
+    of all points.
     """
     book = points.mean(0).repeat(len(owner), 1)
     by_label = {int(each): (label == each).nonzero()[:, 0] for each in label.unique()}
@@ -213,10 +213,10 @@ def _means(points: Tensor, label: Tensor, owner: Tensor, rounds: int) -> Tensor:
 
 
 def labels_of(recordings: Recordings) -> Tensor:
-    """Say what each frame is of, [F, NUM_LABELLED].
+    """Return the labels of each frame, [F, NUM_LABELLED].
 
-    The first label is the sound, twice over: in its first frame, and later. The second one is the
-    sound before it, the third the one before that; at the beginning, pauses.
+    The first label is the sound; its first frame has a label of its own. The second label is the
+    sound before it, the third the one before that; at the start they are pauses.
     """
     sounds, number = recordings.sounds.astype(np.int64), recordings.numbers
     begins = np.zeros(len(sounds), bool)
@@ -231,6 +231,6 @@ def labels_of(recordings: Recordings) -> Tensor:
 
 
 def of_corpus(recordings: Recordings) -> Tensor:
-    """Describe all frames of a corpus, each recording alone, [F, PARTS x NUM_MELS]."""
+    """Return the features of all frames, each recording alone, [F, PARTS x NUM_MELS]."""
     num_recordings = len(recordings.texts)
     return torch.cat([features(recordings.pcm_of(index)) for index in range(num_recordings)])

@@ -1,8 +1,8 @@
-"""Texts -> codes: the language model, trained on prompts as the worker builds them.
+"""Train the language model, text -> codes, on prompts as the worker builds them.
 
-Which sound each frame is of is known, so some heads are told to look there until they have learnt
-to: without that, finding the alignment would take most of the time there is.
-After Tachibana et al., https://arxiv.org/abs/1710.08969, section 4.2.
+The sound of each frame is known, so a guide tells some attention heads where to attend until they
+have learnt it. Without it, learning the alignment would take most of the time.
+Source: Tachibana et al., https://arxiv.org/abs/1710.08969, section 4.2.
 """
 
 import random
@@ -34,58 +34,59 @@ from training.demo_voice.tokenizer import places
 from training.demo_voice.training_run import TrainingRun, set_rate
 
 BATCH_ROWS = 1300
-"""Of a batch, padding included: many short sequences, or few long ones."""
+"""Rows of a batch, padding included: many short sequences, or few long ones."""
 PROMPT_ROWS = 45
-"""About what comes before a text, and its letters."""
+"""About the rows of a prompt, text included."""
 PEAK_RATE = 1.5e-3
 SHORT_FRAMES = 50
-"""What is learnt first."""
+"""Recordings of at most this length are learnt first."""
 JOINED = (0.25, 0.6)
-"""Part of the recordings that follow another one in the same example, at first and in the end."""
+"""Share of the recordings that follow another one in an example, at first and at the end."""
 EARLY, LATE, GUIDED = 0.08, 0.8, 0.95
-"""Parts of the run: short recordings alone; many that are joined; heads that are guided."""
+"""Shares of the run: short recordings alone until EARLY, many joined from LATE on, heads guided
+until GUIDED."""
 MAX_FRAMES = 500
-"""Of an example: a chunk of text as the worker makes them."""
+"""Limit of an example: the length of a chunk as the worker makes them."""
 WINDOW = 1000
-"""Recordings among which those of about one length are looked for."""
+"""Recordings among which those of similar length are grouped."""
 GUIDE_WIDTH = 0.4
-"""Ids."""
+"""Standard deviation of the guide around a position, in ids."""
 NOWHERE = -30.0
 GUIDE_WEIGHT = 0.5
 AHEAD = (0, 1)
-"""What the guided heads are to look at: the id of the sound that was heard last, and the next."""
+"""Where guided audio heads attend: the id of the last sound, and the next one."""
 BEHIND = (1, 2)
-"""What the ids themselves are to look at: the one before, and the one before that."""
+"""Where guided text heads attend: the id before, and the one before that."""
 NOISE = (0.1, 0.6)
-"""Most of the codes heard that are wrong, in the codebooks that tell sounds, and in the others: who
-cannot guess from what was said learns to read, and does not go astray by mistakes of its own."""
+"""Largest share of the input codes that are replaced, in the labelled codebooks and in the others.
+A model that cannot rely on past codes learns to read the text, and recovers from its mistakes."""
 SHARES = {"reference": 0.15, "description": 0.08, "no scene": 0.05}
-"""Of examples with another prompt than the usual one."""
+"""Shares of the examples with an unusual prompt."""
 DESCRIPTIONS = ("feminine", "a calm voice", "a warm female voice, clear and even", "calm")
 WEIGHTS = (4.0, 1.5, 1.5, 1.0, 0.7, 0.5, 0.3, 0.2)
-"""Of the codebooks: the first ones hold most of the sound."""
+"""Loss weights of the codebooks: the first ones hold most of the sound."""
 IGNORED = -100
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One sequence: the rows that are read, and what is to follow each of them."""
+    """One sequence: its rows, and the target of each row."""
 
     text_ids: np.ndarray
     """[T], -1 at audio rows."""
     columns: np.ndarray
     """[T, K]."""
     targets: np.ndarray
-    """[T, K], `IGNORED` where nothing is decided."""
+    """[T, K], `IGNORED` where the model decides nothing."""
     text: tuple[int, int]
-    """Where the text that is to be spoken stands."""
+    """First row of the text to speak, and the row after it."""
     heard: np.ndarray
-    """[T'], which id of it was last heard by each row of the answer, -1 before the first; those are
-    the last rows."""
+    """[T'], the last id of the text that each audio row has spoken, -1 before the first; the audio
+    rows are the last rows."""
 
 
 class Corpus:
-    """Examples of a corpus."""
+    """The recordings as training examples."""
 
     def __init__(
         self, recordings: Recordings, codes: np.ndarray, tokenizer: Tokenizer, config: ModelConfig
@@ -101,12 +102,12 @@ class Corpus:
         self._short = np.flatnonzero(self.lengths <= SHORT_FRAMES)
 
     def codes(self, index: int) -> np.ndarray:
-        """Give the codes of a recording, [F, K]."""
+        """Return the codes of a recording, [F, K]."""
         start, end = self._recordings.starts[index : index + 2]
         return self._codes[start:end].astype(np.int64)
 
     def example(self, indexes: Sequence[int], choose: random.Random) -> Example:
-        """Make an example of a recording, or of several as if they were one."""
+        """Return the example of a recording, or of several joined into one."""
         config, recordings = self._config, self._recordings
         text = " ".join(recordings.texts[index] for index in indexes)
         begins, letters, at = [], [], 0
@@ -117,14 +118,14 @@ class Corpus:
         num_ids = sum(map(len, begins))
         said = np.searchsorted(np.concatenate(begins), np.concatenate(letters), side="right") - 1
         bos, eos = config.stream_bos_id, config.stream_eos_id
-        layout = PromptRows.from_prompt(self._prompts.build(text, self._setting(choose)), config)
-        # What follows the forced first column; the last column is never read.
+        layout = PromptRows.from_prompt(self._prompts.build(text, self._context(choose)), config)
+        # The first column is forced; the last one is never an input.
         answer = delay(np.concatenate([self.codes(index) for index in indexes]), bos, eos)[1:]
         columns = np.concatenate([layout.columns, answer[:-1]])
         text_ids = np.concatenate([layout.text_ids, np.full(len(answer) - 1, -1)])
         targets = np.full_like(columns, IGNORED)
         targets[-len(answer) :] = np.where((answer == bos) | (answer == eos), IGNORED, answer)
-        # The first codebook's end is a decision, the others' follow from it.
+        # The end is decided in the first codebook; the others follow.
         ends = np.flatnonzero(answer[:, 0] == eos)[:1]
         targets[len(targets) - len(answer) + ends, 0] = eos
         end = int(np.flatnonzero(layout.text_ids == self._end_of_turn)[-1])
@@ -132,7 +133,7 @@ class Corpus:
         heard = np.concatenate([[-1], said, rest])
         return Example(text_ids, columns, targets, (end - num_ids, end), heard)
 
-    def _setting(self, choose: random.Random) -> PromptContext:
+    def _context(self, choose: random.Random) -> PromptContext:
         kind = choose.choices([*SHARES, "usual"], [*SHARES.values(), 1 - sum(SHARES.values())])[0]
         scene = None if kind == "no scene" else DEFAULT_SCENE
         if kind == "reference":
@@ -145,16 +146,16 @@ class Corpus:
         return PromptContext(scene)
 
     def batches(self, seed: int, share: float | None) -> Iterator[list[Example]]:
-        """Give all recordings once, in batches of about one length.
+        """Yield all recordings once, in batches of similar length.
 
         Args:
             seed: of the order.
-            share: of those that follow another one in an example; None: only the short ones, alone.
+            share: of recordings that follow another one; None: only the short ones, each alone.
         """
         choose = random.Random(seed)
         order = list(self._short) if share is None else list(range(len(self.lengths)))
         choose.shuffle(order)
-        joined = self._joined(order, share or 0.0, choose)
+        joined = self._join(order, share or 0.0, choose)
         for first in range(0, len(joined), WINDOW):
             some = sorted(joined[first : first + WINDOW], key=self._num_frames)
             groups: list[list[list[int]]] = [[]]
@@ -167,8 +168,8 @@ class Corpus:
             for group in groups:
                 yield [self.example(indexes, choose) for indexes in group]
 
-    def _joined(self, order: list[int], share: float, choose: random.Random) -> list[list[int]]:
-        """Let some recordings follow one another, so that longer texts are known too."""
+    def _join(self, order: list[int], share: float, choose: random.Random) -> list[list[int]]:
+        """Join some recordings, so that the model learns longer texts too."""
         joined: list[list[int]] = []
         for index in order:
             if (
@@ -186,7 +187,7 @@ class Corpus:
 
 
 def collate(examples: list[Example]) -> tuple[Tensor, Tensor, Tensor]:
-    """Pad at the end: text ids [B, T], columns [B, T, K], targets [B, T, K]."""
+    """Return examples padded at the end: text ids [B, T], columns [B, T, K], targets [B, T, K]."""
     length = max(len(each.text_ids) for each in examples)
 
     def padded(rows: np.ndarray, value: int) -> np.ndarray:
@@ -201,9 +202,9 @@ def collate(examples: list[Example]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def guide(examples: list[Example], length: int) -> Tensor:
-    """Say how right it is to look somewhere, as logarithms [2, B, HEADS, T, T].
+    """Return the guide, [2, B, HEADS, T, T]: the logarithm of how right each position is.
 
-    First for the ids of the text, then for the answer; 0 wherever nothing is said about it.
+    The first is for text rows, the second for audio rows; 0 where there is no guidance.
     """
     right = torch.zeros(2, len(examples), len(AHEAD), length, length)
     for number, each in enumerate(examples):
@@ -217,7 +218,7 @@ def guide(examples: list[Example], length: int) -> Tensor:
 
 
 def _point(right: Tensor, first: int, at: np.ndarray) -> None:
-    """Let rows from the first one on look at those places alone, or close to them."""
+    """Guide the rows from `first` on to the positions `at` and their neighbours."""
     places = torch.from_numpy(at)[:, None]
     across = torch.arange(right.shape[1])[None]
     far = -((across - places) ** 2) / (2 * GUIDE_WIDTH**2)
@@ -225,7 +226,7 @@ def _point(right: Tensor, first: int, at: np.ndarray) -> None:
 
 
 def listening(examples: list[Example], length: int) -> Tensor:
-    """Give the ids that were heard by each row, [B, T, NUM_HEARD], `IGNORED` where none was."""
+    """Return the last ids that each row has spoken, [B, T, NUM_HEARD], or `IGNORED`."""
     heard = torch.full((len(examples), length, NUM_HEARD), IGNORED)
     for rows, each in zip(heard, examples, strict=True):
         first = len(each.text_ids) - len(each.heard)
@@ -237,7 +238,7 @@ def listening(examples: list[Example], length: int) -> Tensor:
 
 
 def with_noise(columns: Tensor, codebook_size: int, most: tuple[float, float]) -> Tensor:
-    """Replace some codes of columns [B, T, K] by others: of each sequence another share."""
+    """Return columns [B, T, K] with a random share of each sequence's codes replaced."""
     is_code = columns < codebook_size
     shares = torch.full((columns.shape[2],), most[1])
     shares[:NUM_LABELLED] = most[0]
@@ -248,7 +249,7 @@ def with_noise(columns: Tensor, codebook_size: int, most: tuple[float, float]) -
 def loss_of(
     network: Network, examples: list[Example], guide_weight: float
 ) -> tuple[Tensor, dict[str, float]]:
-    """Give the loss of a batch, and its parts for the log."""
+    """Return the loss of a batch, and its parts for the log."""
     text_ids, columns, targets = collate(examples)
     length = text_ids.shape[1]
     columns = with_noise(columns, network.config.stream_bos_id, NOISE)
@@ -275,7 +276,7 @@ def loss_of(
 def train(
     corpus: Corpus, config: ModelConfig, *, path: Path, minutes: float, is_compiled: bool
 ) -> Network:
-    """Train so many minutes in all, from the checkpoint at `path` if there is one."""
+    """Train for `minutes` in total, from the checkpoint at `path` if there is one."""
     torch.manual_seed(0)
     network = Network(config)
     if is_compiled:
@@ -298,5 +299,5 @@ def train(
             optimizer.step()
             for name, value in parts.items():
                 smoothed[name] = 0.98 * smoothed.get(name, value) + 0.02 * value
-            if not run.goes_on(" ".join(f"{name} {value:.3f}" for name, value in smoothed.items())):
+            if not run.advance(" ".join(f"{name} {value:.3f}" for name, value in smoothed.items())):
                 return network

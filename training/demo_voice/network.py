@@ -1,7 +1,7 @@
-"""The language model as a network that learns: the engine's architecture, the checkpoint's names.
+"""The language model as a trainable network: the engine's architecture, the checkpoint's names.
 
-The engine's own passes write into caches and never keep what a gradient needs; this is the same
-arithmetic over whole padded sequences. A test compares the two.
+The engine's forward passes write into caches and keep nothing for gradients. This is the same
+arithmetic over whole padded sequences; a test compares the two.
 """
 
 import torch
@@ -12,11 +12,11 @@ from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.model import rope_table
 
 NUM_HEARD = 3
-"""Sounds that are to be recognised in what was said: the last one and those before."""
+"""How many of the last sounds the network learns to recognise."""
 READING = 0
-"""The layer where ids of the text look at those before them."""
+"""The layer where text ids attend to the ids before them."""
 LISTENING = (2, 3)
-"""The layers where the answer looks for where it is in the text."""
+"""The layers where audio rows attend to their position in the text."""
 
 
 class RMSNorm(nn.Module):
@@ -47,7 +47,7 @@ class GatedFeedForward(nn.Module):
 
 
 class GuidedAttention(nn.Module):
-    """Grouped causal attention; `guide` says what its first heads are to look at."""
+    """Grouped-query causal attention; `guide` tells its first heads where to attend."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -66,12 +66,13 @@ class GuidedAttention(nn.Module):
         Args:
             x: normed rows.
             cos, sin: [T, head_dim].
-            future: [T, T], -inf where a row must not look, else 0.
-            guide: [B, H', T, T], the logarithm of how right it is to look somewhere, for the first
-                heads; None where nothing is guided.
+            future: [T, T], -inf where a row must not attend, else 0.
+            guide: [B, H', T, T], for the first heads, the logarithm of how right each position is;
+                None if no head is guided.
 
         Returns:
-            [B, T, D], and how surprised the guide is by what the heads look at, [B, H', T].
+            [B, T, D], and the cost: minus the logarithm of the attention that the guide accepts,
+            [B, H', T].
         """
         batch, length, _ = x.shape
         config = self.config
@@ -85,12 +86,12 @@ class GuidedAttention(nn.Module):
         groups = config.num_heads // config.num_kv_heads
         queries, keys = rotated(heads(self.q_proj(x))), rotated(heads(self.k_proj(x)))
         values = heads(self.v_proj(x))
-        # At such lengths faster on a CPU than the fused kernel and its gradient.
+        # At these lengths faster on a CPU than the fused kernel and its gradient.
         queries = queries.unflatten(1, (-1, groups)).flatten(2, 3)
         scores = (queries @ keys.transpose(2, 3) * config.head_dim**-0.5).float()
         scores = scores.unflatten(2, (groups, length)) + future
         cost = x.new_zeros(())
-        if guide is not None:  # the guided heads have their keys in common
+        if guide is not None:  # the guided heads share their keys
             guided = scores[:, 0, : guide.shape[1]]
             cost = guided.logsumexp(-1) - (guided + guide).logsumexp(-1)
         looks = scores.softmax(-1).flatten(2, 3).to(values.dtype)
@@ -99,7 +100,7 @@ class GuidedAttention(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Attention for all rows, norms and feed-forward for text and for audio."""
+    """Attention for all rows; separate norms and feed-forward for text and audio."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -142,7 +143,7 @@ class DecoderLayer(nn.Module):
 
 
 def _normed(x: Tensor, is_audio: Tensor, audio: RMSNorm, text: RMSNorm) -> Tensor:
-    """Norm all rows at once, each with the weights of its kind, for the matrices to come."""
+    """Return all rows normed, each with the weights of its kind."""
     weight = torch.where(is_audio, audio.weight, text.weight)
     return (x * (x.square().mean(-1, keepdim=True) + audio.eps).rsqrt() * weight).to(_matrix_type())
 
@@ -152,7 +153,7 @@ def _matrix_type() -> torch.dtype:
 
 
 class Trunk(nn.Module):
-    """Embeddings and layers, by the checkpoint's names."""
+    """Embeddings and layers, with the checkpoint's names."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -166,7 +167,7 @@ class Trunk(nn.Module):
 
 
 class Network(nn.Module):
-    """Everything that learns."""
+    """The whole language model, and a head that recognises sounds."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -187,7 +188,7 @@ class Network(nn.Module):
         self.register_buffer("offsets", offsets, persistent=False)
 
     def compile_parts(self) -> None:
-        """Have what takes most of the time compiled; it needs a C++ compiler."""
+        """Compile the parts that take most of the time; needs a C++ compiler."""
         for layer in self.model.layers:
             layer.compile(dynamic=True)
         self.surprise = torch.compile(self.surprise, dynamic=True)
@@ -203,8 +204,8 @@ class Network(nn.Module):
             guide: [2, B, H', T, T] or None, as in `GuidedAttention`: for reading and for listening.
 
         Returns:
-            hidden [B, T, D] after the last norm, the same before the first listening layer, and how
-            surprised the guide is by each of the guided layers [L, B, H', T].
+            hidden [B, T, D] after the last norm, the same before the first listening layer, and the
+            cost of each guided layer, as in `GuidedAttention`, [L, B, H', T].
         """
         is_audio = (text_ids < 0)[..., None]
         audio = self.model.embed_audio_tokens.embed_audio_tokens(columns + self.offsets).sum(2)
@@ -231,7 +232,7 @@ class Network(nn.Module):
         return self.audio_lm_head(hidden).view(len(hidden), self.config.num_codebooks, -1)
 
     def surprise(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """Give the mean cross entropy of each codebook.
+        """Return the mean cross entropy of each codebook.
 
         Args:
             hidden: [N, D].
@@ -247,5 +248,5 @@ class Network(nn.Module):
         return costs.sum(0) / known.sum(0).clamp(min=1)
 
     def heard(self, early: Tensor) -> Tensor:
-        """What is recognised in the last column and before it, [N, D] -> [N, NUM_HEARD, vocab]."""
+        """Return the logits of the last sounds, [N, D] -> [N, NUM_HEARD, vocab]."""
         return self.listener(early).view(len(early), NUM_HEARD, -1)

@@ -1,4 +1,4 @@
-"""How large the embedded model is, in the words of its `config.json` files."""
+"""The sizes of the embedded model, as its `config.json` files."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ RATIOS = [8, 5, 4, 2, 3]
 
 
 def model_config(tokenizer: Tokenizer, *, width: int = 256, layers: int = 6) -> dict[str, Any]:
-    """Give `config.json` of the language model, as transformers writes it."""
+    """Return `config.json` of the language model, as transformers writes it."""
     return {
         "architectures": ["HiggsAudioV2ForConditionalGeneration"],
         "model_type": "higgs_audio_v2",
@@ -49,7 +49,7 @@ def model_config(tokenizer: Tokenizer, *, width: int = 256, layers: int = 6) -> 
 
 
 def codec_config(*, decoder_width: int = 192) -> dict[str, Any]:
-    """Give `config.json` of the codec: the real rates, narrow layers."""
+    """Return `config.json` of the codec: the real rates, narrow layers."""
     return {
         "architectures": ["HiggsAudioV2TokenizerModel"],
         "model_type": "higgs_audio_v2_tokenizer",

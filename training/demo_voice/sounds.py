@@ -1,4 +1,4 @@
-"""Sounds, in misaki's alphabet: how common words are said, and which sounds there are."""
+"""Sounds in misaki's alphabet: the alphabet, and the pronunciation of common words."""
 
 import json
 import re
@@ -7,11 +7,11 @@ from pathlib import Path
 SOUNDS: dict[str, str] = json.loads(
     (Path(__file__).parent / "sounds.json").read_text(encoding="utf-8")
 )
-"""How the common words sound. Source: hibari-tts 0.2.1's dictionary."""
+"""Pronunciations of the common words. Source: hibari-tts 0.2.1's dictionary."""
 STRESS = "ˈˌ"
-"""Stands before the vowel that it is of."""
+"""Stress marks; each precedes its vowel."""
 PAUSE = ""
-"""What is said before the first sound, and where a mark stands."""
+"""The sound before the first one, and at punctuation."""
 MARKS = ".,!?"
 ALPHABET = (PAUSE, *sorted(set("".join(SOUNDS.values())) - set(STRESS)))
 
@@ -21,18 +21,18 @@ _WRITTEN = re.compile(rf"[\w']+|[{MARKS}]")
 
 
 def units(phonemes: str) -> list[tuple[str, int]]:
-    """Split what is said: of each sound its sign, and where in `phonemes` it ends.
+    """Return the sounds of `phonemes`: the sign of each, and the index where it ends.
 
-    A space and a stress belong to the sound that they stand before.
+    A space and a stress mark belong to the sound after them.
     """
     found = ((unit[0][-1], unit.end()) for unit in _UNIT.finditer(phonemes))
     return [(PAUSE if sign in MARKS else sign, end) for sign, end in found]
 
 
 def middles(text: str, phonemes: str) -> list[float] | None:
-    """Say at which place of a text each of the units of its phonemes stands, in letters.
+    """Return the position of each unit of a text's phonemes in the text, in letters.
 
-    The sounds of a word are spread over its letters.
+    The sounds of a word are spread evenly over its letters.
 
     Returns:
         The middle of each unit; None where words or marks do not match.

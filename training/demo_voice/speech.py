@@ -1,7 +1,7 @@
-"""Speech to learn from: sentences spoken by hibari-tts, cut to a breath, with what was said.
+"""Make the training recordings: sentences spoken by hibari-tts, with the time of each sound.
 
-hibari-tts is Apache-2.0, and so is what it was distilled from (Kokoro-82M); it speaks offline, some
-hundred times faster than real time.
+hibari-tts is Apache-2.0, and so is the model it was distilled from (Kokoro-82M). It runs offline,
+about a hundred times faster than real time.
 """
 
 import json
@@ -21,29 +21,29 @@ HOP = 960
 """Samples per frame of codes."""
 QUIET = 0.01
 BREATH_S = 0.08
-"""Left at both edges: what is trimmed closely begins with a click, and the end must be learnt."""
+"""Quiet that is kept at both ends: a tight cut starts with a click, and the end must be learnt."""
 PER_FRAME = ("sounds", "numbers", "letters")
 DURATIONS = "/Clip_output_0"
-"""What the network computes on its way: how long each phoneme lasts, in steps of its own."""
+"""An inner tensor of the network: the duration of each phoneme, in steps of its own."""
 AHEAD_S = 0.055
-"""By how much the sound is before its durations; measured: there they explain most of it."""
+"""By how much the sound precedes the durations; measured, as the best fit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recordings:
-    """A corpus in memory: all recordings one after another, each a whole number of frames."""
+    """All recordings one after another, each a whole number of frames."""
 
     pcm: NDArray[np.int16]
     starts: NDArray[np.int64]
     """[N + 1], in frames."""
     texts: list[str]
     sounds: NDArray[np.int8]
-    """[F], which sound of `ALPHABET` a frame is of."""
+    """[F], the index in `ALPHABET` of each frame's sound."""
     numbers: NDArray[np.int16]
-    """[F], which of the sounds of its recording that is; from one frame to the next it stays or
-    rises by one."""
+    """[F], the index of that sound in its recording; from one frame to the next it stays or rises
+    by one."""
     letters: NDArray[np.float32]
-    """[F], at which letter of its text that sound is written; -1 before the first one."""
+    """[F], the position of that sound in its text, in letters; -1 before the first one."""
 
     def pcm_of(self, index: int) -> NDArray[np.int16]:
         """Return the PCM of one recording."""
@@ -52,18 +52,18 @@ class Recordings:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What was said when, one sound after another, beginning with a pause."""
+    """The sounds of a recording and their times, starting with a pause."""
 
     sounds: list[str]
     letters: list[float]
     ends_s: list[float]
 
     def frames(self, first: int, num_frames: int) -> NDArray[np.int64] | None:
-        """Say which sound each frame is of; every sound has one at least.
+        """Return the index of each frame's sound; every sound gets at least one frame.
 
         Args:
-            first: sample that the first frame begins with.
-            num_frames: in all.
+            first: sample at which the first frame starts.
+            num_frames: of the recording.
 
         Returns:
             [F]; None where there are more sounds than frames.
@@ -75,7 +75,7 @@ class Course:
         wanted = np.minimum(wanted, num_frames - round(BREATH_S * SAMPLE_RATE / HOP))
         wanted[-1] = num_frames
         steps = np.arange(size)
-        # The earliest ends that come after one another, and the latest; between them, what rises.
+        # The earliest and the latest ends that rise strictly; the result is half-way between them.
         early = np.maximum.accumulate(np.maximum(wanted, 1) - steps) + steps
         late = np.minimum.accumulate((wanted - steps)[::-1])[::-1] + steps
         early = np.minimum(early, num_frames - steps[::-1])
@@ -84,7 +84,7 @@ class Course:
 
 
 class HibariVoice:
-    """hibari, and when it says what."""
+    """hibari-tts, with the time of each sound."""
 
     def __init__(self) -> None:
         import onnx
@@ -101,10 +101,10 @@ class HibariVoice:
         self._session = onnxruntime.InferenceSession(model.SerializeToString(), options)
 
     def say(self, text: str, seed: int) -> tuple[NDArray[np.float32], Course] | None:
-        """Speak.
+        """Return a text as speech.
 
         Returns:
-            PCM [S], and what is said when; None where sounds and letters do not match.
+            PCM [S] and its sounds; None if sounds and letters do not match.
         """
         rng = np.random.default_rng(seed)
         pieces: list[NDArray[np.float32]] = []
@@ -122,7 +122,7 @@ class HibariVoice:
             pieces.append(self._synthesise(*(part[0] for part in parts), rng))
             ends = np.cumsum(durations.reshape(-1))
             ends = done_s - AHEAD_S + ends / ends[-1] * len(pieces[-1]) / SAMPLE_RATE
-            # What has no id has no time.
+            # A phoneme without an id takes no time.
             known = np.cumsum([0, *(each in self._voice.vocab for each in phonemes)])
             if not course.ends_s:
                 course.ends_s.append(ends[0])
@@ -135,7 +135,7 @@ class HibariVoice:
 
 
 def make(path: Path, words: Sequence[str], seconds: float, seed: int) -> None:
-    """Speak so many seconds of sentences with such words and write them."""
+    """Write recordings of sentences with these words, at least so many seconds in total."""
     voice = HibariVoice()
     starts, texts = [0], []
     kept: dict[str, list[NDArray[Any]]] = {name: [] for name in ("pcm", *PER_FRAME)}
@@ -180,7 +180,7 @@ def load(path: Path) -> Recordings:
 
 
 def edges(pcm: NDArray[np.float32]) -> tuple[int, int]:
-    """Find where a recording begins and ends, with a breath around it; (0, 0) if it is silent."""
+    """Return first and last sample of the speech, some quiet included; (0, 0) if it is silent."""
     loud = np.flatnonzero(np.abs(pcm) > QUIET)
     if not len(loud):
         return 0, 0

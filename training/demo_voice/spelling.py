@@ -1,8 +1,8 @@
-"""How letters sound: rules that a pronouncing dictionary teaches, for words beyond it too.
+"""Learn letter-to-sound rules from a pronouncing dictionary; they also read unknown words.
 
-A rule says how one letter sounds between some letters on its left and some on its right. Rules of a
-letter make a tree: whatever stands around the letter, exactly one of them holds, the one that knows
-most of it. Words that matter are said exactly so, at the price of rules that hold for one word.
+A rule gives the sound of one letter between some letters on its left and some on its right. The
+rules of a letter form a tree: in any context exactly one of them applies, the most specific.
+Important words are always read correctly, if need be by a rule for one word.
 """
 
 import itertools
@@ -16,25 +16,25 @@ from dataclasses import dataclass, field
 from training.demo_voice.sounds import STRESS
 
 EDGE = "#"
-"""Stands before the first letter of a word and after the last."""
+"""Marks the start and the end of a word."""
 MOST_SOUNDS = 3
-"""That one letter can stand for, as in "x" and in "one"."""
+"""Most sounds of one letter, as in "x" and in "one"."""
 ROUNDS = 6
 NUM_ALIGNED = 15_000
-"""So many words teach which sounds a letter stands for at all."""
+"""Words from which the possible sounds of a letter are learnt."""
 VOWELS = frozenset("AIOWYaiuæɐɑɔəɛɜɪʊʌᵊᵻ")
 OF_VOWELS, OF_CONSONANTS = frozenset("aeiouyw"), frozenset("bcdfghjklmnpqrstuvwxyz")
-"""Letters for them; the rest have no sound."""
+"""Letters for vowels and for consonants."""
 OWN = 0.5
-"""What it costs, in nats as all does, that a letter has the sound whose sign it is."""
+"""Cost, in nats like all, of a letter with the sound that has the same sign."""
 UNSEEN = (3.0, 2.5, 6.0, 9.0)
-"""That it has none, another one, two, three; until it has been seen."""
+"""Cost of a letter with no sound, one, two or three, before it has been observed."""
 UNLIKE = 4.0
-"""That a vowel is a consonant's, or the other way round."""
+"""Added cost of a vowel for a consonant's letter, or the reverse."""
 LATER = 7.0
-"""What has not been seen costs so much more when others have."""
+"""Added cost of a sound that was not observed, once others were."""
 BUSHY = 0.3
-"""What a branch costs, of what a rule costs, where the side to look at next is chosen."""
+"""Cost of a branch, as a share of a rule's, when the next side to examine is chosen."""
 
 _SOUND = re.compile(rf"[{STRESS}]?[^{STRESS}]")
 
@@ -43,14 +43,14 @@ Costs = Mapping[str, Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class SpellingRule:
-    """In this place, a letter sounds so."""
+    """The sound of a letter in one context."""
 
     letter: str
     left: str
-    """The letters that stand before it."""
+    """The letters before it."""
     right: str
     not_before: str
-    """None of these stands before `left`: then another rule holds."""
+    """Letters that must not precede `left`; with them another rule applies."""
     not_after: str
     sound: str
     """One sound, several or none."""
@@ -58,33 +58,33 @@ class SpellingRule:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A letter of a word, its sound there, and what it is worth."""
+    """One letter of a word, its sound there, and the weight of the word."""
 
     word: str
-    """Between its edges."""
+    """The word with its edges."""
     index: int
     sound: str
     weight: float
 
-    def seen(self, offset: int) -> str:
-        """Tell which letter stands there from it, an edge included."""
+    def letter_at(self, offset: int) -> str:
+        """Return the letter at an offset from this one, or `EDGE`."""
         return self.word[self.index + offset]
 
 
 @dataclass(slots=True)
 class Tree:
-    """Rules of a letter where a part of what surrounds it is known."""
+    """The rules of a letter in the contexts that share a part."""
 
     sound: str
     wrong: float
-    """Weight of the places that it gets wrong, with all its branches."""
+    """Weight of the places that it reads wrongly, with all its branches."""
     size: int = 1
     is_left: bool = False
-    """Whether its branches look at the next letter on the left."""
+    """Whether its branches examine the next letter on the left."""
     branches: dict[str, "Tree"] = field(default_factory=dict)
 
     def rules(self, letter: str, left: str = "", right: str = "") -> Iterator[SpellingRule]:
-        """Write down its rules."""
+        """Yield the rules of the tree."""
         others = "".join(sorted(self.branches))
         unless = (others, "") if self.is_left else ("", others)
         yield SpellingRule(letter, left, right, *unless, self.sound)
@@ -96,35 +96,35 @@ class Tree:
 def learn(
     dictionary: Mapping[str, str], weights: Mapping[str, float], *, worth: float
 ) -> list[SpellingRule]:
-    """Find the rules of a dictionary.
+    """Return the rules of a dictionary.
 
     Args:
-        dictionary: how words sound, in misaki's alphabet.
-        weights: how much words matter.
-        worth: weight of what a rule must at least set right, so how few rules there are.
+        dictionary: pronunciations of words, in misaki's alphabet.
+        weights: of words.
+        worth: least weight that a rule must correct; a higher value gives fewer rules.
     """
     costs = letter_costs(dictionary)
     places: dict[str, list[Place]] = defaultdict(list)
     for word, sounds in dictionary.items():
-        for index, sound in enumerate(aligned(word, sounds, costs)):
+        for index, sound in enumerate(align(word, sounds, costs)):
             place = Place(f"{EDGE}{word}{EDGE}", index + 1, sound, weights[word])
             places[word[index]].append(place)
     return [
         rule
         for letter, its in sorted(places.items())
-        for rule in _grown(its, 0, 0, worth).rules(letter)
+        for rule in _grow(its, 0, 0, worth).rules(letter)
     ]
 
 
 def letter_costs(dictionary: Mapping[str, str]) -> Costs:
-    """Find which sounds a letter stands for, by aligning some of the words again and again."""
+    """Return the cost of each sound of a letter, by aligning some of the words repeatedly."""
     words = sorted(dictionary)
     some = random.Random(0).sample(words, min(NUM_ALIGNED, len(words)))
     costs: Costs = {}
     for _ in range(ROUNDS):
         counts: dict[str, Counter[str]] = defaultdict(Counter)
         for word in some:
-            for letter, sound in zip(word, aligned(word, dictionary[word], costs), strict=False):
+            for letter, sound in zip(word, align(word, dictionary[word], costs), strict=False):
                 counts[letter][_bare(sound)] += 1
         costs = {
             letter: {sound: math.log(its.total() / count) for sound, count in its.items()}
@@ -133,15 +133,15 @@ def letter_costs(dictionary: Mapping[str, str]) -> Costs:
     return costs
 
 
-def aligned(word: str, sounds: str, costs: Costs) -> list[str]:
-    """Share the sounds of a word among its letters, in order, at the least cost.
+def align(word: str, sounds: str, costs: Costs) -> list[str]:
+    """Distribute the sounds of a word over its letters, in order, at the lowest cost.
 
     Returns:
-        The sounds of each letter; empty where there are too many for the letters.
+        The sounds of each letter; empty if there are too many for the letters.
     """
     units = _SOUND.findall(sounds)
     bare = _bare(sounds)
-    # Of the letters so far: the least cost at which they have so many sounds, and their shares.
+    # By number of sounds: the lowest cost of the letters so far, and the count of each letter.
     best: dict[int, tuple[float, tuple[int, ...]]] = {0: (0.0, ())}
     for letter in word:
         after: dict[int, tuple[float, tuple[int, ...]]] = {}
@@ -172,18 +172,21 @@ def _bare(sounds: str) -> str:
     return re.sub(f"[{STRESS}]", "", sounds)
 
 
-def _grown(places: Sequence[Place], left: int, right: int, worth: float) -> Tree:
-    """Grow the tree of places that look alike so far to the left and to the right."""
+def _grow(places: Sequence[Place], left: int, right: int, worth: float) -> Tree:
+    """Return the tree of places that agree on `left` letters before and `right` letters after."""
     sound, wrong = _usual(places)
     tree = Tree(sound, wrong)
-    is_open = {right + 1: places[0].seen(right) != EDGE, -left - 1: places[0].seen(-left) != EDGE}
-    parted = {offset: _parted(places, offset) for offset in is_open if is_open[offset] and wrong}
-    if not parted:
+    is_open = {
+        right + 1: places[0].letter_at(right) != EDGE,
+        -left - 1: places[0].letter_at(-left) != EDGE,
+    }
+    groups = {offset: _group(places, offset) for offset in is_open if is_open[offset] and wrong}
+    if not groups:
         return tree
-    offset = min(parted, key=lambda offset: _hardness(parted[offset], BUSHY * worth))
+    offset = min(groups, key=lambda offset: _hardness(groups[offset], BUSHY * worth))
     tree.is_left = offset < 0
-    for letter, its in parted[offset].items():
-        branch = _grown(its, max(left, -offset), max(right, offset), worth)
+    for letter, its in groups[offset].items():
+        branch = _grow(its, max(left, -offset), max(right, offset), worth)
         gain = sum(place.weight for place in its if place.sound != sound) - branch.wrong
         if gain > worth * branch.size:
             tree.branches[letter] = branch
@@ -193,7 +196,7 @@ def _grown(places: Sequence[Place], left: int, right: int, worth: float) -> Tree
 
 
 def _usual(places: Sequence[Place]) -> tuple[str, float]:
-    """Give the sound that most of the places have, and the weight of the others."""
+    """Return the sound with the highest weight, and the weight of all others."""
     tally: dict[str, float] = defaultdict(float)
     for place in places:
         tally[place.sound] += place.weight
@@ -201,12 +204,12 @@ def _usual(places: Sequence[Place]) -> tuple[str, float]:
     return sound, sum(tally.values()) - tally[sound]
 
 
-def _parted(places: Sequence[Place], offset: int) -> dict[str, list[Place]]:
+def _group(places: Sequence[Place], offset: int) -> dict[str, list[Place]]:
     found: dict[str, list[Place]] = defaultdict(list)
     for place in places:
-        found[place.seen(offset)].append(place)
+        found[place.letter_at(offset)].append(place)
     return found
 
 
-def _hardness(parted: Mapping[str, Sequence[Place]], each: float) -> float:
-    return sum(_usual(its)[1] + each for its in parted.values())
+def _hardness(groups: Mapping[str, Sequence[Place]], each: float) -> float:
+    return sum(_usual(its)[1] + each for its in groups.values())

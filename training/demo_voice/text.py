@@ -1,9 +1,9 @@
-"""Sentences to learn from: made by a seeded grammar, nobody's, and as many as are wanted.
+"""Make training sentences with a seeded grammar: free of copyright, and without end.
 
-Everyday sentences of many shapes give the rhythm. But what a grammar makes can be guessed, and a
-model that can guess does not learn to read: so most of the texts are words in no order at all, few
-of them at a time. Half of those words are some 1,500 that are used most, the others those of a
-dictionary. Numbers are words, as the worker's normaliser writes them.
+Everyday sentences of many shapes teach the rhythm. But a grammar's sentences can be guessed, and a
+model that guesses does not learn to read. So most of the texts are a few words in random order.
+Half of those words are among the 1,500 most common, the others come from a dictionary. Numbers are
+words, as the worker's normaliser writes them.
 """
 
 import random
@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from higgs_worker.text.normalise.rule import listed
 
 
-def _parted(text: str) -> list[str]:
-    """Return the phrases of a table that is written as a text."""
+def _phrases(text: str) -> list[str]:
+    """Return the phrases of a table that is written as one string."""
     return text.split("|")
 
 
@@ -24,7 +24,7 @@ _NAMES = listed(
     "Sarah Thomas Julia Simon Rachel Daniel Michael Susan Eric Linda Mark Jane Paul Rose Adam "
     "Lucy Hugo"
 )
-_PLACES = _parted(
+_PLACES = _phrases(
     "London|Paris|Boston|the city|the village|the market|the station|the library|the harbor|"
     "the park|the kitchen|the garden|the office|the school|the museum|the bridge|the beach|"
     "the mountains|the river|the old mill|the hospital|the airport|the church|the theater|"
@@ -72,7 +72,7 @@ _WENT = listed(
     "walked ran drove went came flew sailed travelled moved returned hurried wandered stayed "
     "waited worked lived slept sat stood played sang danced talked laughed met arrived"
 )
-_WHEN = _parted(
+_WHEN = _phrases(
     "today|yesterday|tomorrow|again|quickly|slowly|quietly|at once|at last|for a while|"
     "together|alone|in the morning|in the evening|at night|every day|last week|next year|"
     "before noon|after lunch|on Monday|on Tuesday|on Wednesday|on Thursday|on Friday|"
@@ -180,7 +180,7 @@ _MORE = listed(
 )
 
 RARE = 0.5
-"""Part of the words in no order that are a dictionary's."""
+"""Share of the words in random order that come from the dictionary."""
 
 _SHAPES = (
     "{Name} {past} the {noun}.",
@@ -237,7 +237,7 @@ _SHAPES = (
 
 
 def _vocabulary() -> list[str]:
-    """Give all words of the tables, each once, in small letters."""
+    """Return all words of the tables, each once, in lower case."""
     tables = (_NAMES, _PLACES, _NOUNS, _ADJECTIVES, _PAST, _BASE, _WENT, _WHEN, _NUMBERS, _UNITS)
     texts = [text for table in (*tables, _COMMON, _MORE, _SHAPES) for text in table]
     found = (
@@ -252,7 +252,7 @@ VOCABULARY = _vocabulary()
 
 
 def sentences(words: Sequence[str], seed: int) -> Iterator[str]:
-    """Make sentences without end.
+    """Yield sentences without end.
 
     Args:
         words: a dictionary's.
@@ -272,11 +272,11 @@ def sentences(words: Sequence[str], seed: int) -> Iterator[str]:
             text = text[:-1] + ", " + choose.choice(("and", "but", "so", "because")) + " " + second
         elif choose.random() < 0.1:
             text += " " + choose.choice(_SHAPES)
-        yield _filled(text, words, choose)
+        yield _fill(text, words, choose)
 
 
 def _salad(num_words: int, words: Sequence[str], choose: random.Random) -> str:
-    """Put words together that have nothing to do with each other."""
+    """Return a text of unrelated words."""
     chosen = [_any_word(words, choose) for _ in range(num_words)]
     text = " ".join(word + "," if choose.random() < 0.06 else word for word in chosen[:-1])
     text = f"{text} {chosen[-1]}".strip()
@@ -287,7 +287,7 @@ def _any_word(words: Sequence[str], choose: random.Random) -> str:
     return choose.choice(words if choose.random() < RARE else VOCABULARY)
 
 
-def _filled(shape: str, words: Sequence[str], choose: random.Random) -> str:
+def _fill(shape: str, words: Sequence[str], choose: random.Random) -> str:
     parts = []
     for index, piece in enumerate(shape.replace("}", "{").split("{")):
         parts.append(_choice(piece, words, choose) if index % 2 else piece)

@@ -1,8 +1,8 @@
-"""The embedded model's tokenizer: words become ids as they sound, one id for each sound.
+"""The embedded model's tokenizer: words become ids by their sounds, one id for each sound.
 
-All of it is in `tokenizer.json`: its normaliser applies the rules of `spelling`, a regular
-expression for each letter and sound. A letter that has been read is a code of its own until all
-are, because the rules of its neighbours still need to know which letter it was.
+All of it is in `tokenizer.json`. Its normaliser applies the rules of `spelling`, as one regular
+expression for each letter and sound. A letter that has been read becomes a private code until all
+are read, because the rules of its neighbours still depend on the letter.
 """
 
 import re
@@ -20,29 +20,29 @@ from training.demo_voice.spelling import EDGE, SpellingRule
 
 SHIPPED = DEMO_DIRECTORY / "model" / "tokenizer.json"
 KEPT = "abcdefghijklmnopqrstuvwxyz0123456789 \n.,!?;:'\"-()[]"
-"""What has an id as it stands."""
+"""Characters with an id of their own."""
 UNKNOWN = "\u25a1"
 FIRST_CODE = 0xA000
-"""Codes are syllables of Yi: letters, as far as the edge of a word is concerned."""
+"""Codes are syllables of Yi, which a regular expression treats as letters of a word."""
 APOSTROPHE = "\u02bc"
-"""One that is a letter; it stands within words."""
+"""An apostrophe that counts as a letter; used within words."""
 
 
 def load(path: Path = SHIPPED) -> Tokenizer:
-    """Give the package's, or another one that was written down."""
+    """Return the package's tokenizer, or the one at `path`."""
     return Tokenizer.from_file(str(path))
 
 
 def make(rules: Sequence[SpellingRule]) -> Tokenizer:
-    """Make one that reads by these rules.
+    """Return a tokenizer that reads by these rules.
 
-    A space and a stress are one with the sound that they stand before. What stands in nearly every
-    prompt is one id, so that the model reads little besides the text.
+    A space and a stress mark form one id with the sound after them. The texts that are in nearly
+    every prompt are one id each, so that the model reads little besides the text.
     """
     sounds = [sound for sound in ALPHABET if sound]
     stressed = [(stress, sound) for stress in STRESS for sound in sounds]
-    spoken = sorted({*sounds, *filter(str.isalnum, KEPT)})
-    merges = [*stressed, *((" ", each) for each in [*spoken, *map("".join, stressed)])]
+    speakable = sorted({*sounds, *filter(str.isalnum, KEPT)})
+    merges = [*stressed, *((" ", each) for each in [*speakable, *map("".join, stressed)])]
     symbols = sorted({UNKNOWN, *KEPT, *STRESS, *sounds})
     vocabulary = {symbol: number for number, symbol in enumerate(symbols)}
     for pair in merges:
@@ -53,7 +53,7 @@ def make(rules: Sequence[SpellingRule]) -> Tokenizer:
             normalizers.Lowercase(),
             normalizers.Replace(Regex(r"(?<=\w)-(?=\w)"), " "),
             normalizers.Replace(Regex(r"(?<=\w)'(?=\w)"), APOSTROPHE),
-            *_readings(rules),
+            *_replacements(rules),
         ]
     )
     controls = [*Control, "<|end_of_text|>", "<|reserved_special_token_6|>", "<|AUDIO_OUT|>"]
@@ -63,9 +63,9 @@ def make(rules: Sequence[SpellingRule]) -> Tokenizer:
 
 
 def places(tokenizer: Tokenizer, text: str) -> list[float]:
-    """Say at which letter of a text each of its ids begins.
+    """Return the position in a text at which each of its ids starts, in letters.
 
-    The ids of a word are spread over its letters.
+    The ids of a word are spread evenly over its letters.
     """
     found: list[float] = []
     for piece in re.finditer(r" ?[\w']+|[^\w']", text):
@@ -76,8 +76,8 @@ def places(tokenizer: Tokenizer, text: str) -> list[float]:
     return found
 
 
-def _readings(rules: Sequence[SpellingRule]) -> list[normalizers.Normalizer]:
-    """Write rules as replacements: each letter by a code for it and its sound, then codes."""
+def _replacements(rules: Sequence[SpellingRule]) -> list[normalizers.Normalizer]:
+    """Return rules as replacements: letters by codes for letter and sound, then codes by sounds."""
     alike: dict[tuple[str, str], list[SpellingRule]] = defaultdict(list)
     for rule in sorted(rules, key=lambda rule: rule.letter):
         alike[rule.letter, rule.sound].append(rule)
@@ -99,7 +99,7 @@ def _readings(rules: Sequence[SpellingRule]) -> list[normalizers.Normalizer]:
 
 
 def _pattern(rule: SpellingRule, signs: Mapping[str, str]) -> str:
-    """Write a rule as a regular expression."""
+    """Return a rule as a regular expression."""
     left = "".join(_one_of(letter, signs) for letter in rule.left)
     right = "".join(_one_of(letter, signs) for letter in rule.right)
     pattern = f"(?<={left})" if left else ""
@@ -117,5 +117,5 @@ def _others(letters: str, signs: Mapping[str, str]) -> Iterator[str]:
 
 
 def _one_of(letters: str, signs: Mapping[str, str]) -> str:
-    """Match the edge of a word, or one of these letters, read or not."""
+    """Return a pattern for the edge of a word, or for one of these letters, read or not."""
     return r"\b" if letters == EDGE else "[" + "".join(map(signs.__getitem__, letters)) + "]"

@@ -1,9 +1,9 @@
-"""Was it said? Whisper tiny.en writes down what it hears, and the words are compared.
+"""Measure the word error rate: Whisper tiny.en transcribes, and the words are compared.
 
     pip install '.[training]'
     python -m training.demo_voice.word_errors     # with the package's weights
 
-The sentences are none that the recipe's grammar makes.
+The recipe's grammar makes none of these sentences.
 """
 
 import argparse
@@ -27,13 +27,13 @@ SENTENCES, UNCOMMON = (
     tuple((Path(__file__).parent / name).read_text(encoding="utf-8").splitlines())
     for name in ("sentences.txt", "uncommon.txt")
 )
-"""Of the words that are used most, and of others."""
+"""Test sentences of common words, and of others."""
 TEXTS = {"common words": SENTENCES, "other words": UNCOMMON, "long text": (" ".join(SENTENCES),)}
 _WHISPER_RATE_HZ = 16_000
 
 
 def speak(texts: Sequence[str], seed: int) -> list[tuple[NDArray[np.float32], int]]:
-    """Have a worker speak texts: of each the PCM [S] and the sample rate that its WAV names."""
+    """Return the PCM [S] and sample rate of each text, as the worker speaks it."""
     batch = [{"text": text, "seed": seed} for text in texts]
     settings = Settings.from_env({"HIGGS_MODEL": "demo", "HIGGS_LOG_LEVEL": "ERROR"})
     output = asyncio.run(build(settings).run({"id": "1", "input": {"batch": batch}}))
@@ -55,7 +55,7 @@ def _whisper() -> Any:
 
 
 def transcribe(pcm: NDArray[np.float32], sample_rate: int) -> str:
-    """Write down what a recording says."""
+    """Return the words of a recording, as Whisper transcribes it."""
     import soxr
 
     sound = soxr.resample(pcm, sample_rate, _WHISPER_RATE_HZ).astype(np.float32)
@@ -64,13 +64,13 @@ def transcribe(pcm: NDArray[np.float32], sample_rate: int) -> str:
 
 
 def words(text: str) -> list[str]:
-    """Give the words of a text as they are compared."""
+    """Return the words of a text, in the form that is compared."""
     plain = re.sub(r"[^a-z' ]", " ", text.lower().replace("-", " "))
     return plain.split()
 
 
 def num_errors(said: str, heard: str) -> int:
-    """Count the words that were replaced, left out or added."""
+    """Return the number of words that were replaced, left out or added."""
     ours, theirs = words(said), words(heard)
     row = list(range(len(theirs) + 1))
     for index, word in enumerate(ours, 1):
@@ -84,13 +84,13 @@ def num_errors(said: str, heard: str) -> int:
 
 
 def error_rate(said: Sequence[str], heard: Sequence[str]) -> float:
-    """Give the word error rate over several sentences."""
+    """Return the word error rate over several sentences."""
     errors = sum(map(num_errors, said, heard))
     return errors / sum(len(words(text)) for text in said)
 
 
 def main() -> None:
-    """Print what is heard, and the word error rates."""
+    """Print the transcripts and the word error rates."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
