@@ -47,10 +47,10 @@ def test_the_process_may_end_meanwhile() -> None:
     code = """
 import threading, time
 from higgs_worker.threads import in_threads
-read = lambda: list(in_threads(lambda _: time.sleep(0.2), range(100), 2))
+read = lambda: list(in_threads(lambda _: time.sleep(0.2), range(1000), 2))
 threading.Thread(target=read, daemon=True).start()
 time.sleep(0.1)
 """
     began = time.monotonic()
     subprocess.run([sys.executable, "-c", code], check=True)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 50

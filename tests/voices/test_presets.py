@@ -1,7 +1,6 @@
 """The built-in voices, as they lie in the package."""
 
 import io
-import logging
 import wave
 from itertools import pairwise
 from pathlib import Path
@@ -9,13 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from higgs_worker.api.request import SpeechRequest
 from higgs_worker.audio.shape import loudness_lufs
-from higgs_worker.speech.model import LoadedModel
-from higgs_worker.speech.service import SpeechService
 from higgs_worker.voices.library import PRESETS, SAMPLE_RATE, Voice, VoiceLibrary
 from higgs_worker.voices.references import LOUDNESS_LUFS
-from tests.fakes import speeches
 
 NAMES = ("bram", "clara", "edda", "pippa")
 MAX_BYTES = 1_500_000
@@ -94,25 +89,3 @@ def pitch(samples: np.ndarray) -> float:
         if likeness[lag] > 0.5 * likeness[0]:
             found.append(SAMPLE_RATE / lag)
     return float(np.median(found))
-
-
-def test_a_preset_speaks(speaker: LoadedModel, caplog: pytest.LogCaptureFixture) -> None:
-    """A request names a preset and is spoken with it; its codes are made once and kept."""
-    caplog.set_level(logging.INFO)
-    service = SpeechService(lambda: speaker)
-
-    def speak(voice: str | None) -> bytes:
-        fields = {"text": "Hello.", "max_duration_s": 0.4, "seed": 1}
-        voiced = fields if voice is None else fields | {"voice": voice}
-        request = SpeechRequest.parse(voiced, max_text_chars=100)
-        return speeches.speak(service, request)
-
-    bram = speak("bram")
-    assert len({bram, speak("Clara"), speak(None)}) == 3
-    library = speaker.references.library
-    voice = library.get("bram")
-    codes = library.codes.load(voice.key, speaker.references.codec_id)
-    assert codes is not None
-    assert len(codes) == pytest.approx(25 * voice.duration_s, abs=2)
-    assert len(speak("BRAM")) == len(bram)
-    assert [record.message for record in caplog.records].count("encoded a reference") == 2

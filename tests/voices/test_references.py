@@ -8,17 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from higgs_worker.api.request import SpeechRequest
 from higgs_worker.api.voice_spec import VoiceSpec
 from higgs_worker.audio import encode
-from higgs_worker.errors import InvalidAudio, InvalidCheckpoint, UnknownVoice, UnusableReference
-from higgs_worker.load import load_model
-from higgs_worker.settings import Settings
-from higgs_worker.speech.model import LoadedModel
-from higgs_worker.speech.service import SpeechService
+from higgs_worker.errors import InvalidAudio, UnknownVoice, UnusableReference
 from higgs_worker.voices.library import VoiceLibrary
 from higgs_worker.voices.references import References
-from tests.fakes import speeches
 
 
 def babble(seed: int, duration_s: float = 2.0, silence_s: float = 0.3) -> bytes:
@@ -134,51 +128,3 @@ def test_what_cannot_serve_is_refused(
         references(tmp_path, encoder).resolve(voice)
     assert message in str(caught.value)
     assert encoder.num_calls == 0
-
-
-def test_the_voice_is_heard(speaker: LoadedModel) -> None:
-    """Another recording or transcript gives other audio; the same gives the same."""
-
-    def speak(**voice: object) -> bytes:
-        raw = {"text": "Hello.", "seed": 1, "max_duration_s": 0.4}
-        request = SpeechRequest.parse(raw | voice, max_text_chars=100)
-        return speeches.speak(SpeechService(lambda: speaker), request)
-
-    one, two = (base64.b64encode(babble(seed)).decode() for seed in (1, 2))
-    heard = [
-        speak(),
-        speak(voice={"audio": one, "text": "a"}),
-        speak(voice={"audio": two, "text": "a"}),
-        speak(voice={"audio": one, "text": "b"}),
-    ]
-    assert len(set(heard)) == 4
-    assert speak(ref_audio=one, ref_text="a") == heard[1]
-
-
-def test_the_encoder_is_loaded_late(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The first new voice loads the encoder; the second one uses it again."""
-    caplog.set_level(logging.INFO)
-    settings = {"HIGGS_MODEL": "demo", "HIGGS_MAX_SLOTS": "1", "HIGGS_VOLUME": str(tmp_path)}
-    fresh = load_model(Settings.from_env(settings))
-    assert "encoder loaded" not in caplog.messages
-    for seed in (9, 10):
-        fresh.references.resolve(choice(babble(seed)))
-    assert caplog.messages.count("encoder loaded") == 1
-
-
-def test_a_codec_without_encoder_says_so(tmp_path: Path) -> None:
-    """A decoder-only codec speaks, and a new voice is refused in words."""
-    from safetensors.torch import load_file, save_file
-
-    from higgs_worker.codec.loader import NOT_NEEDED_PREFIXES
-    from higgs_worker.weights.locate import DEMO_DIRECTORY
-
-    codec = DEMO_DIRECTORY / "codec"
-    tensors = load_file(codec / "model.safetensors")
-    kept = {name: t for name, t in tensors.items() if not name.startswith(NOT_NEEDED_PREFIXES)}
-    save_file(kept, tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text((codec / "config.json").read_text())
-    settings = {"HIGGS_MODEL": "demo", "HIGGS_CODEC": str(tmp_path), "HIGGS_MAX_SLOTS": "1"}
-    speaker = load_model(Settings.from_env(settings | {"HIGGS_VOLUME": str(tmp_path)}))
-    with pytest.raises(InvalidCheckpoint, match="not take in a new voice"):
-        speaker.references.resolve(choice(babble(3)))

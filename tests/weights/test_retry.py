@@ -22,8 +22,9 @@ class ClockLoop(asyncio.SelectorEventLoop):
         return self.now
 
     def _run_once(self) -> None:
-        if not self._ready and self._scheduled:
-            self.now = max(self.now, self._scheduled[0].when())
+        timers = [each.when() for each in self._scheduled if not each.cancelled()]
+        if timers and not self._ready:
+            self.now = max(self.now, min(timers))
         super()._run_once()
 
 
