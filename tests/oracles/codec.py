@@ -1,9 +1,10 @@
 """The oracle of the codec: transformers' own model, on random weights.
 
-transformers starts with codebooks of zeros and tiny convolutions, which decode to silence; here all
-weights are spread so that every layer hands on values of about one and the sound has an RMS of 0.3.
-Larger values would make the snakes turn many times, and rounding would grow with every block. The
-semantic model is small, and only `random_encoder` gives it and the codebooks what encoding needs.
+transformers initialises codebooks with zeros and convolutions with tiny weights, which decode to
+silence. Here the weights are spread so that every layer's output has a magnitude of about one and
+the audio an RMS of 0.3. With larger values the snakes' sines would turn many times, and rounding
+errors would grow with every block. The semantic model is small; only `random_encoder` prepares it
+and the codebooks for encoding.
 """
 
 import sys
@@ -16,7 +17,7 @@ from transformers.models.auto import modeling_auto  # noqa: F401  before the sta
 
 from tests.oracles import torchaudio_stand_in
 
-# The modelling file imports torchaudio at its top. It takes the stand-in with it; nobody else does.
+# The modelling file imports torchaudio at its top. It gets the stand-in; nothing else does.
 stands_in = sys.modules.setdefault("torchaudio", torchaudio_stand_in) is torchaudio_stand_in
 try:
     from transformers.models.higgs_audio_v2_tokenizer.modeling_higgs_audio_v2_tokenizer import (
@@ -43,7 +44,7 @@ def random_codec(
     semantic: dict[str, Any] | None = None,
     **others: Any,
 ) -> HiggsAudioV2TokenizerModel:
-    """Make a random codec at 24 kHz, in eval mode.
+    """Return a random codec at 24 kHz, in eval mode.
 
     `semantic` overrides keys of the semantic model's configuration, `others` of the codec's own.
     """
@@ -101,7 +102,7 @@ def random_codec(
 
 
 def random_encoder(seed: int, **sizes: Any) -> HiggsAudioV2TokenizerModel:
-    """Make a random codec whose codes vary: each codebook has the spread of what it quantises.
+    """Return a random codec whose codes vary: each codebook has the spread of what it quantises.
 
     The ratios must make 960 or 480 samples, as HuBERT's frame is 320 samples at 16 kHz.
     """
@@ -120,7 +121,7 @@ def random_encoder(seed: int, **sizes: Any) -> HiggsAudioV2TokenizerModel:
 
 
 def random_pcm(batch: int, num_samples: int, seed: int = 0) -> torch.Tensor:
-    """Make PCM [B, S] of an RMS of about 0.1 that grows and fades several times a second."""
+    """Return PCM [B, S] of an RMS of about 0.1 that grows and fades several times a second."""
     generator = torch.Generator().manual_seed(seed)
     loudness = torch.rand(batch, 1, 3 + num_samples // 2400, generator=generator)
     loudness = torch.nn.functional.interpolate(loudness, num_samples, mode="linear")[:, 0]
@@ -130,7 +131,7 @@ def random_pcm(batch: int, num_samples: int, seed: int = 0) -> torch.Tensor:
 def random_codes(
     model: HiggsAudioV2TokenizerModel, batch: int, frames: int, seed: int = 0
 ) -> torch.Tensor:
-    """Make codes [B, K, F]."""
+    """Return codes [B, K, F]."""
     generator = torch.Generator().manual_seed(seed)
     shape = (batch, model.config.num_quantizers, frames)
     return torch.randint(model.config.codebook_size, shape, generator=generator)
@@ -150,19 +151,19 @@ def encode(model: HiggsAudioV2TokenizerModel, pcm: torch.Tensor) -> torch.Tensor
 
 @torch.inference_mode()
 def latents(model: HiggsAudioV2TokenizerModel, pcm: torch.Tensor) -> torch.Tensor:
-    """Give what transformers quantises: [B, S] -> [B, F, hidden]."""
-    seen: list[torch.Tensor] = []
-    hook = model.fc.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    """Return the latents that transformers quantises: [B, S] -> [B, F, hidden]."""
+    outputs: list[torch.Tensor] = []
+    hook = model.fc.register_forward_hook(lambda module, inputs, output: outputs.append(output))
     try:
         encode(model, pcm)
     finally:
         hook.remove()
-    return seen[0]
+    return outputs[0]
 
 
 @torch.inference_mode()
 def features(model: HiggsAudioV2TokenizerModel, pcm: torch.Tensor) -> torch.Tensor:
-    """Give what transformers takes of HuBERT: [B, S] -> [B, F, D]."""
+    """Return the HuBERT features that transformers uses: [B, S] -> [B, F, D]."""
     return model._extract_semantic_features(pcm[:, None])
 
 
