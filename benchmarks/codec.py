@@ -1,10 +1,10 @@
-"""Measure the codec's way from codes to PCM: pieces, rows, its share of the time, the first sound.
+"""Measure the codec from codes to PCM: pieces, rows, its share of the time, the first sound.
 
     python -m benchmarks.codec [--quick] [--codecs demo,real] [--full] [--json FILE]
 
-Prints tables while it runs; the last line is one JSON document with everything. What the numbers
-mean: docs/performance.md. `real` is the published codec's sizes with random weights; `--full` sets
-it beside the real language model's sizes (11 GB of memory), otherwise the share is the demo's.
+Prints tables while it runs; the last line is one JSON document with all results. What they mean:
+docs/performance.md. `real` has the published codec's sizes with random weights. `--full` measures
+it beside the real language model's sizes (11 GB of memory); otherwise the share is the demo's.
 """
 
 import argparse
@@ -50,26 +50,26 @@ REAL_CODEC = CodecConfig(
     decoder_hidden_size=1024,
     upsampling_ratios=(8, 5, 4, 2, 3),
 )
-"""Of the published codec. Source: transformers `HiggsAudioV2TokenizerConfig`."""
+"""Sizes of the published codec. Source: transformers `HiggsAudioV2TokenizerConfig`."""
 PROMPT = Prompt((TextSegment(tuple(range(NUM_PROMPT_IDS))),))
 PIECES = (1, 2, 4, 8, 16, 24)
 ROWS = (1, 8, 32)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """How much is measured of one codec."""
+class CodecPlan:
+    """How much to measure of one codec."""
 
     num_frames: int
     repeats: int
 
 
-PLANS = {"demo": Plan(num_frames=240, repeats=7), "real": Plan(num_frames=72, repeats=6)}
-QUICK = Plan(num_frames=24, repeats=1)
+PLANS = {"demo": CodecPlan(num_frames=240, repeats=7), "real": CodecPlan(num_frames=72, repeats=6)}
+QUICK = CodecPlan(num_frames=24, repeats=1)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run what the command line asks for."""
+    """Run the measurements that the command line selects."""
     options = _parse(arguments)
     torch.set_num_threads(options.threads)
     report: dict[str, Any] = {
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report["share"] += _measure_share("demo", _demo_model(), _decoder("demo"), plan)
     if options.full:
         model = ours.random_model(SIZES["full"].config(), MAX_LENGTH, torch.bfloat16)
-        plan = QUICK if options.quick else Plan(num_frames=72, repeats=3)
+        plan = QUICK if options.quick else CodecPlan(num_frames=72, repeats=3)
         report["share"] += _measure_share("full", model, _decoder("real"), plan)
         del model
     report["first_audio"] = _measure_first_audio(3 if options.quick else 10)
@@ -152,7 +152,7 @@ def _streamed(streaming: StreamingDecoder, codes: NDArray[np.int64], size: int) 
         )
 
 
-def _measure_pieces(name: str, decoder: CodecDecoder, plan: Plan) -> list[dict[str, Any]]:
+def _measure_pieces(name: str, decoder: CodecDecoder, plan: CodecPlan) -> list[dict[str, Any]]:
     """Time one stream in pieces of each size against the whole decode; the tail is included."""
     print(f"\n{name}: {plan.num_frames} frames of one stream, time against the whole decode")
     print(f"{'frames a piece':<16}{'whole ms':>10}{'ms':>9}{'fastest':>9}{'pairs':>8}{'range':>16}")
@@ -168,7 +168,7 @@ def _measure_pieces(name: str, decoder: CodecDecoder, plan: Plan) -> list[dict[s
     whole = runs.pop("whole")
     rows = []
     for size, times in runs.items():
-        # How much longer pieces take: the whole decode is what is compared with.
+        # How much longer the pieces take than the whole decode.
         result = Comparison.of(times, whole)
         low, high = result.ratio_range
         print(
@@ -191,7 +191,7 @@ def _measure_pieces(name: str, decoder: CodecDecoder, plan: Plan) -> list[dict[s
     return rows
 
 
-def _measure_rows(name: str, decoder: CodecDecoder, plan: Plan) -> list[dict[str, Any]]:
+def _measure_rows(name: str, decoder: CodecDecoder, plan: CodecPlan) -> list[dict[str, Any]]:
     """Time streams that share calls against the same streams one after the other."""
     num_frames = min(plan.num_frames, 2 * MAX_PIECE_FRAMES)
     print(f"\n{name}: {num_frames} frames of 8 streams in pieces, one by one against together")
@@ -233,11 +233,11 @@ def _measure_rows(name: str, decoder: CodecDecoder, plan: Plan) -> list[dict[str
 
 
 def _measure_share(
-    name: str, model: LanguageModel, decoder: CodecDecoder, plan: Plan
+    name: str, model: LanguageModel, decoder: CodecDecoder, plan: CodecPlan
 ) -> list[dict[str, Any]]:
-    """Time the codec beside the decode steps that make its frames; prefill excluded."""
+    """Time the codec beside the decode steps that generate its frames; prefill excluded."""
     num_steps = min(16, plan.num_frames)
-    print(f"\n{name}: ms per frame of the whole batch, and what the codec has of both together")
+    print(f"\n{name}: ms per frame of the whole batch, and the codec's share of both together")
     print(f"{'batch':<16}{'steps':>10}{'codec':>9}{'share':>9}")
     rows = []
     for batch in ROWS:
@@ -273,37 +273,37 @@ def _measure_share(
 
 
 class _CountingRunner(Runner):
-    """Counts its steps."""
+    """A runner that counts its steps."""
 
     num_steps = 0
 
     def step(self) -> None:
-        """Make one more."""
+        """Run one step."""
         super().step()
         self.num_steps += 1
 
 
-class _FirstHeard:
-    """A listener that notes when it hears the first samples, and when the last."""
+class _TimingListener:
+    """A listener that records when the first samples come, and when the last."""
 
     def __init__(self) -> None:
         self.first_s = self.end_s = 0.0
         self.ended = threading.Event()
 
     def on_pcm(self, pcm: NDArray[np.float32]) -> None:
-        """Note the time of the first."""
+        """Record the time of the first samples."""
         self.first_s = self.first_s or time.perf_counter()
 
     def on_end(self, error: Exception | None) -> None:
-        """Note the time."""
+        """Record the time of the end."""
         if error is not None:
             raise error
         self.end_s = time.perf_counter()
         self.ended.set()
 
 
-class _Fed:
-    """Passes frames on, and notes when there were enough for the first samples."""
+class _TimingFeed:
+    """Feeds frames to the codec, and records when there are enough for the first samples."""
 
     def __init__(self, codec: CodecThread, stream: CodecStream, runner: _CountingRunner) -> None:
         self.stream = stream
@@ -312,7 +312,7 @@ class _Fed:
         self._num_frames = 0
 
     def __call__(self, codes: NDArray[np.int64]) -> None:
-        """Take the next frames [F, K]."""
+        """Receive the next frames [F, K]."""
         self._num_frames += len(codes)
         if not self.first_s and self._num_frames >= self._codec.num_first_frames:
             self.num_steps, self.first_s = self._runner.num_steps, time.perf_counter()
@@ -328,23 +328,23 @@ def _measure_first_audio(repeats: int) -> dict[str, Any]:
     steps = set()
     with Engine(runner) as engine:
         for index in range(repeats + 1):
-            ear = _FirstHeard()
-            fed = _Fed(codec, codec.open(ear), runner)
+            listener = _TimingListener()
+            feed = _TimingFeed(codec, codec.open(listener), runner)
             runner.num_steps = 0
             started = time.perf_counter()
             handle = engine.submit(
                 Submission(PROMPT, GREEDY, num_frames),
-                on_frames=fed,
+                on_frames=feed,
                 num_first_frames=codec.num_first_frames,
             )
             handle.result()
-            codec.finish(fed.stream)
-            ear.ended.wait()
+            codec.finish(feed.stream)
+            listener.ended.wait()
             if index:  # the first one warms up
-                steps.add(fed.num_steps)
-                runs["frames"].append(fed.first_s - started)
-                runs["first"].append(ear.first_s - started)
-                runs["whole"].append(ear.end_s - started)
+                steps.add(feed.num_steps)
+                runs["frames"].append(feed.first_s - started)
+                runs["first"].append(listener.first_s - started)
+                runs["whole"].append(listener.end_s - started)
     codec.close()
     fastest = {name: min(times) * 1e3 for name, times in runs.items()}
     print(

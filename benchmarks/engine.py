@@ -2,8 +2,8 @@
 
     python -m benchmarks.engine [--quick] [--models tiny,deep,mid] [--json FILE]
 
-Prints tables while it runs; the last line is one JSON document with everything. What the numbers
-mean: docs/performance.md. `full` is the real configuration, our engine alone (11 GB of memory).
+Prints tables while it runs; the last line is one JSON document with all results. What they mean:
+docs/performance.md. `full` is the real configuration, our engine alone (11 GB of memory).
 """
 
 import argparse
@@ -43,18 +43,19 @@ SLOTS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """How much is measured for one model."""
+class EnginePlan:
+    """How much to measure of one model."""
 
     batches: tuple[int, ...]
+    """Batch sizes of the decode runs."""
     num_frames: int
     repeats: int
     num_requests: int = 0
     mean_length: int = 0
     """Mean frames of a request."""
 
-    def quick(self) -> "Plan":
-        """Give a version for a look in passing."""
+    def quick(self) -> "EnginePlan":
+        """Return a shorter version."""
         return replace(
             self,
             batches=self.batches[:2],
@@ -66,15 +67,15 @@ class Plan:
 
 
 PLANS = {
-    "tiny": Plan((1, 8, 32), num_frames=160, repeats=5, num_requests=48, mean_length=150),
-    "deep": Plan((1, 8, 32), num_frames=80, repeats=5),
-    "mid": Plan((1, 8, 32), num_frames=24, repeats=3, num_requests=24, mean_length=42),
-    "full": Plan((1, 8), num_frames=8, repeats=3),
+    "tiny": EnginePlan((1, 8, 32), num_frames=160, repeats=5, num_requests=48, mean_length=150),
+    "deep": EnginePlan((1, 8, 32), num_frames=80, repeats=5),
+    "mid": EnginePlan((1, 8, 32), num_frames=24, repeats=3, num_requests=24, mean_length=42),
+    "full": EnginePlan((1, 8), num_frames=8, repeats=3),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run what the command line asks for."""
+    """Run the measurements that the command line selects."""
     options = _parse(arguments)
     torch.set_num_threads(options.threads)
     transformers.logging.set_verbosity_error()
@@ -137,9 +138,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 class _Model:
-    """One set of weights on both sides."""
+    """One set of weights in transformers' model and in ours."""
 
-    def __init__(self, name: str, plan: Plan) -> None:
+    def __init__(self, name: str, plan: EnginePlan) -> None:
         self.name = name
         self.plan = plan
         self.reference = random_reference(SIZES[name])
@@ -149,7 +150,7 @@ class _Model:
 
 
 def _max_length(num_frames: int) -> int:
-    """Give the positions that a slot needs, with room for the delay pattern and a spare one."""
+    """Return the positions that a slot needs, the delay pattern and a spare one included."""
     return NUM_PROMPT_IDS + num_frames + 16
 
 
@@ -201,7 +202,7 @@ def _measure_decode(model: _Model) -> list[dict[str, Any]]:
 
 
 def _measure_host(model: _Model) -> list[dict[str, Any]]:
-    """Count what the host does in a step at batch 1: operators, and those that can sync."""
+    """Count the operators of a step at batch 1, and those of them that can sync."""
     print(f"\n{model.name}: operators of a step at B = 1, and those of them that can sync")
     prompts = random_prompts(1)
     runner = ours.runner(model.model, 1, model.max_length)
@@ -228,7 +229,7 @@ def _measure_host(model: _Model) -> list[dict[str, Any]]:
 
 
 def _measure_requests(model: _Model) -> list[dict[str, Any]]:
-    """Time whole greedy requests that all wait at time 0, prefill and all."""
+    """Time whole greedy requests, prefill included, that all wait at time 0."""
     if not model.lengths:
         return []
     count, num_frames = len(model.lengths), sum(model.lengths)
@@ -243,12 +244,12 @@ def _measure_requests(model: _Model) -> list[dict[str, Any]]:
             "ours": lambda: seconds(partial(ours.serve, runner, *work)),
         },
         min(model.plan.repeats, 3),
-        warm_up=False,  # the decode steps before it were
+        warm_up=False,  # the decode runs before were one
     )
-    own = runs.pop("ours")
+    ours_s = runs.pop("ours")
     rows = []
     for name, base in runs.items():
-        result = Comparison.of(base, own)
+        result = Comparison.of(base, ours_s)
         low, high = result.ratio_range
         print(
             f"{name:<22}{result.base:>10.2f}{result.ours:>9.2f}{result.ratio_fastest:>9.2f}"
@@ -271,7 +272,7 @@ def _measure_requests(model: _Model) -> list[dict[str, Any]]:
     return rows
 
 
-def _measure_full(plan: Plan, bandwidth: float) -> list[dict[str, Any]]:
+def _measure_full(plan: EnginePlan, bandwidth: float) -> list[dict[str, Any]]:
     """Time our engine alone in the real configuration, bf16."""
     max_length = _max_length(plan.num_frames)
     model = ours.random_model(SIZES["full"].config(), max_length, torch.bfloat16)

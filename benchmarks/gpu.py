@@ -1,12 +1,13 @@
-"""The engine on a GPU, at the real dimensions, with random weights: `python -m benchmarks.gpu`.
+"""Measure the engine on a GPU, at the real dimensions, with random weights.
+
+    python -m benchmarks.gpu [--device cuda] [--size real] [--slots 1,8,32,64] [--steps 40]
 
 Per batch size: milliseconds per step by graph replay and eagerly, the share of the card's measured
-copy bandwidth that reading the step's bytes alone would take, audio seconds per second, and whether
-the device allocated anything while steps ran. Then prefill times. The last line is one JSON
-document.
+copy bandwidth that reading the step's bytes would take, audio seconds per second, and how often the
+device allocated memory while steps ran. Then prefill times. The last line is one JSON document.
 
 It needs torch, numpy and this repository, nothing else. `--device cpu --size tiny` runs the same
-code anywhere, to see that it runs.
+code on any machine.
 """
 
 import argparse
@@ -35,14 +36,14 @@ SIZES = {
 def random_model(
     config: ModelConfig, device: torch.device, dtype: torch.dtype, max_length: int
 ) -> LanguageModel:
-    """Make a model whose logits spread and whose sequences never end by themselves."""
+    """Return a model whose logits spread and whose sequences never end by themselves."""
     torch.manual_seed(0)
     weights = Weights.empty(config, device=device, dtype=dtype)
-    for name, place in weights.by_name(config).items():
+    for name, tensor in weights.by_name(config).items():
         if "norm" in name:
-            place.fill_(1.0)
+            tensor.fill_(1.0)
         else:
-            place.normal_(std=1.0 if "embed" in name else place.shape[-1] ** -0.5)
+            tensor.normal_(std=1.0 if "embed" in name else tensor.shape[-1] ** -0.5)
     head = weights.head.view(config.num_codebooks, config.codebook_size, -1)
     head.mul_(3)
     head[:, config.stream_bos_id] = 0
@@ -51,7 +52,7 @@ def random_model(
 
 
 def timed(device: torch.device, work: Callable[[], None], repeats: int) -> float:
-    """Give the median of some runs, in seconds, each with the device drained."""
+    """Return the median seconds of some runs, each of which waits for the device."""
     times = []
     for _ in range(repeats):
         synchronize(device)
@@ -78,7 +79,7 @@ def copy_bandwidth(device: torch.device) -> float:
 
 
 def step_bytes(model: LanguageModel, num_slots: int, context: int) -> int:
-    """Count what a step must read: the audio path's weights and the keys and values in use."""
+    """Return the bytes that a step must read: the audio path's weights, keys and values in use."""
     read = [model.weights.norm, model.weights.head]
     for layer in model.weights.layers:
         audio = layer.audio
@@ -89,7 +90,7 @@ def step_bytes(model: LanguageModel, num_slots: int, context: int) -> int:
 
 
 def start(runner: Runner, num_slots: int, prompt_length: int, max_frames: int) -> None:
-    """Fill slots with sampled sequences whose prompts are read."""
+    """Fill slots with sampled sequences, prompts prefilled."""
     prompt = Prompt((TextSegment(tuple(range(2, 1 + prompt_length))),))
     for slot in range(num_slots):
         runner.begin(slot, Submission(prompt, Sampling(seed=slot, temperature=1.0), max_frames))
@@ -133,17 +134,17 @@ def measure_steps(
 
 
 def measure_prefill(model: LanguageModel, prompt_length: int) -> dict[str, float]:
-    """Time the reading of one prompt, first column's logits included."""
+    """Time the prefill of one prompt, the first column's logits included."""
     runner = Runner(model, num_slots=1, max_length=1024)
 
-    def read() -> None:
+    def prefill() -> None:
         start(runner, 1, prompt_length, max_frames=100)
         runner.release(0)
 
-    read()
+    prefill()
     return {
         "num_positions": prompt_length,
-        "prefill_ms": 1e3 * timed(model.device, read, 5),
+        "prefill_ms": 1e3 * timed(model.device, prefill, 5),
     }
 
 
@@ -164,7 +165,7 @@ def main() -> None:
         "torch": torch.__version__,
         "size": options.size,
         "copy_gb_per_s": bandwidth / 1e9,
-        "weights_gb": sum(place.nbytes for place in model.weights.by_name(model.config).values())
+        "weights_gb": sum(each.nbytes for each in model.weights.by_name(model.config).values())
         / 1e9,
     }
     print(json.dumps(report), flush=True)

@@ -1,10 +1,10 @@
-"""How fast weights come from the disk into their places, against safetensors and the raw file.
+"""Measure how fast weights are loaded, against safetensors and the plain bytes.
 
     python -m benchmarks.load [--gigabytes 2] [--directory DIR]
 
 Writes a checkpoint of random bfloat16 weights of the real width, with as many layers as fill the
-size, then reads it by turns: ours, safetensors' `load_file`, and the file's bytes alone, with the
-page cache warm and emptied. Ratios of the fastest runs; the last line is JSON.
+size. Then it reads the checkpoint in turn by our loader, by safetensors' `load_file`, and as bytes
+alone, with the page cache warm and emptied. Ratios are of the fastest runs; the last line is JSON.
 """
 
 import argparse
@@ -29,33 +29,33 @@ REPEATS = 3
 
 
 def write(directory: Path, num_bytes: float) -> None:
-    """Write a checkpoint of about so many bytes."""
+    """Write a checkpoint of at least `num_bytes`."""
     raw = SIZES["full"].config().to_dict()
     raw["num_hidden_layers"] = 1
     while True:
         config = ModelConfig.from_dict(raw)
         plan = Weights.empty(config, device=torch.device("meta"), dtype=torch.bfloat16)
-        places = plan.by_name(config)
-        if sum(each.nbytes for each in places.values()) >= num_bytes:
+        planned = plan.by_name(config)
+        if sum(each.nbytes for each in planned.values()) >= num_bytes:
             break
         raw["num_hidden_layers"] += 1
     tensors = {
-        name: torch.randint(-(2**14), 2**14, place.shape, dtype=torch.int16).view(torch.bfloat16)
-        for name, place in places.items()
+        name: torch.randint(-(2**14), 2**14, each.shape, dtype=torch.int16).view(torch.bfloat16)
+        for name, each in planned.items()
     }
     (directory / "config.json").write_text(json.dumps(raw))
     save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
 
 
-def forget(path: Path) -> None:
-    """Take a file out of the page cache."""
+def drop_from_cache(path: Path) -> None:
+    """Remove a file from the page cache."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def raw_read(path: Path) -> None:
-    """Read all bytes into one buffer per thread, and do nothing with them."""
+    """Read all bytes into one buffer per thread, and discard them."""
     size = path.stat().st_size
     buffers = [bytearray(BLOCK_BYTES) for _ in range(NUM_THREADS)]
     with path.open("rb") as file, ThreadPoolExecutor(NUM_THREADS) as pool:
@@ -69,7 +69,7 @@ def raw_read(path: Path) -> None:
 
 
 def main() -> None:
-    """Measure, and print what was found."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gigabytes", type=float, default=2.0)
     parser.add_argument("--directory", type=Path, help="where to write; a temporary one if absent")
@@ -82,7 +82,7 @@ def main() -> None:
         cpu = torch.device("cpu")
         ways: dict[str, Callable[[], object]] = {
             "ours": lambda: load(directory, device=cpu, dtype=torch.bfloat16),
-            # Mapped pages are not read before somebody looks at them.
+            # Memory-mapped pages are read only on access.
             "load_file": lambda: {n: t.clone() for n, t in load_file(path).items()},
             "raw": lambda: raw_read(path),
         }
@@ -92,16 +92,16 @@ def main() -> None:
             for _ in range(REPEATS):
                 for way, run in ways.items():
                     if state == "cold":
-                        forget(path)
+                        drop_from_cache(path)
                     else:
                         raw_read(path)
-                    begun = time.perf_counter()
+                    started = time.perf_counter()
                     run()
-                    best[way] = min(best[way], time.perf_counter() - begun)
+                    best[way] = min(best[way], time.perf_counter() - started)
             rates = {way: size / seconds / 1e9 for way, seconds in best.items()}
-            told = ", ".join(f"{way} {rate:.2f} GB/s" for way, rate in rates.items())
+            text = ", ".join(f"{way} {rate:.2f} GB/s" for way, rate in rates.items())
             against = [f"{rates['ours'] / rates[way]:.2f} of {way}" for way in ("load_file", "raw")]
-            print(f"{state}: {told}; ours is {' and '.join(against)}")
+            print(f"{state}: {text}; ours is {' and '.join(against)}")
             report[state] = rates
     print(json.dumps(report))
 

@@ -1,7 +1,7 @@
-"""How things are measured: interleaved in one process, compared by the fastest run and by pairs.
+"""Measuring: cases alternate in one process; the fastest runs and all pairs are compared.
 
-Noise only ever adds time, so the ratio of the fastest runs is the one to quote; the pairwise median
-and its range say how far to trust it.
+Noise only adds time, so the ratio of the fastest runs is the one to quote. The pairwise median and
+its range show how far to trust it.
 """
 
 import platform
@@ -22,7 +22,7 @@ _CAN_SYNC = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "_uniqu
 def interleave(
     cases: Mapping[str, Callable[[], float]], repeats: int, *, warm_up: bool = True
 ) -> Runs:
-    """Run all cases in turn, `repeats` times, at first once more without counting it."""
+    """Run all cases in turn, `repeats` times; a warm-up round before is not counted."""
     if warm_up:
         for case in cases.values():
             case()
@@ -34,20 +34,20 @@ def interleave(
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Give the seconds that `work` takes."""
+    """Return the seconds that `work` takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
 def mean_step(readings: list[float]) -> float:
-    """Give the mean difference of consecutive readings."""
+    """Return the mean difference of consecutive readings."""
     return (readings[-1] - readings[0]) / (len(readings) - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two cases that ran in turn; ratios above 1 are in favour of the second."""
+    """Two cases that ran in turn; a ratio above 1 means that the second is faster."""
 
     base: float
     ours: float
@@ -57,7 +57,7 @@ class Comparison:
 
     @classmethod
     def of(cls, base: list[float], ours: list[float]) -> "Comparison":
-        """Compare the runs of two cases, taken in turn."""
+        """Compare the runs of two cases; runs with equal index form a pair."""
         pairs = [b / o for b, o in zip(base, ours, strict=True)]
         return cls(
             base=min(base),
@@ -69,7 +69,7 @@ class Comparison:
 
 
 class OperatorCounter(TorchDispatchMode):
-    """Counts operators that do work, and those of them that make the host wait for a device."""
+    """Counts operators that do work, and those of them that can make the host wait."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class OperatorCounter(TorchDispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        # Inference mode hands composite operators over whole: take them apart, as autograd does.
+        # Inference mode dispatches composite operators whole; decompose them, as autograd does.
         with self:
             result = func.decompose(*args, **kwargs)
         if result is not NotImplemented:
@@ -108,7 +108,7 @@ def _can_sync(func: Any, args: tuple[Any, ...]) -> bool:
 
 
 def copy_bandwidth(num_bytes: int = 1 << 28, repeats: int = 5) -> float:
-    """Measure a large copy; bytes read plus bytes written, per second."""
+    """Return the speed of a large copy: bytes read plus bytes written, per second."""
     source = torch.ones(num_bytes, dtype=torch.uint8)
     target = torch.zeros_like(source)
     fastest = min(timed(lambda: target.copy_(source)) for _ in range(repeats))
@@ -116,7 +116,7 @@ def copy_bandwidth(num_bytes: int = 1 << 28, repeats: int = 5) -> float:
 
 
 def environment() -> dict[str, Any]:
-    """Say what was measured with."""
+    """Describe the software and the machine."""
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,

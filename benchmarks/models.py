@@ -1,7 +1,7 @@
-"""The models that are measured: random weights in real shapes.
+"""The models that the benchmarks use: random weights in real shapes.
 
-Logits have a standard deviation of about 3, as trained models have. The rows of stream BOS and EOS
-are zero, so that no sequence ends by itself and every run has the length it was asked for.
+Logits have a standard deviation of about 3, as trained models have. The head's rows of stream BOS
+and EOS are zero, so that no sequence ends by itself and every run has the requested length.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Size:
     vocab_size: int
 
     def config(self) -> HiggsAudioV2Config:
-        """Give transformers' configuration of this size."""
+        """Return transformers' configuration of this size."""
         return HiggsAudioV2Config(
             vocab_size=self.vocab_size,
             hidden_size=self.width,
@@ -77,7 +77,7 @@ def fill(name: str, tensor: torch.Tensor, config: HiggsAudioV2Config) -> None:
 
 @torch.no_grad()
 def random_reference(size: Size) -> HiggsAudioV2ForConditionalGeneration:
-    """Make transformers' model of this size, float32."""
+    """Return transformers' model of this size, float32."""
     torch.manual_seed(0)
     config = size.config()
     model = HiggsAudioV2ForConditionalGeneration(config).eval()
@@ -87,7 +87,7 @@ def random_reference(size: Size) -> HiggsAudioV2ForConditionalGeneration:
 
 
 def random_prompts(count: int) -> list[Prompt]:
-    """Make text prompts of one length."""
+    """Return text prompts of equal length."""
     generator = torch.Generator().manual_seed(0)
     words = torch.randint(2, NUM_WORDS, (count, NUM_PROMPT_IDS - 1), generator=generator)
     return [Prompt((TextSegment((*ids, AUDIO_BOS)),)) for ids in words.tolist()]

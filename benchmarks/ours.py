@@ -1,4 +1,4 @@
-"""Our engine, as the benchmarks use it. Everything that depends on its interface is here."""
+"""Our engine, as the benchmarks use it: the counterpart of `theirs.py`."""
 
 from collections.abc import Callable, Sequence
 
@@ -17,29 +17,29 @@ CPU = torch.device("cpu")
 
 
 def copy_of(reference: HiggsAudioV2ForConditionalGeneration, max_length: int) -> LanguageModel:
-    """Take over the weights of transformers' model."""
+    """Return our model with the weights of transformers'."""
     config = ModelConfig.from_dict(reference.config.to_dict())
     weights = Weights.empty(config, device=CPU, dtype=torch.float32)
     state = reference.state_dict()
-    for name, place in weights.by_name(config).items():
-        place.copy_(state[name])
+    for name, tensor in weights.by_name(config).items():
+        tensor.copy_(state[name])
     return LanguageModel(config, weights, max_length)
 
 
 def random_model(
     reference: HiggsAudioV2Config, max_length: int, dtype: torch.dtype
 ) -> LanguageModel:
-    """Make a model without a reference beside it, for sizes of which memory holds only one."""
+    """Return a random model without a reference, for sizes that memory holds only once."""
     torch.manual_seed(0)
     config = ModelConfig.from_dict(reference.to_dict())
     weights = Weights.empty(config, device=CPU, dtype=dtype)
-    for name, place in weights.by_name(config).items():
-        models.fill(name, place, reference)
+    for name, tensor in weights.by_name(config).items():
+        models.fill(name, tensor, reference)
     return LanguageModel(config, weights, max_length)
 
 
 def num_bytes_per_step(model: LanguageModel) -> int:
-    """Count the bytes of weights that a step reads; the few embedding rows are left out."""
+    """Return the bytes of weights that a step reads, without the few embedding rows."""
     read = [model.weights.norm, model.weights.head]
     for layer in model.weights.layers:
         audio = layer.audio
@@ -48,7 +48,7 @@ def num_bytes_per_step(model: LanguageModel) -> int:
 
 
 def runner(model: LanguageModel, num_slots: int, max_length: int) -> Runner:
-    """Make the slots."""
+    """Return a runner with the default prefix cache."""
     return Runner(model, num_slots=num_slots, max_length=max_length)
 
 
@@ -80,7 +80,7 @@ def decode(
 def serve(
     runner: Runner, prompts: Sequence[Prompt], sampling: Sampling, lengths: Sequence[int]
 ) -> None:
-    """Generate sequences that all wait from the start, in as many slots as the runner has."""
+    """Generate sequences that all wait from the start, in the runner's slots."""
     submissions = [
         Submission(prompt, sampling, length)
         for prompt, length in zip(prompts, lengths, strict=True)

@@ -13,7 +13,7 @@ Reference = HiggsAudioV2ForConditionalGeneration
 
 
 class _Meter(BaseStreamer):
-    """Reads a meter whenever `generate` hands over ids: the prompt's first, then every step's."""
+    """Reads a meter whenever `generate` passes ids on: first the prompt's, then every step's."""
 
     def __init__(self, read: Callable[[], float]) -> None:
         self._read = read

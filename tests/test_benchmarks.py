@@ -1,4 +1,4 @@
-"""The benchmarks run: the quickest setting, as a user calls it."""
+"""The benchmarks run, with their shortest settings, as a user calls them."""
 
 import json
 import subprocess

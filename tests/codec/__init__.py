@@ -1,1 +1,1 @@
-"""The codec, held against transformers."""
+"""The codec, compared with transformers'."""

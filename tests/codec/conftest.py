@@ -1,4 +1,4 @@
-"""What several tests of the codec need."""
+"""Fixtures that several tests of the codec use."""
 
 import pytest
 import torch

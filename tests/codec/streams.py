@@ -1,4 +1,4 @@
-"""Codes for a stream, and what it must sound like."""
+"""Random codes for streams, and the PCM that they must give."""
 
 from pathlib import Path
 
@@ -18,18 +18,18 @@ def random_codes(seed: int, num_frames: int) -> np.ndarray:
 
 
 def end_of(stream: int) -> CodecPiece:
-    """Say that a stream's frames have all been fed."""
+    """Return the piece that ends a stream."""
     return CodecPiece(stream, random_codes(0, 0), is_last=True)
 
 
 def whole(decoder: CodecDecoder, codes: np.ndarray) -> np.ndarray:
-    """Decode at once."""
+    """Return the whole decode of codes [F, K]."""
     with torch.inference_mode():
-        pushed = torch.from_numpy(codes.T.copy())[None].to(decoder.code_table.table.device)
-        return decoder(pushed)[0].cpu().numpy()
+        batch = torch.from_numpy(codes.T.copy())[None].to(decoder.code_table.table.device)
+        return decoder(batch)[0].cpu().numpy()
 
 
 def close(streamed: np.ndarray, expected: np.ndarray) -> None:
-    """Equal length, and equal to less than 1 LSB of 16 bits."""
+    """Check equal length, and equality to less than 1 LSB of 16 bits."""
     assert streamed.shape == expected.shape
     assert np.abs(streamed - expected).max(initial=0) < 3e-5

@@ -1,4 +1,4 @@
-"""The codec's benchmark runs: the quickest setting, as a user calls it."""
+"""The codec's benchmark runs, with its shortest settings, as a user calls it."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The codec's sizes: what transformers writes is read, what it would not write is refused."""
+"""The codec's sizes: files that transformers writes are read, others are refused."""
 
 import json
 import subprocess
@@ -119,7 +119,7 @@ def test_other_model_is_refused(model_type: str | None) -> None:
     ],
 )
 def test_wrong_value_is_refused(key: str, value: object) -> None:
-    """A value that cannot be is refused with the file, the key, the value and a remedy."""
+    """An impossible value is refused with the file, the key, the value and a remedy."""
     raw = json.loads(json.dumps(PUBLISHED))
     *sections, last = key.split(".")
     target = raw

@@ -75,7 +75,7 @@ def test_no_frames_no_samples(twins: Twins) -> None:
 
 
 def test_row_alone_is_the_row_in_a_batch(twins: Twins) -> None:
-    """What else is in the batch does not change a row."""
+    """Other rows of the batch do not change a row."""
     oracle, decoder = twins
     codes = random_codes(oracle, 3, 6)
     together = decoder(codes)

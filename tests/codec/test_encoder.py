@@ -56,7 +56,7 @@ SIZES = {
     },
 }
 LENGTHS = [24000, 24001, 23999, 960 * 7, 960 * 7 + 480, 7200, 600]
-"""One second and its neighbours, whole and half frames, 0.3 s, and hardly anything."""
+"""One second and its neighbours, whole and half frames, 0.3 s, 25 ms."""
 
 Twins = tuple[CodecOracle, CodecEncoder]
 
@@ -102,7 +102,7 @@ def test_codes_of_speech_are_those_of_transformers(
 
 @pytest.mark.parametrize("num_samples", LENGTHS)
 def test_latents_are_those_of_transformers(twins: Twins, num_samples: int) -> None:
-    """What HuBERT hears and what is quantised equal transformers' within 1e-5."""
+    """HuBERT's features and the latents equal transformers' within 1e-5."""
     oracle, encoder = twins
     pcm = random_pcm(2, num_samples, seed=num_samples)
     close = {"rtol": 0, "atol": 1e-5}
@@ -111,7 +111,7 @@ def test_latents_are_those_of_transformers(twins: Twins, num_samples: int) -> No
 
 
 def test_codes_vary(twins: Twins) -> None:
-    """The codecs compared here are no trivial ones: every codebook uses a third of its entries."""
+    """The codecs compared here are not trivial: every codebook uses a third of its entries."""
     _, encoder = twins
     codes = encoder(random_pcm(4, 48000, seed=1))
     size = encoder.config.codec.codebook_size
@@ -129,7 +129,7 @@ def test_both_paddings_are_tested(twins: Twins) -> None:
 
 
 def test_row_alone_is_the_row_in_a_batch(twins: Twins) -> None:
-    """What else is in the batch does not change a row."""
+    """Other rows of the batch do not change a row."""
     _, encoder = twins
     pcm = random_pcm(2, 12345)
     together = encoder(pcm)

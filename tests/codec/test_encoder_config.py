@@ -1,4 +1,4 @@
-"""The encoder's sizes: what transformers writes is read, what cannot be encoded with is refused."""
+"""The encoder's sizes: files that transformers writes are read, unusable ones are refused."""
 
 import json
 import subprocess
@@ -150,7 +150,7 @@ def test_every_length_has_a_padding() -> None:
     ],
 )
 def test_wrong_value_is_refused(key: str, value: object) -> None:
-    """A value that cannot be is refused with the file, the key, the value and a remedy."""
+    """An impossible value is refused with the file, the key, the value and a remedy."""
     raw = json.loads(json.dumps(PUBLISHED))
     *sections, last = key.split(".")
     target = raw

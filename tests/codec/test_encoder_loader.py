@@ -40,7 +40,7 @@ def oracle() -> CodecOracle:
 
 @pytest.fixture
 def checkpoint(oracle: CodecOracle, tmp_path: Path) -> Path:
-    """Its directory, as transformers writes it; each test may spoil its own."""
+    """Its directory, as transformers writes it; each test may damage its own."""
     return save(oracle, tmp_path)
 
 
@@ -53,7 +53,7 @@ def change(directory: Path, edit: Callable[[dict[str, Tensor]], object]) -> None
 
 
 def refusal(directory: Path) -> str:
-    """Give the message of the InvalidCheckpoint that loading must raise."""
+    """Return the message of the InvalidCheckpoint that loading must raise."""
     with pytest.raises(InvalidCheckpoint) as caught:
         load_encoder(directory, CPU)
     assert str(directory) in caught.value.message
@@ -97,7 +97,7 @@ def test_published_encoder_is_650_megabytes() -> None:
 
 
 def test_ready_for_inference(checkpoint: Path) -> None:
-    """Everything is float32, without gradients, and stays when the file goes."""
+    """All weights are float32, without gradients, and do not depend on the file any more."""
     encoder, _ = load_encoder(checkpoint, CPU)
     pcm = random_pcm(1, 4800)
     before = encoder.latents(pcm)

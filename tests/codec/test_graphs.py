@@ -1,4 +1,4 @@
-"""The captured step: replayed at few shapes, with the PCM of the eager one."""
+"""Captured calls: replayed at few shapes, with the PCM of eager ones."""
 
 import numpy as np
 import pytest
@@ -25,10 +25,10 @@ SCHEDULE = (
 NUM_REPLAYS = 5
 
 
-def listen(streaming: StreamingDecoder) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Decode three streams by the schedule; codes and PCM of each."""
+def decode_streams(streaming: StreamingDecoder) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Decode three streams by `SCHEDULE`; returns codes and PCM of each."""
     codes: list[list[np.ndarray]] = [[], [], []]
-    heard: list[list[np.ndarray]] = [[], [], []]
+    pcm: list[list[np.ndarray]] = [[], [], []]
     for stream in range(3):
         streaming.open(stream)
     ends = ((0, 3), (1, 0), (2, 8))
@@ -40,10 +40,10 @@ def listen(streaming: StreamingDecoder) -> tuple[list[np.ndarray], list[np.ndarr
         [CodecPiece(stream, random_codes(stream, size), is_last=True) for stream, size in ends]
     )
     for together in pieces:
-        for piece, pcm in zip(together, streaming.advance(together), strict=True):
+        for piece, part in zip(together, streaming.advance(together), strict=True):
             codes[piece.stream].append(piece.codes)
-            heard[piece.stream].append(pcm)
-    return [np.concatenate(each) for each in codes], [np.concatenate(each) for each in heard]
+            pcm[piece.stream].append(part)
+    return [np.concatenate(each) for each in codes], [np.concatenate(each) for each in pcm]
 
 
 def test_replayed_audio_is_the_whole(decoder: CodecDecoder) -> None:
@@ -52,22 +52,22 @@ def test_replayed_audio_is_the_whole(decoder: CodecDecoder) -> None:
     streaming = StreamingDecoder(decoder, 5, capture=capture)
     assert len(capture.captured) == len({1, 2, 4, 5}) * len(CAPTURED_FRAMES)
     for round_number in (1, 2):
-        for codes, heard in zip(*listen(streaming), strict=True):
-            close(heard, whole(decoder, codes))
+        for codes, pcm in zip(*decode_streams(streaming), strict=True):
+            close(pcm, whole(decoder, codes))
         assert capture.num_replays == round_number * NUM_REPLAYS
 
 
 def test_without_capture_nothing_is_captured(decoder: CodecDecoder) -> None:
     """On a CPU the same pieces run eagerly."""
-    for codes, heard in zip(*listen(StreamingDecoder(decoder, 3)), strict=True):
-        close(heard, whole(decoder, codes))
+    for codes, pcm in zip(*decode_streams(StreamingDecoder(decoder, 3)), strict=True):
+        close(pcm, whole(decoder, codes))
 
 
 def test_state_stays_where_it_is(decoder: CodecDecoder) -> None:
     """A graph keeps addresses: neither a piece nor a new stream moves a tensor."""
     streaming = StreamingDecoder(decoder, 3)
     places = [kept.data_ptr() for kept in streaming._states]
-    listen(streaming)
+    decode_streams(streaming)
     assert [kept.data_ptr() for kept in streaming._states] == places
 
 
@@ -81,5 +81,5 @@ def test_real_graphs_give_the_whole() -> None:
     streaming = StreamingDecoder(decoder, 5, capture=cuda_capture(device))
     with streaming.own_cuda_stream():
         for _ in range(2):
-            for codes, heard in zip(*listen(streaming), strict=True):
-                close(heard, whole(decoder, codes))
+            for codes, pcm in zip(*decode_streams(streaming), strict=True):
+                close(pcm, whole(decoder, codes))

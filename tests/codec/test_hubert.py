@@ -74,14 +74,14 @@ def twins(request: pytest.FixtureRequest) -> Twins:
 
 
 def noise(batch: int, num_samples: int) -> torch.Tensor:
-    """Give a waveform [B, S]."""
+    """Return a waveform [B, S]."""
     generator = torch.Generator().manual_seed(num_samples)
     return 0.1 * torch.randn(batch, num_samples, generator=generator)
 
 
 @torch.inference_mode()
 def mean_of_hidden_states(model: "HubertModel", pcm: torch.Tensor) -> torch.Tensor:
-    """Give what the codec makes of transformers' HuBERT: [B, S] -> [B, features, D]."""
+    """Return the mean of transformers' hidden states: [B, S] -> [B, features, D]."""
     states = model(pcm, output_hidden_states=True).hidden_states
     assert len(states) == model.config.num_hidden_layers + 1
     return torch.stack(states).mean(0)
@@ -106,7 +106,7 @@ def test_number_of_features(twins: Twins, num_samples: int) -> None:
 
 
 def test_too_few_samples_give_no_feature(twins: Twins) -> None:
-    """Below the reach of one feature there is none, and never fewer than none."""
+    """Too few samples for one feature give 0, never a negative number."""
     _, _, config = twins
     counts = [config.hubert.num_features(num_samples) for num_samples in range(401)]
     assert min(counts) == counts[0] == 0

@@ -33,7 +33,7 @@ def oracle() -> CodecOracle:
 
 @pytest.fixture
 def checkpoint(oracle: CodecOracle, tmp_path: Path) -> Path:
-    """Its directory, as transformers writes it; each test may spoil its own."""
+    """Its directory, as transformers writes it; each test may damage its own."""
     return save(oracle, tmp_path)
 
 
@@ -46,7 +46,7 @@ def change(directory: Path, edit: Callable[[dict[str, Tensor]], object]) -> None
 
 
 def refusal(directory: Path) -> str:
-    """Give the message of the InvalidCheckpoint that loading must raise."""
+    """Return the message of the InvalidCheckpoint that loading must raise."""
     with pytest.raises(InvalidCheckpoint) as caught:
         load_decoder(directory, CPU)
     assert str(directory) in caught.value.message
@@ -79,7 +79,7 @@ def test_published_decoder_is_90_megabytes() -> None:
 
 
 def test_ready_for_inference(checkpoint: Path) -> None:
-    """Everything is float32, without gradients, and stays when the file goes."""
+    """All weights are float32, without gradients, and do not depend on the file any more."""
     decoder, _ = load_decoder(checkpoint, CPU)
     codes = torch.ones(1, decoder.config.num_codebooks, 3, dtype=torch.long)
     before = decoder(codes)

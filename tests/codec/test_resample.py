@@ -26,7 +26,7 @@ END = (
 
 
 def waveform() -> torch.Tensor:
-    """Give the 1,000 samples; numpy promises that this old generator never changes."""
+    """Return 1,000 samples; numpy promises that this old generator never changes."""
     return torch.from_numpy(np.random.RandomState(0).uniform(-1, 1, 1000)).float()
 
 
@@ -81,7 +81,7 @@ def test_rows_are_independent() -> None:
 
 
 def test_same_rate_changes_nothing() -> None:
-    """Equal rates give the very samples."""
+    """Equal rates return the samples unchanged."""
     assert torch.equal(resample(waveform(), 16000, 16000), waveform())
 
 

@@ -1,4 +1,4 @@
-"""Streaming: the pieces joined are the whole, however the codes came."""
+"""Streaming: the joined pieces equal the whole decode, however the codes arrive."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -23,7 +23,7 @@ def test_any_schedule_gives_the_whole(decoder: CodecDecoder, lengths: list[int],
     rng = np.random.default_rng(seed)
     streaming = StreamingDecoder(decoder, len(lengths))
     codes = [random_codes(seed + i, length) for i, length in enumerate(lengths)]
-    heard: list[list[np.ndarray]] = [[] for _ in lengths]
+    pcm: list[list[np.ndarray]] = [[] for _ in lengths]
     fed = [0] * len(lengths)
     open_streams = set(range(len(lengths)))
     for stream in open_streams:
@@ -37,16 +37,16 @@ def test_any_schedule_gives_the_whole(decoder: CodecDecoder, lengths: list[int],
             fed[stream] += len(taken)
             is_last = fed[stream] == lengths[stream] and rng.random() < 0.5
             pieces.append(CodecPiece(stream, taken, is_last=bool(is_last)))
-        for piece, pcm in zip(pieces, streaming.advance(pieces), strict=True):
-            heard[piece.stream].append(pcm)
+        for piece, part in zip(pieces, streaming.advance(pieces), strict=True):
+            pcm[piece.stream].append(part)
             if piece.is_last:
                 open_streams.discard(piece.stream)
-    for stream, pieces_heard in enumerate(heard):
-        close(np.concatenate(pieces_heard), whole(decoder, codes[stream]))
+    for stream, parts in enumerate(pcm):
+        close(np.concatenate(parts), whole(decoder, codes[stream]))
 
 
 def test_samples_are_final_as_early_as_can_be(decoder: CodecDecoder) -> None:
-    """Nothing after nine frames, 142 samples after ten, then a frame for a frame."""
+    """No samples after nine frames, 142 after ten, then one frame's samples per frame."""
     streaming = StreamingDecoder(decoder, 1)
     streaming.open(0)
     assert streaming.lag == LAG
@@ -57,7 +57,7 @@ def test_samples_are_final_as_early_as_can_be(decoder: CodecDecoder) -> None:
 
 
 def test_a_stream_used_again_forgets(decoder: CodecDecoder) -> None:
-    """Opening a stream anew leaves nothing of what it was."""
+    """Opening a stream again resets all its state."""
     streaming = StreamingDecoder(decoder, 1)
     streaming.open(0)
     streaming.advance([CodecPiece(0, random_codes(1, 20))])
@@ -76,7 +76,7 @@ def test_a_stream_without_frames_is_silent(decoder: CodecDecoder) -> None:
 
 
 def test_state_is_small_and_fixed(decoder: CodecDecoder) -> None:
-    """What a stream keeps does not grow with its length."""
+    """A stream's state does not grow with its length."""
     streaming = StreamingDecoder(decoder, 1)
     streaming.open(0)
     sizes = set()

@@ -1,4 +1,4 @@
-"""Engines that are closed when their test ends."""
+"""Engines that are closed at the end of their test."""
 
 from collections.abc import Iterator
 from pathlib import Path

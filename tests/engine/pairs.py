@@ -54,7 +54,7 @@ def make_pair(
     max_prefill: int = 512,
     logits: torch.Tensor | None = None,
 ) -> Pair:
-    """Save a random oracle and load it with our loader; ours then gives `logits`, if any."""
+    """Save a random oracle and load it with our loader; fix our logits if they are given."""
     oracle = random_model(seed, size, end=end)
     config, weights, _ = load(
         save(oracle, directory), device=torch.device("cpu"), dtype=torch.float32

@@ -1,4 +1,4 @@
-"""Joining, leaving and sharing on real tiny networks: every sequence is as if it were alone."""
+"""Joining, leaving and sharing on tiny networks: each sequence is as if it were alone."""
 
 from dataclasses import dataclass
 
@@ -38,12 +38,12 @@ class Visit:
 
 
 def drive(runner: Runner, visits: list[Visit], rng: np.random.Generator) -> dict[int, np.ndarray]:
-    """Run visits step by step, prompts in pieces of random size; columns of those who stay.
+    """Run visits step by step; returns the columns of those that are not cancelled.
 
-    Now and then one moves to another slot.
+    Prompts are prefilled in chunks of random size, and now and then a sequence moves.
     """
     waiting = list(range(len(visits)))
-    unread: dict[int, int] = {}
+    prefill_left: dict[int, int] = {}
     inside: dict[int, int] = {}
     results: dict[int, np.ndarray] = {}
     for now in range(1000):
@@ -51,24 +51,24 @@ def drive(runner: Runner, visits: list[Visit], rng: np.random.Generator) -> dict
             if visits[index].leaves_at == now:
                 runner.release(slot)
                 del inside[slot]
-                unread.pop(slot, None)
+                prefill_left.pop(slot, None)
         free = [slot for slot in range(runner.num_slots) if slot not in inside]
         for index in [i for i in waiting if visits[i].at <= now][: len(free)]:
             waiting.remove(index)
             slot = free.pop(0)
             inside[slot] = index
-            unread[slot] = runner.begin(slot, visits[index].submission)
-        pieces = [
+            prefill_left[slot] = runner.begin(slot, visits[index].submission)
+        chunks = [
             PrefillChunk(slot, int(rng.integers(1, left + 1)))
-            for slot, left in unread.items()
+            for slot, left in prefill_left.items()
             if rng.random() < 0.7
         ]
-        if pieces:
-            runner.prefill(pieces)
-            for piece in pieces:
-                unread[piece.slot] -= piece.num_positions
-            unread = {slot: left for slot, left in unread.items() if left}
-        running = [slot for slot in inside if slot not in unread]
+        if chunks:
+            runner.prefill(chunks)
+            for chunk in chunks:
+                prefill_left[chunk.slot] -= chunk.num_positions
+            prefill_left = {slot: left for slot, left in prefill_left.items() if left}
+        running = [slot for slot in inside if slot not in prefill_left]
         free = [slot for slot in range(runner.num_slots) if slot not in inside]
         if running and free and rng.random() < 0.3:
             source, target = int(rng.choice(running)), int(rng.choice(free))
@@ -77,7 +77,7 @@ def drive(runner: Runner, visits: list[Visit], rng: np.random.Generator) -> dict
         runner.step()
         progress = runner.poll()
         for slot, index in list(inside.items()):
-            if slot not in unread and progress.done[slot]:
+            if slot not in prefill_left and progress.done[slot]:
                 assert not progress.failed[slot]
                 results[index] = runner.columns(slot, int(progress.num_columns[slot]))
                 runner.release(slot)
@@ -97,10 +97,10 @@ def alone(pair: Pair, prompt: Prompt) -> np.ndarray:
     return generate(pair.oracle, [prompt], MAX_COLUMNS)[0]
 
 
-def speak(runner: Runner, submission: Submission, *, slot: int = 0) -> tuple[int, np.ndarray]:
-    """Run one sequence to its end; positions read, and its columns."""
-    num_prefill_left = runner.begin(slot, submission)
-    runner.prefill([PrefillChunk(slot, num_prefill_left)])
+def run_alone(runner: Runner, submission: Submission, *, slot: int = 0) -> tuple[int, np.ndarray]:
+    """Run one sequence to its end; returns the positions prefilled and its columns."""
+    num_positions = runner.begin(slot, submission)
+    runner.prefill([PrefillChunk(slot, num_positions)])
     for _ in range(submission.max_frames + NUM_CODEBOOKS):
         runner.step()
     progress = runner.poll()
@@ -108,7 +108,7 @@ def speak(runner: Runner, submission: Submission, *, slot: int = 0) -> tuple[int
     assert not progress.failed[slot], "not finite"
     columns = runner.columns(slot, int(progress.num_columns[slot]))
     runner.release(slot)
-    return num_prefill_left, columns
+    return num_positions, columns
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -148,8 +148,8 @@ def test_random_company_in_the_engine_is_token_exact(pairs: Pairs) -> None:
 
 
 @pytest.mark.parametrize("reference", [0, 30])
-def test_the_size_of_the_pieces_does_not_matter(reference: int, pairs: Pairs) -> None:
-    """A prompt read in pieces of 1, 7 or 64 gives the columns of `generate`."""
+def test_the_size_of_the_chunks_does_not_matter(reference: int, pairs: Pairs) -> None:
+    """A prompt prefilled in chunks of 1, 7 or 64 gives the columns of `generate`."""
     pair = pairs(6, "narrow", end=0.0)
     prompt = random_prompt(np.random.default_rng(6), 35, reference)
     theirs = alone(pair, prompt)
@@ -165,8 +165,8 @@ def test_the_size_of_the_pieces_does_not_matter(reference: int, pairs: Pairs) ->
         pair.runner.release(1)
 
 
-def test_reading_between_the_steps_of_others(pairs: Pairs) -> None:
-    """A slot that is being read sits through others' steps, and neither side notices."""
+def test_prefill_between_the_steps_of_others(pairs: Pairs) -> None:
+    """Steps of other slots during a prefill change nothing on either side."""
     pair = pairs(8, "wide", end=0.0)
     runner, rng = pair.runner, np.random.default_rng(8)
     prompts = [random_prompt(rng, 10), random_prompt(rng, 30, 8), random_prompt(rng, 12)]
@@ -187,7 +187,7 @@ def test_reading_between_the_steps_of_others(pairs: Pairs) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_sampled_columns_do_not_depend_on_company(seed: int, pairs: Pairs) -> None:
-    """Alone or among strangers of every mode who come and go: the same columns."""
+    """Alone or beside sequences of every mode that come and go: the same columns."""
     pair = pairs(seed, "narrow", end=0.5, num_slots=4)
     rng = np.random.default_rng(seed)
     visits = [
@@ -205,8 +205,8 @@ def test_sampled_columns_do_not_depend_on_company(seed: int, pairs: Pairs) -> No
             assert np.array_equal(together[index], columns)
 
 
-def test_a_shared_prefix_is_read_once(pairs: Pairs) -> None:
-    """A second voice with the same reference reads only its own text, and says what it would."""
+def test_a_shared_prefix_is_prefilled_once(pairs: Pairs) -> None:
+    """A second prompt with the same reference prefills only its own text, with equal columns."""
     pair = pairs(9, "narrow", end=0.0)
     rng = np.random.default_rng(9)
     voice = random_prompt(rng, 10, 20).segments[:3]
@@ -214,13 +214,13 @@ def test_a_shared_prefix_is_read_once(pairs: Pairs) -> None:
     for number in range(3):
         words = tuple(int(i) for i in rng.integers(2, 89, 6))
         prompt = Prompt((*voice, TextSegment((*words, AUDIO_BOS))), num_shared=3)
-        num_read, columns = speak(pair.runner, ask(prompt), slot=number)
-        assert num_read == 6 + 1 + 1 + (0 if number else num_shared)
+        num_prefilled, columns = run_alone(pair.runner, ask(prompt), slot=number)
+        assert num_prefilled == 6 + 1 + 1 + (0 if number else num_shared)
         assert np.array_equal(columns, alone(pair, prompt))
 
 
-def test_a_prefix_is_kept_from_a_prompt_in_pieces(pairs: Pairs) -> None:
-    """The prefix is kept once its sequence was seen to be finite, and not before."""
+def test_a_prefix_is_saved_from_a_prompt_in_chunks(pairs: Pairs) -> None:
+    """A prefix is saved once a poll has seen that its sequence is finite, and not before."""
     pair = pairs(9, "narrow", end=0.0)
     first, second = (TextSegment(tuple(range(2, 42))), TextSegment((5, 6, AUDIO_BOS)))
     prompt = Prompt((first, second), num_shared=1)
@@ -231,13 +231,13 @@ def test_a_prefix_is_kept_from_a_prompt_in_pieces(pairs: Pairs) -> None:
     assert pair.runner.begin(2, ask(prompt)) == 44
     pair.runner.poll()
     pair.runner.release(0)
-    num_read, columns = speak(pair.runner, ask(prompt), slot=3)
-    assert num_read == 4
+    num_prefilled, columns = run_alone(pair.runner, ask(prompt), slot=3)
+    assert num_prefilled == 4
     assert np.array_equal(columns, alone(pair, prompt))
 
 
 def test_another_prefix_is_another_prefix(pairs: Pairs) -> None:
-    """One id or one code that differs, and nothing is shared."""
+    """If one id or one code differs, nothing is shared."""
     pair = pairs(9, "narrow", end=0.0)
     voice = random_prompt(np.random.default_rng(9), 10, 20).segments
     codes = voice[1].codes.copy()
@@ -246,16 +246,16 @@ def test_another_prefix_is_another_prefix(pairs: Pairs) -> None:
         (TextSegment((*voice[0].ids[:-1], 3, voice[0].ids[-1])), *voice[1:]),
         (voice[0], type(voice[1])(codes), *voice[2:]),
     ]
-    speak(pair.runner, ask(Prompt(voice, num_shared=3)))
+    run_alone(pair.runner, ask(Prompt(voice, num_shared=3)))
     for segments in others:
         prompt = Prompt(segments, num_shared=3)
-        num_read, columns = speak(pair.runner, ask(prompt))
-        assert num_read > 40
+        num_prefilled, columns = run_alone(pair.runner, ask(prompt))
+        assert num_prefilled > 40
         assert np.array_equal(columns, alone(pair, prompt))
 
 
 def test_prefixes_are_bounded_in_bytes() -> None:
-    """The least recently used goes first; one that is too large is not kept, and costs none."""
+    """The least recently used is dropped first; one that is too large is not saved."""
     cache = PrefixCache(100)
     for key in (b"a", b"b"):
         cache.put(key, torch.zeros(10))
@@ -272,25 +272,25 @@ def test_prefixes_are_bounded_in_bytes() -> None:
     assert cache.num_bytes == 100
 
 
-def test_without_room_for_prefixes_all_is_read(pairs: Pairs) -> None:
-    """A cache of no bytes keeps nothing and changes nothing."""
+def test_without_a_prefix_cache_all_is_prefilled(pairs: Pairs) -> None:
+    """A cache of 0 bytes saves nothing and changes no column."""
     pair = pairs(9, "narrow", end=0.0)
     runner = Runner(pair.runner.model, num_slots=1, max_length=320, prefix_cache_bytes=0)
     prompt = Prompt(random_prompt(np.random.default_rng(9), 10, 20).segments, num_shared=3)
     for _ in range(2):
-        num_read, columns = speak(runner, ask(prompt))
-        assert num_read == 54
+        num_prefilled, columns = run_alone(runner, ask(prompt))
+        assert num_prefilled == 54
         assert np.array_equal(columns, alone(pair, prompt))
     assert runner.prefixes.num_bytes == 0
 
 
 def poison(pair: Pair) -> None:
-    """Let the model compute NaN for whoever uses `BAD_ID`."""
+    """Make the model compute NaN for prompts with `BAD_ID`."""
     pair.runner.model.weights.embed_text[BAD_ID] = torch.nan
 
 
 def test_nan_fails_its_own_sequence(pairs: Pairs) -> None:
-    """One sequence of four meets a NaN: it fails, and the others are exact, in its slot too."""
+    """A sequence with a NaN fails; the others are exact, also the next one in its slot."""
     pair = pairs(10, "narrow", end=0.0, num_slots=3)
     rng = np.random.default_rng(10)
     poison(pair)
@@ -303,20 +303,20 @@ def test_nan_fails_its_own_sequence(pairs: Pairs) -> None:
         assert np.array_equal(handle.result(60).columns, alone(pair, prompt))
 
 
-@pytest.mark.parametrize("num_read", [40, 59])
-def test_nan_left_by_a_cancelled_prompt_stays_there(num_read: int, pairs: Pairs) -> None:
-    """A slot is clean for the next sequence even if its prompt with NaN was never read out."""
+@pytest.mark.parametrize("num_prefilled", [40, 59])
+def test_nan_left_by_a_cancelled_prompt_stays_there(num_prefilled: int, pairs: Pairs) -> None:
+    """A slot is clean for the next sequence even if the prompt with NaN never ran."""
     pair = pairs(10, "narrow", end=0.0)
     poison(pair)
     pair.runner.begin(0, ask(Prompt((TextSegment((*range(2, 32), BAD_ID, *range(2, 32))),))))
-    pair.runner.prefill([PrefillChunk(0, num_read)])
+    pair.runner.prefill([PrefillChunk(0, num_prefilled)])
     pair.runner.release(0)
     prompt = random_prompt(np.random.default_rng(10), 8)
-    assert np.array_equal(speak(pair.runner, ask(prompt))[1], alone(pair, prompt))
+    assert np.array_equal(run_alone(pair.runner, ask(prompt))[1], alone(pair, prompt))
 
 
-def test_nan_is_not_kept_as_a_prefix(pairs: Pairs) -> None:
-    """When a device errs once, the next request with the same voice is read anew, and works."""
+def test_nan_is_not_saved_as_a_prefix(pairs: Pairs) -> None:
+    """After one wrong computation the next request with the same prefix works."""
     pair = pairs(10, "narrow", end=0.0)
     ids = (*range(2, 32), BAD_ID, *range(2, 32))
     prompt = Prompt((TextSegment(ids), TextSegment((7, AUDIO_BOS))), num_shared=1)
@@ -329,7 +329,7 @@ def test_nan_is_not_kept_as_a_prefix(pairs: Pairs) -> None:
 
 
 def test_a_sequence_that_cannot_begin_fails_alone(pairs: Pairs) -> None:
-    """What the runner cannot take (a seed below 0) fails; its slot and neighbours are fine."""
+    """A sequence that the runner refuses (a seed below 0) fails; neighbours and slot are fine."""
     pair = pairs(10, "narrow", end=0.0, num_slots=2)
     prompt = random_prompt(np.random.default_rng(10), 12)
     bad = pair.engine.submit(ask(prompt, Sampling(seed=-1)))

@@ -1,4 +1,4 @@
-"""The engine on a scripted runner: in and out, waiting and giving up."""
+"""The engine on a scripted runner: submitting, waiting, cancelling, closing."""
 
 import threading
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from tests.fakes.engine import (
 
 
 def test_results_come_in_the_order_asked_for() -> None:
-    """`generate` gives each sequence what it asked for, however long the others take."""
+    """`generate` returns each submission's own result, however long the others take."""
     with serve(ScriptedRunner()) as engine:
         results = engine.generate([ask(name, num_frames=40 - 3 * name) for name in range(9)])
     for name, result in enumerate(results):
@@ -35,15 +35,15 @@ def test_results_come_in_the_order_asked_for() -> None:
 
 
 def test_the_finish_reason_tells_an_end_from_the_cap() -> None:
-    """Who ended by itself has "stop"; who was cut has "length"."""
+    """A sequence that ended by itself has "stop"; one that was cut has "length"."""
     requests = [ask(1, num_frames=5, max_frames=9), ask(2, num_frames=50, max_frames=9)]
     with serve(ScriptedRunner()) as engine:
         results = engine.generate(requests)
     assert [(len(r.codes), r.finish_reason) for r in results] == [(5, "stop"), (9, "length")]
 
 
-def test_the_wait_for_a_slot_is_told() -> None:
-    """`queue_s` is the time from submission to the slot, of each its own."""
+def test_the_wait_for_a_slot_is_reported() -> None:
+    """`queue_s` is each sequence's own time from submission to its slot."""
     clock, runner = StoppedClock(), ScriptedRunner(num_slots=1)
     late: list[Handle] = []
     runner.at["poll", 2] = lambda: late.append(engine.submit(ask(2)))
@@ -53,8 +53,8 @@ def test_the_wait_for_a_slot_is_told() -> None:
         assert late[0].result(TIMEOUT_S).queue_s == 2.5
 
 
-def test_reading_does_not_starve_the_speaking() -> None:
-    """A flood of long prompts beside a speaker: at most `max_prefill` positions per 8 steps."""
+def test_prefill_does_not_starve_running_sequences() -> None:
+    """Long prompts beside a running sequence: at most `max_prefill` positions per 8 steps."""
     runner = ScriptedRunner()
     flood: list[Handle] = []
     runner.at["poll", 1] = lambda: flood.extend(
@@ -70,8 +70,8 @@ def test_reading_does_not_starve_the_speaking() -> None:
     assert runner.log.calls["step"] == 8 * runner.log.calls["poll"]
 
 
-def test_an_idle_engine_reads_faster() -> None:
-    """With nobody speaking a prompt is read in larger pieces."""
+def test_an_idle_engine_prefills_faster() -> None:
+    """Without running sequences a prompt is prefilled in larger chunks."""
     runner = ScriptedRunner()
     with serve(runner, max_prefill=50) as engine:
         check_result(engine.submit(ask(1, num_positions=400)), 1)
@@ -79,7 +79,7 @@ def test_an_idle_engine_reads_faster() -> None:
 
 
 def test_a_full_queue_is_refused() -> None:
-    """One more than may wait is refused with the number that wait; those that wait are served."""
+    """One more than may wait is refused with the number that wait; the others are served."""
     runner = ScriptedRunner()
     refusals: list[QueueFull] = []
     handles: list[Handle] = []
@@ -101,8 +101,8 @@ def test_a_full_queue_is_refused() -> None:
     ]
 
 
-def test_the_queue_holds_only_who_waits() -> None:
-    """Who has a slot does not wait: from its admission on, another may queue."""
+def test_the_queue_counts_only_waiting_sequences() -> None:
+    """A sequence with a slot does not count: another one may queue."""
     runner = ScriptedRunner()
     refusals: list[QueueFull] = []
     second: list[Handle] = []
@@ -121,7 +121,7 @@ def test_the_queue_holds_only_who_waits() -> None:
 
 
 def test_what_cannot_fit_is_refused() -> None:
-    """Too long a prompt is refused at once, with numbers and names; the longest fits."""
+    """Too long a prompt is refused at once, with numbers and the setting; the longest fits."""
     with serve(ScriptedRunner(max_length=1000)) as engine:
         with pytest.raises(PromptTooLong, match=r"needs 499 frames.*has 498;.*HIGGS_MAX_LENGTH"):
             engine.submit(ask(1, num_positions=500, num_frames=499))
@@ -131,11 +131,11 @@ def test_what_cannot_fit_is_refused() -> None:
         check_result(engine.submit(ask(1, num_positions=500, num_frames=498)), 1, 498)
 
 
-@pytest.mark.parametrize("stage", ["waiting", "reading", "running"])
+@pytest.mark.parametrize("stage", ["waiting", "prefilling", "running"])
 def test_cancel_at_any_stage(stage: str) -> None:
     """A cancelled sequence ends within a round and leaves its slot; the others go on."""
     runner = ScriptedRunner(num_slots=2)
-    sizes = {"waiting": (4, 4), "reading": (200,), "running": (4,)}[stage]
+    sizes = {"waiting": (4, 4), "prefilling": (200,), "running": (4,)}[stage]
     handles: list[Handle] = []
     ends: list[bool] = []
 
@@ -145,7 +145,7 @@ def test_cancel_at_any_stage(stage: str) -> None:
 
     def cancel() -> None:
         used = [o.is_running for o in runner.used.values() if o.name == len(sizes)]
-        ends.append(used == {"waiting": [], "reading": [False], "running": [True]}[stage])
+        ends.append(used == {"waiting": [], "prefilling": [False], "running": [True]}[stage])
         ends.append(has_ended(handles[-1]))
         handles[-1].cancel()
 
@@ -160,7 +160,7 @@ def test_cancel_at_any_stage(stage: str) -> None:
 
 @contextmanager
 def held(engine: Engine, runner: ScriptedRunner) -> Iterator[None]:
-    """Whatever is submitted meanwhile enters in one round, after one of 8 steps for another."""
+    """Admit all that is submitted inside in one round, after 8 steps of another sequence."""
     begun, go = threading.Event(), threading.Event()
     runner.at["begin", 1] = lambda: (begun.set(), go.wait(TIMEOUT_S))
     engine.submit(ask(99, num_frames=1))
@@ -170,7 +170,7 @@ def held(engine: Engine, runner: ScriptedRunner) -> Iterator[None]:
 
 
 def test_many_cancels_at_once_free_all_their_slots() -> None:
-    """Whoever is cancelled before a round is gone after it, and those that wait have the slots."""
+    """All that are cancelled before a round are gone after it, and waiting ones have the slots."""
     runner = ScriptedRunner(num_slots=8)
     handles: list[Handle] = []
     seen: list[list[int]] = []
@@ -183,8 +183,8 @@ def test_many_cancels_at_once_free_all_their_slots() -> None:
     assert seen == [list(range(8, 16))]
 
 
-def test_steps_serve_only_as_many_rows_as_speak() -> None:
-    """As sequences end and nobody waits, the others close up, whoever ended."""
+def test_steps_compute_only_as_many_rows_as_run() -> None:
+    """When sequences end and none waits, the others move into the lowest slots."""
     runner = ScriptedRunner(num_slots=8)
     lengths = (10, 90, 10, 10, 30, 10, 10, 50)
     with serve(runner) as engine:
@@ -210,7 +210,7 @@ def test_cancel_after_the_end_changes_nothing() -> None:
 
 
 def test_close_ends_all() -> None:
-    """Whoever waits, reads or speaks is told that the worker stops; later ones are refused."""
+    """Sequences at every stage fail because the worker stops; later ones are refused."""
     runner = ScriptedRunner()
     handles: list[Handle] = []
     runner.at["poll", 2] = lambda: handles.extend(

@@ -1,4 +1,4 @@
-"""Any order of things: whatever comes when, every sequence ends once and for a reason."""
+"""Arrivals, cancels and faults in any order: every sequence ends once and for a reason."""
 
 import random
 import threading
@@ -15,7 +15,7 @@ from higgs_worker.errors import Cancelled, EngineFailed, QueueFull
 from tests.fakes.engine import ScriptedRunner, StoppedClock, ask, outcome, serve
 
 DRIVER = 99
-"""The name of a sequence that keeps the polls coming."""
+"""Name of a sequence that keeps the engine polling."""
 
 
 @dataclass(frozen=True)

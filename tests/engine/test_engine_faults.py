@@ -1,4 +1,4 @@
-"""The engine on a runner that fails: who is touched is told so, all others go on."""
+"""The engine on a runner that fails: only the sequences concerned fail, all others go on."""
 
 import logging
 import threading
@@ -22,7 +22,7 @@ from tests.fakes.engine import (
 
 
 def arrive_beside(runner: ScriptedRunner, *sizes: int) -> list[Handle]:
-    """Let sequences 1, 2, ... arrive while sequence 0 speaks; give the list they will stand in."""
+    """Submit sequences 1, 2, ... while sequence 0 runs; returns a list that gets the handles."""
     handles: list[Handle] = []
 
     def arrive() -> None:
@@ -33,7 +33,7 @@ def arrive_beside(runner: ScriptedRunner, *sizes: int) -> list[Handle]:
     return handles
 
 
-def test_a_fault_in_begin_touches_one() -> None:
+def test_a_fault_in_begin_fails_one() -> None:
     """Only the sequence that could not enter fails; its slot serves the next one."""
     runner = ScriptedRunner()
     runner.fail("begin", 3)
@@ -45,8 +45,8 @@ def test_a_fault_in_begin_touches_one() -> None:
     assert runner.log.slots == [0, 1, 2, 2]
 
 
-def test_a_fault_in_prefill_touches_those_being_read() -> None:
-    """Prompts of the same ration fail together; who speaks and who is not read yet goes on."""
+def test_a_fault_in_prefill_fails_those_of_its_round() -> None:
+    """Prompts of the same pass fail together; running ones and later prompts go on."""
     runner = ScriptedRunner()
     runner.fail("prefill", 2)
     with serve(runner, max_prefill=10) as engine:
@@ -55,7 +55,7 @@ def test_a_fault_in_prefill_touches_those_being_read() -> None:
         assert kinds(others) == [EngineFailed, EngineFailed, Generation]
 
 
-def test_a_fault_in_a_move_touches_one() -> None:
+def test_a_fault_in_a_move_fails_one() -> None:
     """Only the sequence that could not move fails; both its slots serve the next ones."""
     runner = ScriptedRunner(num_slots=3)
     runner.fail("move", 1)
@@ -67,8 +67,8 @@ def test_a_fault_in_a_move_touches_one() -> None:
 
 
 @pytest.mark.parametrize("method", ["step", "poll"])
-def test_a_fault_in_a_step_touches_the_speaking(method: str) -> None:
-    """All that speak fail; who is still being read goes on, and so do later ones."""
+def test_a_fault_in_a_step_fails_the_running(method: str) -> None:
+    """All running sequences fail; prefilling ones go on, and so do later ones."""
     runner = ScriptedRunner()
     runner.fail(method, 4 if method == "poll" else 25)
     with serve(runner, max_prefill=10) as engine:
@@ -78,7 +78,7 @@ def test_a_fault_in_a_step_touches_the_speaking(method: str) -> None:
         check_result(engine.submit(ask(9)), 9)
 
 
-def test_nan_touches_its_own_row() -> None:
+def test_nan_fails_its_own_row() -> None:
     """A sequence whose logits are not finite fails with what to do; its neighbours go on."""
     runner = ScriptedRunner()
     runner.nan = {2}
@@ -89,7 +89,7 @@ def test_nan_touches_its_own_row() -> None:
         assert "HIGGS_DTYPE" in outcome(handles[2]).message
 
 
-def test_garbled_columns_touch_their_own_row() -> None:
+def test_garbled_columns_fail_their_own_row() -> None:
     """A sequence whose columns cannot be undelayed fails alone."""
     runner = ScriptedRunner()
     runner.garbled = {1}
@@ -112,7 +112,7 @@ def test_out_of_memory_names_the_settings(method: str) -> None:
 
 
 def check_gone(runner: ScriptedRunner, caplog: pytest.LogCaptureFixture) -> None:
-    """All that stand anywhere are told that the device is gone; so are later ones; logged once."""
+    """All sequences fail because the device is gone; later ones are refused; it is logged once."""
     runner.is_broken = True
     caplog.set_level(logging.ERROR)
     with serve(runner, max_prefill=10) as engine:
@@ -126,16 +126,16 @@ def check_gone(runner: ScriptedRunner, caplog: pytest.LogCaptureFixture) -> None
     assert {error.message for error in errors} == {
         "the device is gone; this worker must be replaced"
     }
-    said = [record.message for record in caplog.records]
-    assert said.count("the device is gone") == 1
-    assert "the engine met a defect and stops" not in said
+    messages = [record.message for record in caplog.records]
+    assert messages.count("the device is gone") == 1
+    assert "the engine met a defect and stops" not in messages
 
 
 @pytest.mark.parametrize(("method", "count"), [("begin", 3), ("prefill", 3), ("step", 25)])
 def test_a_lost_device_ends_everything(
     method: str, count: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Wherever it is noticed, the engine says so once, to all, and refuses further work."""
+    """Wherever it is noticed, all sequences fail once, and further ones are refused."""
     runner = ScriptedRunner()
     runner.lose_device(method, count)
     check_gone(runner, caplog)
@@ -155,7 +155,7 @@ def test_a_device_lost_between_steps_ends_everything(
 
 
 def test_a_device_lost_when_a_sequence_is_cancelled() -> None:
-    """A cancel that meets a dead device ends everyone; the engine's thread survives it."""
+    """A cancel on a lost device ends all sequences; the engine's thread survives it."""
     runner = ScriptedRunner()
     runner.is_broken = True
     with serve(runner) as engine:
@@ -173,7 +173,7 @@ def test_a_device_lost_when_a_sequence_is_cancelled() -> None:
 
 
 def test_a_device_lost_when_the_engine_closes() -> None:
-    """Closing on a dead device still answers everyone."""
+    """Closing on a lost device still ends every sequence."""
     runner = ScriptedRunner()
     runner.is_broken = True
     runner.lose_device("release", 1)
@@ -186,7 +186,7 @@ def test_a_device_lost_when_the_engine_closes() -> None:
 
 
 def test_a_device_that_hangs_when_the_engine_closes() -> None:
-    """Closing waits for a device that hangs only so long; then everyone is told, once."""
+    """Closing waits only so long for a device that hangs; then all sequences fail, once."""
     runner = ScriptedRunner(num_slots=2)
     hangs, go = threading.Event(), threading.Event()
     runner.at["step", 3] = lambda: (hangs.set(), go.wait(TIMEOUT_S))
@@ -206,10 +206,10 @@ def test_a_device_that_hangs_when_the_engine_closes() -> None:
 @pytest.mark.parametrize("method", ["begin", "poll", "columns"])
 @pytest.mark.parametrize("answer", [None, "nonsense"])
 def test_nonsense_from_the_runner_ends_in_an_error(method: str, answer: object) -> None:
-    """Whatever a defect makes of an answer, everyone gets one, and nobody hangs."""
+    """Whatever a defective runner returns, every sequence ends and none hangs."""
 
     class Nonsense(ScriptedRunner):
-        """Gives nonsense at every call."""
+        """Returns nonsense from one method."""
 
         def begin(self, *args: object) -> object:
             return self._or_nonsense("begin", *args)

@@ -12,7 +12,7 @@ from tests.oracles.language_model import SIZES, generate, random_prompt
 
 
 def check(ours: np.ndarray, theirs: np.ndarray) -> None:
-    """Ours stop once all frames before the end are complete; up to there, and in frames, equal."""
+    """Compare columns up to where ours stop (all frames are complete then), and frames."""
     assert np.array_equal(ours, theirs[: len(ours)])
     assert np.array_equal(undelay(ours, 64, 65), undelay(theirs, 64, 65))
 
@@ -69,7 +69,7 @@ def test_an_attention_bucket_is_crossed(pairs: Pairs) -> None:
 
 
 def test_sampled_codes_do_not_depend_on_the_batch(pairs: Pairs) -> None:
-    """A sampled sequence with RAS is the same alone, among strangers and beside a wide sampler."""
+    """A sampled sequence with RAS is the same alone and beside others, wide ones included."""
     pair = pairs(2, "narrow", end=0.5)
     rng = np.random.default_rng(2)
     prompts = [random_prompt(rng, count) for count in (12, 9, 31, 14)]
@@ -94,7 +94,7 @@ def test_the_seed_decides(pairs: Pairs) -> None:
 
 
 def test_ras_lowers_repetition(pairs: Pairs) -> None:
-    """Without RAS a model with a favourite code says nothing else; with it, the code is redrawn."""
+    """Without RAS a model with a favourite code repeats it; with RAS it is redrawn."""
     logits = torch.zeros(NUM_CODEBOOKS, 66)
     logits[:, 5] = 1.0
     logits[:, 65] = -1e9
@@ -112,7 +112,7 @@ def test_ras_lowers_repetition(pairs: Pairs) -> None:
 
 
 def test_stream_bos_is_masked_after_the_ramp(pairs: Pairs) -> None:
-    """A model that wants nothing but the start code still gives codes."""
+    """A model that prefers the start code still generates codes."""
     logits = torch.zeros(NUM_CODEBOOKS, 66)
     logits[:, 64] = 100.0
     logits[:, 65] = -1e9
@@ -137,7 +137,7 @@ def test_top_k_reaches_the_sampler(pairs: Pairs, top_k: int, expected: int) -> N
 
 
 def test_a_model_that_ends_at_once(pairs: Pairs) -> None:
-    """An end code right after the start gives no frame, and no wait for more."""
+    """An end code right after the start gives no frame and ends at once."""
     logits = torch.zeros(NUM_CODEBOOKS, 66)
     logits[:, 65] = 100.0
     pair = pairs(2, "narrow", end=0.0, logits=logits)
@@ -149,7 +149,7 @@ def test_a_model_that_ends_at_once(pairs: Pairs) -> None:
 
 
 def test_a_prompt_that_does_not_fit_is_refused(pairs: Pairs) -> None:
-    """Too long a text is an error that says what to do, before anything runs."""
+    """Too long a text is refused before anything runs, with what to do."""
     pair = pairs(2, "narrow", end=0.0, max_length=64)
     prompt = random_prompt(np.random.default_rng(0), 50)
     with pytest.raises(PromptTooLong, match="shorter text"):

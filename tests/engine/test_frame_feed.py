@@ -1,4 +1,4 @@
-"""Frames as they come: all of them, in order, as early as they are of use."""
+"""Frames as they are completed: all of them, in order, as early as they are of use."""
 
 import numpy as np
 import pytest
@@ -19,13 +19,13 @@ def test_pieces_join_to_the_whole(num_frames: int, sizes: list[int]) -> None:
     """However the columns come, the frames before the end come once each, in order."""
     codes = np.arange(num_frames * 8).reshape(num_frames, 8) % 1024
     columns = delay(codes, 1024, 1025)
-    heard: list[Codes] = []
-    feed = FrameFeed(heard.append, num_first_frames=1)
+    received: list[Codes] = []
+    feed = FrameFeed(received.append, num_first_frames=1)
     while len(columns):
         size = sizes.pop() if sizes else 9
         feed.push(columns[:size], 1024, 1025)
         columns = columns[size:]
-    assert np.array_equal(np.concatenate(heard), codes)
+    assert np.array_equal(np.concatenate(received), codes)
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, Sampling(seed=3, temperature=1.0)])
@@ -33,14 +33,14 @@ def test_frames_fed_are_those_of_the_result(pairs: Pairs, sampling: Sampling) ->
     """Sequences that end by themselves and at the cap, side by side, feed exactly their codes."""
     pair = pairs(1, "narrow", end=1.0, num_slots=3)
     rng = np.random.default_rng(1)
-    heard: list[list[Codes]] = [[] for _ in range(5)]
+    received: list[list[Codes]] = [[] for _ in range(5)]
     handles = [
         pair.engine.submit(
-            Submission(random_prompt(rng, 9 + i), sampling, 30), on_frames=heard[i].append
+            Submission(random_prompt(rng, 9 + i), sampling, 30), on_frames=received[i].append
         )
         for i in range(5)
     ]
-    for handle, pieces in zip(handles, heard, strict=True):
+    for handle, pieces in zip(handles, received, strict=True):
         codes = handle.result(60).codes
         fed = np.concatenate([np.zeros((0, NUM_CODEBOOKS), dtype=np.int64), *pieces])
         assert np.array_equal(fed, codes)
@@ -49,13 +49,13 @@ def test_frames_fed_are_those_of_the_result(pairs: Pairs, sampling: Sampling) ->
 def test_the_first_frames_come_with_the_column_that_completes_them(pairs: Pairs) -> None:
     """Ten frames need eighteen columns: the first call brings exactly them, without a wait."""
     pair = pairs(1, "narrow", end=0.0)
-    heard: list[Codes] = []
+    received: list[Codes] = []
     prompt = random_prompt(np.random.default_rng(1), 9)
     handle = pair.engine.submit(
-        Submission(prompt, GREEDY, 40), on_frames=heard.append, num_first_frames=10
+        Submission(prompt, GREEDY, 40), on_frames=received.append, num_first_frames=10
     )
     handle.result(60)
-    sizes = np.cumsum([len(frames) for frames in heard])
+    sizes = np.cumsum([len(frames) for frames in received])
     assert 10 in sizes
     assert sizes[-1] == 40
 

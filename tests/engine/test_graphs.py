@@ -1,4 +1,4 @@
-"""Graphs: captured once per shape, replayed ever after, with the columns of the eager step."""
+"""Graphs: captured once per shape, replayed from then on, with the eager step's columns."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,8 +28,10 @@ SAMPLINGS = (
 )
 
 
-def speak(runner: Runner, submissions: list[Submission], *, every: int = 3) -> list[np.ndarray]:
-    """Let sequences join one after the other, some steps apart; columns of each."""
+def run_together(
+    runner: Runner, submissions: list[Submission], *, every: int = 3
+) -> list[np.ndarray]:
+    """Run sequences that join some steps apart; returns each one's columns."""
     for slot, submission in enumerate(submissions):
         runner.prefill([PrefillChunk(slot, runner.begin(slot, submission))])
         for _ in range(every):
@@ -82,13 +84,13 @@ def test_a_shape_that_cannot_be_captured_stays_eager(caplog: pytest.LogCaptureFi
     for key in ("a", "a", "b", "a"):
         graphs.run(key, lambda key=key: done.append(key))
     assert done == ["a", "a", "b", "a"]
-    said = [(record.message, record.shape) for record in caplog.records]
-    assert said == [("a step could not be captured", shape) for shape in ("a", "b")]
+    messages = [(record.message, record.shape) for record in caplog.records]
+    assert messages == [("a step could not be captured", shape) for shape in ("a", "b")]
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=("greedy", "narrow", "wide"))
-def test_reading_and_steps_look_at_no_value(sampling: Sampling) -> None:
-    """On a device that has shapes and no values all but the poll runs, so nothing waits for one."""
+def test_prefill_and_steps_need_no_sync(sampling: Sampling) -> None:
+    """On the meta device, which has no values, everything but the poll runs: nothing syncs."""
     device = torch.device("meta")
     config = replace(PUBLISHED, num_layers=2)
     weights = Weights.empty(config, device=device, dtype=torch.bfloat16)
@@ -114,9 +116,9 @@ def test_replayed_columns_equal_eager_ones(sampling: Sampling, pairs: Pairs) -> 
     capture = TwinCapture()
     twin = Runner(pair.runner.model, num_slots=5, max_length=320, capture=capture)
     submissions = ask([12, 30, 9, 17, 25], 40, sampling)
-    eager = speak(pair.runner, submissions)
+    eager = run_together(pair.runner, submissions)
     for _ in range(2):
-        for ours, theirs in zip(speak(twin, submissions), eager, strict=True):
+        for ours, theirs in zip(run_together(twin, submissions), eager, strict=True):
             assert np.array_equal(ours, theirs)
         assert len(capture.captured) == len({1, 2, 4, 5})
     assert all(graph.num_replays for graph in capture.captured)
@@ -131,7 +133,7 @@ def test_modes_and_lengths_are_shapes(pairs: Pairs) -> None:
     eager = Runner(model, num_slots=1, max_length=1100)
     for sampling in SAMPLINGS:
         for submission in ask([490, 30, 1000], 30, sampling):
-            (ours,), (theirs,) = speak(twin, [submission]), speak(eager, [submission])
+            (ours,), (theirs,) = run_together(twin, [submission]), run_together(eager, [submission])
             assert np.array_equal(ours, theirs)
             assert len(ours) == 30 + NUM_CODEBOOKS
     # Up to 512, up to 1024, up to 1100: the last is the slot's own length.
@@ -167,6 +169,8 @@ def test_real_graphs_equal_eager_steps(sampling: Sampling, tmp_path: Path) -> No
     for sizes in ([12, 30, 9, 17, 25], [490, 8, 100, 40, 1000]):
         submissions = ask(sizes, 40, sampling)
         for _ in range(2):
-            results = zip(speak(captured, submissions), speak(eager, submissions), strict=True)
+            results = zip(
+                run_together(captured, submissions), run_together(eager, submissions), strict=True
+            )
             for ours, theirs in results:
                 assert np.array_equal(ours, theirs)

@@ -1,4 +1,4 @@
-"""A worker that lives for weeks: nothing is left behind by a sequence."""
+"""A worker that runs for weeks: no sequence leaves memory behind."""
 
 import gc
 import os
@@ -16,7 +16,7 @@ from tests.oracles.language_model import random_prompt
 
 
 def resident_bytes() -> int:
-    """Give this process's resident memory."""
+    """Return this process's resident memory in bytes."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")

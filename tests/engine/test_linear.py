@@ -1,4 +1,4 @@
-"""Products: the same however a matrix is stored."""
+"""Products: the same in every layout."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ CPU, F32 = torch.device("cpu"), torch.float32
 
 
 def test_the_size_of_a_model_decides() -> None:
-    """Small models are transposed, middling ones packed, large ones and a GPU's left alone."""
+    """Small models are transposed, medium ones packed, large ones and a GPU's are shared."""
     assert best_layout(MAX_TRANSPOSED_BYTES, CPU, F32) == "transposed"
     assert best_layout(MAX_TRANSPOSED_BYTES + 1, CPU, F32) == "packed"
     assert best_layout(MAX_PACKED_BYTES + 1, CPU, F32) == "shared"
@@ -24,7 +24,7 @@ def test_the_size_of_a_model_decides() -> None:
 
 
 @pytest.mark.parametrize(
-    ("storage", "dtype", "tolerance"),
+    ("layout", "dtype", "tolerance"),
     [
         ("shared", torch.float64, 1e-12),
         ("shared", torch.float32, 1e-3),
@@ -36,7 +36,7 @@ def test_the_size_of_a_model_decides() -> None:
 @pytest.mark.parametrize("shape", [(48, 64), (1024, 512)], ids=str)
 @pytest.mark.parametrize("num_rows", [1, 2, 8, 65])
 def test_products_are_right(
-    storage: WeightLayout,
+    layout: WeightLayout,
     dtype: torch.dtype,
     tolerance: float,
     shape: tuple[int, int],
@@ -48,7 +48,7 @@ def test_products_are_right(
     # Every other half, as a slice of a wider tensor: rows that do not follow one another.
     x = torch.randn(num_rows, 2 * shape[1], dtype=dtype)[:, : shape[1]]
     right = x.double() @ weight.double().t()
-    matrix = Linear(weight, storage)
+    matrix = Linear(weight, layout)
     torch.testing.assert_close(matrix.forward(x).double(), right, atol=tolerance, rtol=0)
     added, wide = sums.double() + right, torch.zeros(num_rows, 2 * shape[0], dtype=dtype)
     for place in (sums.clone(), wide[:, : shape[0]].copy_(sums)):
@@ -57,7 +57,7 @@ def test_products_are_right(
 
 
 def test_what_is_shared_is_a_view() -> None:
-    """No copy takes memory."""
+    """The shared layout makes no copy."""
     weight = torch.randn(48, 64)
     matrix = Linear(weight)
     weight.fill_(1.0)

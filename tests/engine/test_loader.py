@@ -1,4 +1,4 @@
-"""Loading: every tensor accounted for, every fault named."""
+"""Loading: every tensor is checked, every fault named."""
 
 import json
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_every_value_arrives(directory: Path) -> None:
 def test_tensors_of_many_blocks_arrive(
     directory: Path, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Read straight or converted on the way, by several threads."""
+    """Values arrive, read directly or converted, by several threads."""
     monkeypatch.setattr(reader, "BLOCK_BYTES", 1000)
     config, weights, _ = load(directory, device=torch.device("cpu"), dtype=dtype)
     tensors = load_file(directory / "model.safetensors")
@@ -57,7 +57,7 @@ def test_tensors_of_many_blocks_arrive(
 
 
 def test_a_file_that_shrinks_meanwhile_is_an_error(tmp_path: Path) -> None:
-    """What was promised and is not there is never taken for zeros."""
+    """Missing bytes are an error, never zeros."""
     (tmp_path / "x").write_bytes(bytes(100))
     places = {"a": torch.zeros(40)}
     with pytest.raises(InvalidCheckpoint, match="ends early"):
@@ -109,14 +109,14 @@ def test_a_missing_tensor_is_named(directory: Path, name: str) -> None:
 
 
 def test_an_extra_tensor_is_named(directory: Path) -> None:
-    """A tensor nobody knows means another model."""
+    """An unknown tensor means another model."""
     edit(directory, lambda t: t.update({"model.layers.0.adapter.weight": torch.zeros(1)}))
     with pytest.raises(InvalidCheckpoint, match=r"unknown model\.layers\.0\.adapter\.weight"):
         load_cpu(directory)
 
 
 def test_a_misshapen_tensor_is_named(directory: Path) -> None:
-    """Both shapes are said."""
+    """The error has both shapes."""
     edit(directory, lambda tensors: tensors.update({"model.norm.weight": torch.zeros(63)}))
     with pytest.raises(InvalidCheckpoint, match=r"model\.norm\.weight is \[63\], not \[64\]"):
         load_cpu(directory)
@@ -140,7 +140,7 @@ def test_a_truncated_file_is_damaged(directory: Path, keep: int) -> None:
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 def test_a_missing_file_is_named(directory: Path, name: str) -> None:
-    """What must be there is said."""
+    """The error names what is missing."""
     (directory / name).unlink()
     with pytest.raises(WeightsNotFound, match=name):
         load_cpu(directory)
@@ -168,7 +168,7 @@ def test_a_directory_without_weights(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_config_is_named(directory: Path, key: str, value: object, message: str) -> None:
-    """The key that is wrong stands in the error."""
+    """The error names the wrong key."""
     path = directory / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
     with pytest.raises(InvalidCheckpoint, match=message):

@@ -1,4 +1,4 @@
-"""Memory: what is counted is what is taken, and what does not fit is refused with numbers."""
+"""Memory: the plan counts what is allocated, and refuses with numbers what does not fit."""
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -75,27 +75,27 @@ def test_the_published_model_in_numbers() -> None:
 
 def test_free_memory_is_filled_up_to_a_cap() -> None:
     """Without a number of slots: all that fit, the reserve and the prefixes aside; 64 at most."""
-    budget = plan_memory(
+    plan = plan_memory(
         PUBLISHED, torch.bfloat16, free_bytes=16 * GB, max_slots=None, max_length=4096
     )
-    assert 20 < budget.num_slots < MAX_AUTO_SLOTS
-    taken = budget.num_slots * budget.slot_bytes + budget.prefix_cache_bytes + RESERVE_BYTES
-    assert taken <= 16 * GB < taken + budget.slot_bytes
-    assert budget.max_length == 4096
-    budget = plan_memory(
+    assert 20 < plan.num_slots < MAX_AUTO_SLOTS
+    taken = plan.num_slots * plan.slot_bytes + plan.prefix_cache_bytes + RESERVE_BYTES
+    assert taken <= 16 * GB < taken + plan.slot_bytes
+    assert plan.max_length == 4096
+    plan = plan_memory(
         PUBLISHED, torch.bfloat16, free_bytes=130 * GB, max_slots=None, max_length=4096
     )
-    assert budget.num_slots == MAX_AUTO_SLOTS
-    assert budget.prefix_cache_bytes == MAX_PREFIX_BYTES
+    assert plan.num_slots == MAX_AUTO_SLOTS
+    assert plan.prefix_cache_bytes == MAX_PREFIX_BYTES
 
 
 def test_what_was_asked_for_is_given() -> None:
     """An explicit number of slots is used as it is, above the cap too, up to the last that fits."""
     for max_slots in (1, 7, 200):
-        budget = plan_memory(
+        plan = plan_memory(
             PUBLISHED, torch.bfloat16, free_bytes=130 * GB, max_slots=max_slots, max_length=4096
         )
-        assert budget.num_slots == max_slots
+        assert plan.num_slots == max_slots
     size = slot_bytes(PUBLISHED, torch.bfloat16, 4096)
     exact = RESERVE_BYTES + MAX_PREFIX_BYTES + 100 * size
     plan_memory(PUBLISHED, torch.bfloat16, free_bytes=exact, max_slots=100, max_length=4096)

@@ -1,4 +1,4 @@
-"""The policy alone: order of arrival, lowest slot first, rations, nothing lost."""
+"""The policy alone: order of arrival, lowest slot first, prefill budget, nothing lost."""
 
 import pytest
 from hypothesis import settings
@@ -26,12 +26,12 @@ def enter(scheduler: Scheduler, *sizes: int) -> list[Sequence]:
     return sequences
 
 
-def read(scheduler: Scheduler) -> list[tuple[int, int]]:
-    """Read one ration; (name, positions) of its pieces."""
-    pieces = scheduler.next_prefill()
-    for sequence, count in pieces:
+def prefill(scheduler: Scheduler) -> list[tuple[int, int]]:
+    """Prefill for one round; returns (name, positions) of each chunk."""
+    chunks = scheduler.next_prefill()
+    for sequence, count in chunks:
         scheduler.record_prefill(sequence, count)
-    return [(sequence.submission.sampling.seed, count) for sequence, count in pieces]
+    return [(sequence.submission.sampling.seed, count) for sequence, count in chunks]
 
 
 def test_admission_is_in_order_of_arrival() -> None:
@@ -46,19 +46,19 @@ def test_admission_is_in_order_of_arrival() -> None:
     assert scheduler.admit() is None
 
 
-def test_reading_is_rationed_while_others_speak() -> None:
-    """A round reads at most `max_prefill` positions beside speakers, of however many prompts."""
+def test_prefill_has_a_budget_while_others_run() -> None:
+    """A round prefills at most `max_prefill` positions beside running sequences."""
     scheduler = make(4)
     enter(scheduler, 5, 25, 3, 4)
-    assert read(scheduler) == [(0, 5), (1, 25), (2, 3), (3, 4)]
+    assert prefill(scheduler) == [(0, 5), (1, 25), (2, 3), (3, 4)]
     scheduler = make(4)
     enter(scheduler, 5)
-    read(scheduler)
+    prefill(scheduler)
     _, *late = [Sequence(ask(name)) for name in range(4)]
     for sequence, size in zip(late, (25, 3, 4), strict=True):
         scheduler.enqueue(sequence)
         scheduler.admit().num_prefill_left = size
-    assert [read(scheduler) for _ in range(5)] == [
+    assert [prefill(scheduler) for _ in range(5)] == [
         [(1, 10)],
         [(1, 10)],
         [(1, 5), (2, 3), (3, 2)],
@@ -67,35 +67,35 @@ def test_reading_is_rationed_while_others_speak() -> None:
     ]
 
 
-def test_reading_is_faster_while_nobody_speaks() -> None:
-    """An idle engine reads `IDLE_PREFILL_FACTOR` times as much: there is nobody to keep waiting."""
+def test_the_budget_is_larger_while_none_runs() -> None:
+    """Without running sequences the budget is `IDLE_PREFILL_FACTOR` times as large."""
     scheduler = make()
     enter(scheduler, 1000)
-    assert read(scheduler) == [(0, 10 * IDLE_PREFILL_FACTOR)]
+    assert prefill(scheduler) == [(0, 10 * IDLE_PREFILL_FACTOR)]
 
 
 def test_a_prompt_waits_for_those_before_it_and_no_longer() -> None:
-    """Behind n positions a prompt is read within n / max_prefill + 1 rounds, and then speaks."""
+    """Behind n positions a prompt is complete within n / max_prefill + 1 rounds, and then runs."""
     scheduler = make(3)
-    speaker, long, short = enter(scheduler, 1, 200, 2)
-    scheduler.record_prefill(speaker, 1)
+    running, long, short = enter(scheduler, 1, 200, 2)
+    scheduler.record_prefill(running, 1)
     for _ in range(200 // 10):
-        assert scheduler.running == {0: speaker}
-        read(scheduler)
-    assert scheduler.running == {0: speaker, 1: long}
-    read(scheduler)
-    assert scheduler.running == {0: speaker, 1: long, 2: short}
+        assert scheduler.running == {0: running}
+        prefill(scheduler)
+    assert scheduler.running == {0: running, 1: long}
+    prefill(scheduler)
+    assert scheduler.running == {0: running, 1: long, 2: short}
 
 
-@pytest.mark.parametrize("stage", ["waiting", "admitted", "reading", "running"])
+@pytest.mark.parametrize("stage", ["waiting", "admitted", "prefilling", "running"])
 def test_removal_frees_the_slot(stage: str) -> None:
-    """Wherever a sequence is taken out, its slot is the next one's and nothing of it is left."""
+    """At whatever stage a sequence is removed, its slot is free for the next one."""
     scheduler = make(1)
     sequence, other = Sequence(ask(0)), Sequence(ask(1))
     scheduler.enqueue(sequence)
     if stage != "waiting":
         scheduler.admit().num_prefill_left = 50
-    if stage == "reading":
+    if stage == "prefilling":
         scheduler.record_prefill(sequence, 20)
     if stage == "running":
         scheduler.record_prefill(sequence, 50)
@@ -109,7 +109,7 @@ def test_removal_frees_the_slot(stage: str) -> None:
 
 
 def move_all(scheduler: Scheduler) -> list[tuple[int, int]]:
-    """Move all that should; (name, new slot) of each."""
+    """Make all moves; returns (name, new slot) of each."""
     moves = []
     while (move := scheduler.next_move()) is not None:
         scheduler.record_move(move[0])
@@ -121,7 +121,7 @@ def test_gaps_are_closed_from_above() -> None:
     """The highest running sequence goes into the lowest gap, until there is no gap below one."""
     scheduler = make(6)
     sequences = enter(scheduler, 1, 1, 1, 1, 1, 1)
-    read(scheduler)
+    prefill(scheduler)
     assert move_all(scheduler) == []
     for slot in (0, 2, 3):
         scheduler.remove(sequences[slot])
@@ -130,21 +130,21 @@ def test_gaps_are_closed_from_above() -> None:
     assert enter(scheduler, 1)[0].slot == 3
 
 
-def test_a_prompt_that_is_read_stays_where_it_is() -> None:
-    """Only the running move: they go around a slot that is being read, and leave it alone."""
+def test_a_prefilling_sequence_stays_in_its_slot() -> None:
+    """Only running sequences move, past a slot that is still prefilling."""
     scheduler = make(4)
-    first, reading, last = enter(scheduler, 1, 50, 1)
+    first, prefilling, last = enter(scheduler, 1, 50, 1)
     for sequence in (first, last):
         scheduler.record_prefill(sequence, 1)
     scheduler.remove(first)
     assert move_all(scheduler) == [(2, 0)]
     scheduler.remove(last)
     assert move_all(scheduler) == []
-    assert reading.slot == 1
+    assert prefilling.slot == 1
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Whatever comes in whatever order."""
+    """Arrivals, prefills, moves and removals in any order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -174,27 +174,27 @@ class AnyOrder(RuleBasedStateMachine):
             self.admitted.append(sequence.submission.sampling.seed)
 
     @rule()
-    def read(self) -> None:
-        """A ration is within its bound, never empty without reason, and read oldest first."""
+    def prefill(self) -> None:
+        """A round's chunks use the budget as far as there is work, oldest sequence first."""
         bound = 10 * (1 if self.scheduler.running else IDLE_PREFILL_FACTOR)
-        reading = [s for s in self.live if s.slot is not None and s.num_prefill_left]
-        pieces = self.scheduler.next_prefill()
-        assert sum(n for _, n in pieces) == min(bound, sum(s.num_prefill_left for s in reading))
-        assert [s for s, _ in pieces] == reading[: len(pieces)]
-        for sequence, count in pieces:
+        prefilling = [s for s in self.live if s.slot is not None and s.num_prefill_left]
+        chunks = self.scheduler.next_prefill()
+        assert sum(n for _, n in chunks) == min(bound, sum(s.num_prefill_left for s in prefilling))
+        assert [s for s, _ in chunks] == prefilling[: len(chunks)]
+        for sequence, count in chunks:
             assert 1 <= count <= sequence.num_prefill_left
             self.scheduler.record_prefill(sequence, count)
 
     @rule()
     def move(self) -> None:
-        """Afterwards no slot is free below one that runs; who is read stays."""
-        reading = {s.slot for s in self.live if s.num_prefill_left}
+        """Afterwards no slot below a running one is free; prefilling sequences stay."""
+        prefilling = {s.slot for s in self.live if s.num_prefill_left}
         num_moves = len(move_all(self.scheduler))
         used = {s.slot for s in self.live} - {None}
         highest = max(self.scheduler.running, default=0)
         assert set(range(highest)) <= used
         assert num_moves <= 2
-        assert reading == {s.slot for s in self.live if s.num_prefill_left}
+        assert prefilling == {s.slot for s in self.live if s.num_prefill_left}
 
     @precondition(lambda self: self.live)
     @rule(data=st.data())
@@ -206,7 +206,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_lost_or_doubled(self) -> None:
-        """Each sequence stands in one place, each slot holds one, and order is that of arrival."""
+        """Each sequence is at one stage, each slot holds one, the oldest is admitted first."""
         scheduler = self.scheduler
         assert sorted(map(id, scheduler.sequences)) == sorted(map(id, self.live))
         slots = [s.slot for s in self.live if s.slot is not None]
@@ -226,7 +226,9 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.__doc__ = "No order of arrivals, readings and endings loses, doubles or starves one."
+TestAnyOrder.__doc__ = (
+    "No order of arrivals, prefills and removals loses, doubles or starves a sequence."
+)
 TestAnyOrder.settings = settings(
     max_examples=60, stateful_step_count=40, deadline=None, derandomize=True
 )

@@ -16,7 +16,7 @@ from training.demo_voice.export import write
 
 SEED = 20250723
 LEVEL = 0.1
-"""RMS of what the codec makes of random codes: loud enough to measure, far from clipping."""
+"""RMS of random codes' audio: loud enough to measure, far from clipping."""
 
 
 def write_to(directory: Path) -> dict[str, str]:
@@ -26,8 +26,8 @@ def write_to(directory: Path) -> dict[str, str]:
     config = ModelConfig.from_dict(raw)
     meta = Weights.empty(config, device=torch.device("meta"), dtype=torch.float16)
     model = random_tensors({n: tuple(t.shape) for n, t in meta.by_name(config).items()}, SEED)
-    # Spread the logits as a trained model does, and leave the end to the cap on length: a random
-    # model would end anywhere.
+    # Spread the logits as a trained model does. Zero the end codes' logits, so that sequences end
+    # only at the cap on their length.
     head = model["audio_lm_head.weight"].view(config.num_codebooks, config.codebook_size, -1)
     head *= 3
     head[:, config.stream_eos_id] = 0

@@ -1,33 +1,33 @@
-"""A capture without CUDA: what is captured is kept, and replayed by running it again."""
+"""A capture without CUDA: a replay runs the captured computation again."""
 
 from collections.abc import Callable
 
 
 class TwinReplay:
-    """Runs the step itself again: what a graph must do, the slow way."""
+    """Runs the computation itself again: the slow twin of a graph."""
 
-    def __init__(self, step: Callable[[], None]) -> None:
-        self._step = step
+    def __init__(self, computation: Callable[[], None]) -> None:
+        self._computation = computation
         self.num_replays = 0
 
     def replay(self) -> None:
-        """Do it once more."""
+        """Run it once more."""
         self.num_replays += 1
-        self._step()
+        self._computation()
 
 
 class TwinCapture:
-    """Stands in for CUDA's capture; like it, runs nothing while it captures."""
+    """Stands in for CUDA's capture; like that, it runs nothing while capturing."""
 
     def __init__(self) -> None:
         self.captured: list[TwinReplay] = []
 
-    def __call__(self, step: Callable[[], None]) -> TwinReplay:
-        """Keep the step for later."""
-        self.captured.append(TwinReplay(step))
+    def __call__(self, computation: Callable[[], None]) -> TwinReplay:
+        """Store the computation."""
+        self.captured.append(TwinReplay(computation))
         return self.captured[-1]
 
     @property
     def num_replays(self) -> int:
-        """Count them all."""
+        """Replays of all graphs together."""
         return sum(graph.num_replays for graph in self.captured)

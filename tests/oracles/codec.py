@@ -1,9 +1,10 @@
 """The oracle of the codec: transformers' own model, on random weights.
 
-transformers starts with codebooks of zeros and tiny convolutions, which decode to silence; here all
-weights are spread so that every layer hands on values of about one and the sound has an RMS of 0.3.
-Larger values would make the snakes turn many times, and rounding would grow with every block. The
-semantic model is small, and only `random_encoder` gives it and the codebooks what encoding needs.
+transformers initialises codebooks with zeros and convolutions with tiny weights, which decode to
+silence. Here the weights are spread so that every layer's output has a magnitude of about one and
+the audio an RMS of 0.3. With larger values the snakes' sines would turn many times, and rounding
+errors would grow with every block. The semantic model is small; only `random_encoder` prepares it
+and the codebooks for encoding.
 """
 
 import sys
@@ -55,7 +56,7 @@ def random_codec(
     semantic: dict[str, Any] | None = None,
     **others: Any,
 ) -> CodecOracle:
-    """Make a random codec at 24 kHz, in eval mode.
+    """Return a random codec at 24 kHz, in eval mode.
 
     `semantic` overrides keys of the semantic model's configuration, `others` of the codec's own.
     """
@@ -115,7 +116,7 @@ def random_codec(
 
 
 def random_encoder(seed: int, **sizes: Any) -> CodecOracle:
-    """Make a random codec whose codes vary: each codebook has the spread of what it quantises.
+    """Return a random codec whose codes vary: each codebook has the spread of what it quantises.
 
     The ratios must make 960 or 480 samples, as HuBERT's frame is 320 samples at 16 kHz.
     """
@@ -134,7 +135,7 @@ def random_encoder(seed: int, **sizes: Any) -> CodecOracle:
 
 
 def random_pcm(batch: int, num_samples: int, seed: int = 0) -> torch.Tensor:
-    """Make PCM [B, S] of an RMS of about 0.1 that grows and fades several times a second."""
+    """Return PCM [B, S] of an RMS of about 0.1 that grows and fades several times a second."""
     generator = torch.Generator().manual_seed(seed)
     loudness = torch.rand(batch, 1, 3 + num_samples // 2400, generator=generator)
     loudness = torch.nn.functional.interpolate(loudness, num_samples, mode="linear")[:, 0]
@@ -142,7 +143,7 @@ def random_pcm(batch: int, num_samples: int, seed: int = 0) -> torch.Tensor:
 
 
 def random_codes(model: CodecOracle, batch: int, frames: int, seed: int = 0) -> torch.Tensor:
-    """Make codes [B, K, F]."""
+    """Return codes [B, K, F]."""
     generator = torch.Generator().manual_seed(seed)
     shape = (batch, model.config.num_quantizers, frames)
     return torch.randint(model.config.codebook_size, shape, generator=generator)
@@ -162,19 +163,19 @@ def encode(model: CodecOracle, pcm: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def latents(model: CodecOracle, pcm: torch.Tensor) -> torch.Tensor:
-    """Give what transformers quantises: [B, S] -> [B, F, hidden]."""
-    seen: list[torch.Tensor] = []
-    hook = model.fc.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    """Return the latents that transformers quantises: [B, S] -> [B, F, hidden]."""
+    outputs: list[torch.Tensor] = []
+    hook = model.fc.register_forward_hook(lambda module, inputs, output: outputs.append(output))
     try:
         encode(model, pcm)
     finally:
         hook.remove()
-    return seen[0]
+    return outputs[0]
 
 
 @torch.inference_mode()
 def features(model: CodecOracle, pcm: torch.Tensor) -> torch.Tensor:
-    """Give what transformers takes of HuBERT: [B, S] -> [B, F, D]."""
+    """Return the HuBERT features that transformers uses: [B, S] -> [B, F, D]."""
     return model._extract_semantic_features(pcm[:, None])
 
 

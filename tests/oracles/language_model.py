@@ -30,7 +30,7 @@ SIZES = {
 def random_model(
     seed: int, size: str = "narrow", *, end: float = 0.0, num_codebooks: int = 8
 ) -> "HiggsAudioV2ForConditionalGeneration":
-    """Make a random model; `end` is added to the end code's logit spread."""
+    """Return a random model; `end` scales the logits of the end code, 0 never ends."""
     from transformers import HiggsAudioV2Config, HiggsAudioV2ForConditionalGeneration
 
     sizes = SIZES[size]
@@ -77,7 +77,7 @@ def save(model: "HiggsAudioV2ForConditionalGeneration", directory: Path) -> Path
 
 
 def fix_logits(weights: Weights, logits: torch.Tensor) -> None:
-    """Make a model give the same logits [K, V] at every position, whatever it reads."""
+    """Make a model give the same logits [K, V] at every position, whatever its input."""
     for layer in weights.layers:
         for silent in (layer.out, layer.text.down, layer.audio.down):
             silent.zero_()
@@ -92,7 +92,7 @@ def generate(
     max_columns: int,
     ras: tuple[int, int] | None = None,
 ) -> list[np.ndarray]:
-    """Run transformers' greedy `generate` on a batch; give each sequence's columns, [N, K]."""
+    """Run transformers' greedy `generate` on a batch; returns each sequence's columns [N, K]."""
     from transformers import GenerationConfig
 
     config = model.config
@@ -139,7 +139,7 @@ def generate(
 
 
 def random_prompt(rng: np.random.Generator, num_ids: int, num_reference_frames: int = 0) -> Prompt:
-    """Make a prompt as the templates have it: text, maybe reference audio and text, audio BOS."""
+    """Return a prompt like upstream's template: text, maybe reference and text, audio BOS."""
 
     def words(count: int) -> tuple[int, ...]:
         return tuple(int(i) for i in rng.integers(2, 89, count))

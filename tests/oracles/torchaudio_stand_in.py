@@ -1,8 +1,8 @@
-"""A stand-in for torchaudio: as much of it as transformers' codec needs to run.
+"""A stand-in for torchaudio with the one function that transformers' codec calls.
 
-The real one has compiled parts that do not load beside a CPU build of torch. All that is called of
-it is `functional.resample`, for which our own stands in; `tests/codec/test_resample.py` holds
-that against values of the real one.
+The real one has compiled parts that do not load beside a CPU build of torch. Our own resampler
+stands in for `functional.resample`; `tests/codec/test_resample.py` compares it with values of the
+real one.
 """
 
 from types import SimpleNamespace
