@@ -15,8 +15,9 @@ from higgs_worker.api.request import SpeechRequest
 from higgs_worker.build import load_model
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.kv_cache import KVCache
-from higgs_worker.engine.model import LanguageModel, PackedRows
+from higgs_worker.engine.model import LanguageModel
 from higgs_worker.engine.parameters import Weights
+from higgs_worker.engine.rows import RowChunk, pack
 from higgs_worker.settings import Settings
 from higgs_worker.speech.service import SpeechService
 from training.demo_voice import ears, frames, language, sizes, speech, spelling, text, tokenizer
@@ -115,9 +116,9 @@ def test_the_network_that_learns_is_the_engine_s() -> None:
     rows = torch.arange(16)
     with torch.inference_mode():
         cache = KVCache(config, 1, 64, device=CPU, dtype=torch.float32)
-        part = PackedRows(0, 0, rows)
-        read = model.prefill(text_ids[:9], columns[9:], rows, torch.zeros_like(rows), [part], cache)
-        torch.testing.assert_close(model.logits_after(read, rows), expected, atol=1e-4, rtol=1e-4)
+        batch = pack([RowChunk(0, 0, text_ids.numpy(), columns.numpy())])
+        hidden = model.prefill(batch, cache)
+        torch.testing.assert_close(model.logits_after(hidden, rows), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_examples_ask_for_what_the_model_decides(work: Path) -> None:
