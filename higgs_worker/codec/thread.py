@@ -21,6 +21,7 @@ from higgs_worker.codec.streaming import CodecPiece, StreamingDecoder
 log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_S = 30.0
+"""How long `close` waits for the current call; far longer than any call takes."""
 
 
 class Listener(Protocol):

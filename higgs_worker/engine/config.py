@@ -109,7 +109,7 @@ class ModelConfig:
             # True of transformers' default (1024): the BOS of one codebook would be the first row
             # of the next.
             raise InvalidCheckpoint(
-                f"{path}: codebook_size {config.codebook_size} has no room for stream ids "
+                f"{path}: codebook_size {config.codebook_size} is too small for the stream ids "
                 f"{config.stream_bos_id} and {config.stream_eos_id}"
             )
         return config

@@ -40,6 +40,7 @@ MAX_PREFILL = 512
 """Positions prefilled per round while sequences run. Estimated, not measured: on an H200 they take
 about half as long as the round's steps."""
 CLOSE_TIMEOUT_S = 30.0
+"""How long `close` waits for the current round; far longer than any round takes."""
 
 
 class Engine:
@@ -328,7 +329,8 @@ class Engine:
         self._resolve(sequence, outcome)
 
     def _resolve(self, sequence: Sequence, outcome: Generation | WorkerError) -> None:
-        # Only who pops the handle may end it: `close` may time out just when the device answers.
+        # Only the thread that pops a handle ends it: `close` may time out just when the device
+        # answers.
         handle = self._handles.pop(sequence, None)
         if handle is not None:
             handle.end(outcome)

@@ -80,7 +80,7 @@ class Scheduler:
         self._waiting.append(sequence)
 
     def admit(self) -> Sequence | None:
-        """Give the next waiting sequence a slot; None when nobody waits or no slot is free.
+        """Assign a slot to the next waiting sequence; None if none waits or no slot is free.
 
         The caller then sets `num_prefill_left`.
         """

@@ -160,7 +160,7 @@ def test_a_directory_without_weights(tmp_path: Path) -> None:
         ("num_hidden_layers", True, "num_hidden_layers is True"),
         ("hidden_act", "gelu", "hidden_act is 'gelu'"),
         ("attention_bias", True, "attention_bias"),
-        ("codebook_size", 65, "no room for stream ids"),
+        ("codebook_size", 65, "too small for the stream ids"),
         ("num_key_value_heads", 3, "do not divide"),
         ("rope_parameters", {"rope_type": "yarn", "rope_theta": 1.0}, "rope_type is 'yarn'"),
         ("rope_parameters", {"rope_type": "llama3", "rope_theta": 1.0}, "lack 'factor'"),

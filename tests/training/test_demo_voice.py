@@ -19,8 +19,9 @@ from higgs_worker.codec.encoder import AcousticEncoder
 from higgs_worker.codec.encoder_config import EncoderConfig
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.kv_cache import KVCache
-from higgs_worker.engine.model import LanguageModel, PackedRows
+from higgs_worker.engine.model import LanguageModel
 from higgs_worker.engine.parameters import Weights
+from higgs_worker.engine.rows import RowChunk, pack
 from higgs_worker.load import load_model
 from higgs_worker.settings import Settings
 from higgs_worker.speech.service import SpeechService
@@ -165,9 +166,8 @@ def test_the_network_that_learns_is_the_engine_s(reader: Tokenizer) -> None:
     rows = torch.arange(16)
     with torch.inference_mode():
         cache = KVCache(config, 1, 64, device=CPU, dtype=torch.float32)
-        part = PackedRows(0, 0, rows)
-        read = model.prefill(text_ids[:9], columns[9:], rows, torch.zeros_like(rows), [part], cache)
-        found = model.logits_after(read, rows)
+        batch = pack([RowChunk(0, 0, text_ids.numpy(), columns.numpy())])
+        found = model.logits_after(model.prefill(batch, cache), rows)
     np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-4, rtol=1e-4)
 
 
