@@ -2,6 +2,7 @@
 #   make demo   run test_input.json through handler.py with the embedded model
 #   make test   run the tests (CPU, no network beyond loopback)
 #   make test-long   run the few tests of more than ten seconds
+#   make coverage   run the same tests as `make test`, more slowly, and list the lines they missed
 #   make image-test   build the container image and run it (docker, or root with buildah and podman)
 #   make check  check format, lint, types, import rules, shell scripts, the image and the workflows
 #   make bench  measure the engine against transformers' generate on this machine
@@ -18,7 +19,7 @@ READY  := $(VENV)/.ready
 UV     := uv==0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long image-test check docs bench bench-codec bench-start gpu lock clean
+.PHONY: help demo test test-long coverage image-test check docs bench bench-codec bench-start gpu lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -38,10 +39,13 @@ demo: $(READY)
 	@echo "Listen to demo-output/local_test.wav"
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n auto --cov --cov-report=term:skip-covered
+	@$(BIN)/python -m pytest -n auto
 
 test-long: $(READY)
 	@$(BIN)/python -m pytest -m long
+
+coverage: $(READY)
+	@$(BIN)/python -m pytest -n auto --cov --cov-report=term:skip-covered
 
 image-test: $(READY)
 	@IMAGE_TEST=1 $(BIN)/python -m pytest -m long tests/test_image.py

@@ -1,6 +1,7 @@
 """Sounds to test with, and a decoder that is not ours: PyAV without any of `read`'s rules."""
 
 import io
+from functools import cache
 
 import av
 import numpy as np
@@ -13,6 +14,7 @@ def tone(seconds: float, sample_rate: int, hz: float = 440.0) -> NDArray[np.floa
     return (0.5 * np.sin(phase)).astype(np.float32)
 
 
+@cache
 def speech(seconds: float, sample_rate: int) -> NDArray[np.float32]:
     """Something with a pitch, overtones, syllables and a little noise."""
     t = np.arange(round(seconds * sample_rate)) / sample_rate
@@ -20,7 +22,9 @@ def speech(seconds: float, sample_rate: int) -> NDArray[np.float32]:
     voice = sum(np.sin(k * phase + k * k) / k for k in range(1, 16))
     syllables = 0.5 - 0.5 * np.cos(2 * np.pi * 3.1 * t)
     noise = np.random.default_rng(7).standard_normal(len(t))
-    return (0.25 * voice * syllables + 0.002 * noise).astype(np.float32)
+    sound = (0.25 * voice * syllables + 0.002 * noise).astype(np.float32)
+    sound.setflags(write=False)  # several tests hear it
+    return sound
 
 
 def decode(data: bytes) -> tuple[NDArray[np.float32], int, int]:
