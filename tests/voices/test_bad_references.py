@@ -1,7 +1,7 @@
-"""Recordings that cannot serve, and odd ones that can, as a caller meets them.
+"""Recordings that cannot serve, and unusual ones that can, as callers send them.
 
-The parts have their own tests (audio/test_read, test_fetch, test_fetch_bounds, test_voices); here
-the whole way from a request's voice to its codes is taken, by base64 and by address.
+The parts have their own tests (audio/test_read, test_download, test_download_bounds, test_library);
+these go all the way from a request's voice to its codes, by base64 and by address.
 """
 
 import base64
