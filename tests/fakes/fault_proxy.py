@@ -1,7 +1,7 @@
 """A TCP proxy on loopback that fails as networks do: for a while, and in a chosen way.
 
-It knows bytes and no protocol. What is wrong is a `Fault`; it befalls the next connections, as many
-as it was set for, and later ones pass.
+It knows bytes and no protocol. A `Fault` applies to the next connections, as many as it was set
+for; later ones pass.
 """
 
 import asyncio
@@ -12,29 +12,29 @@ from collections.abc import Callable
 from typing import Any
 
 _PIECE_BYTES = 64 * 1024
-_BUFFER_BYTES = 64 * 1024  # the kernel's own megabytes would hide how slow a network is
+_BUFFER_BYTES = 64 * 1024  # the kernel's default megabytes would hide a slow network
 
 
 class Fault:
-    """Nothing is wrong: the base of what may be."""
+    """No fault; the base class of all."""
 
     async def there(self, data: bytes) -> bytes:
-        """Return what the server gets of what the client sent."""
+        """Return the bytes that the server gets for bytes from the client."""
         return data
 
     async def back(self, data: bytes) -> bytes:
-        """Return what the client gets of what the server sent."""
+        """Return the bytes that the client gets for bytes from the server."""
         return data
 
 
 class Reset(Fault):
-    """The connection is reset after so many bytes of the client's."""
+    """The connection is reset after a number of bytes from the client."""
 
     def __init__(self, after_bytes: int) -> None:
         self._left = after_bytes
 
     async def there(self, data: bytes) -> bytes:
-        """Pass what comes before the reset."""
+        """Pass the bytes before the reset."""
         self._left -= len(data)
         if self._left < 0:
             raise ConnectionResetError
@@ -42,7 +42,7 @@ class Reset(Fault):
 
 
 class LostAnswer(Fault):
-    """The server does what it is asked, but its answer is lost in a reset."""
+    """The server carries out the request, but a reset loses its answer."""
 
     def __init__(self, when: Callable[[bytes], bool] = lambda _: True) -> None:
         self._when = when
@@ -54,28 +54,28 @@ class LostAnswer(Fault):
         return data
 
     async def back(self, data: bytes) -> bytes:
-        """Reset instead of the first answer; `100 Continue` is none."""
+        """Reset instead of the first answer (`100 Continue` does not count)."""
         if self._asked and not data.startswith(b"HTTP/1.1 100"):
             raise ConnectionResetError
         return data
 
 
 class Stall(Fault):
-    """Everything is swallowed, and nothing ever comes back."""
+    """All bytes are dropped, and no answer comes."""
 
     async def there(self, data: bytes) -> bytes:
-        """Swallow."""
+        """Drop all bytes."""
         return b""
 
 
 class Slow(Fault):
-    """So many bytes a second go to the server."""
+    """A limited number of bytes per second goes to the server."""
 
     def __init__(self, bytes_per_s: float) -> None:
         self._bytes_per_s = bytes_per_s
 
     async def there(self, data: bytes) -> bytes:
-        """Take as long as it takes."""
+        """Pass the bytes after a delay."""
         await asyncio.sleep(len(data) / self._bytes_per_s)
         return data
 
@@ -87,7 +87,7 @@ class Swapped(Fault):
         self._old, self._new = old, new
 
     async def there(self, data: bytes) -> bytes:
-        """Swap."""
+        """Replace the bytes."""
         return data.replace(self._old, self._new)
 
 
@@ -98,7 +98,7 @@ class Answered(Fault):
         self._holding, self._answer = holding, answer
 
     async def there(self, data: bytes) -> bytes:
-        """Answer, or pass."""
+        """Answer a matching request; pass everything else."""
         if self._holding in data:
             raise _Answer(self._answer)
         return data
@@ -130,11 +130,11 @@ class FaultProxy:
         self._thread.join()
 
     def fail(self, make: Callable[[], Fault], times: int = 1) -> None:
-        """Let each of the next connections have a fault of its own, and no others."""
+        """Set the fault of the next connections; each gets an instance of its own."""
         self._faults = [make] * times
 
     def cut(self) -> None:
-        """Reset the connections that are there."""
+        """Reset all open connections."""
 
         async def reset() -> None:
             for each in self._clients:

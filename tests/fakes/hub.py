@@ -1,7 +1,7 @@
-"""A stand-in of the hub over HTTP on loopback, with a store of large files on another host.
+"""A stand-in for the hub over HTTP on loopback, with a store of large files on another host.
 
-Small files come from the hub itself, large ones by a redirect to the store, as it really is. Every
-answer can be spoilt: a fault takes the answer that would be sent and gives the bytes that are.
+As at the real hub, small files come from the hub itself, large ones by a redirect to the store. A
+fault can replace any answer: it gets the answer that would be sent and yields the bytes to send.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ REPO = "bosonai/toy"
 TOKEN = "hf_only_for_the_hub"
 BLOCK = 64 << 10
 LARGE = 32 << 10
-"""Files of this size and more are in the store."""
+"""Files of this size and more are in the store, in bytes."""
 
 QUICK = Limits(
     deadline_s=120,
@@ -55,7 +55,7 @@ def noise(num_bytes: int, seed: int = 0) -> bytes:
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for."""
+    """A request that the stand-in received."""
 
     kind: str
     """`api`, `resolve` (an address of the hub) or `store`."""
@@ -68,7 +68,7 @@ class Request:
 
 @dataclass
 class Answer:
-    """What would be sent."""
+    """An answer without faults."""
 
     body: bytes = b""
     status: int = 200
@@ -81,7 +81,7 @@ class Answer:
         return "\r\n".join([*lines, "", ""]).encode()
 
     def pieces(self) -> Iterator[bytes]:
-        """Give the answer as it is."""
+        """Yield the answer unchanged."""
         yield self.head()
         for start in range(0, len(self.body), 16384):
             yield self.body[start : start + 16384]
@@ -117,20 +117,20 @@ def reset(_: Request, __: Answer) -> Iterator[bytes]:
 
 
 def hang(_: Request, __: Answer) -> Iterator[bytes]:
-    """Say nothing at all."""
+    """Send nothing for 3 s."""
     time.sleep(3)
     yield b""
 
 
 def hang_inside(_: Request, answer: Answer) -> Iterator[bytes]:
-    """Fall silent in the middle of the body."""
+    """Stop for 3 s in the middle of the body."""
     yield answer.head()
     yield answer.body[:20_000]
     time.sleep(3)
 
 
 def trickle(_: Request, answer: Answer) -> Iterator[bytes]:
-    """Send a byte now and then."""
+    """Send a byte every 50 ms."""
     yield answer.head()
     for index in range(300):
         time.sleep(0.05)
@@ -154,7 +154,7 @@ def wrong_bytes(_: Request, answer: Answer) -> Iterator[bytes]:
 
 
 def other_part(_: Request, answer: Answer) -> Iterator[bytes]:
-    """Send bytes from another place, and say so."""
+    """Send another part of the file, with its true range."""
     answer.headers["Content-Range"] = "bytes 1-9/10"
     answer.body = answer.body[::-1]
     yield from answer.pieces()
@@ -230,7 +230,7 @@ class StandIn:
             answer = self._answer(request)
             before_body = len(answer.head())
             for piece in fault(request, answer) if fault else answer.pieces():
-                # Before it is sent: whoever has received it finds it counted.
+                # Counted before it is sent: a receiver always finds it counted.
                 with self._lock:
                     self.num_body_bytes[request.name] += max(len(piece) - before_body, 0)
                 before_body = max(before_body - len(piece), 0)

@@ -1,4 +1,4 @@
-"""A recording for a voice, and where a library keeps what."""
+"""A recording for a voice, and the files of a library."""
 
 import io
 import wave
@@ -20,10 +20,10 @@ WAV = make_wav()
 
 
 def file_of(tmp_path: Path, name: str) -> Path:
-    """Return where a voice of `library` lies."""
+    """Return the file of a voice."""
     return tmp_path / "volume" / "voices" / f"{name.lower()}.zip"
 
 
 def leftovers(directory: Path) -> list[str]:
-    """Return what is there besides voices and codes."""
+    """Return the hidden files, which are neither voices nor codes."""
     return [each.name for each in directory.glob(".*")]

@@ -1,7 +1,7 @@
 """A real S3 server on loopback, one for all processes of a test run.
 
-Who comes first starts it, through a keeper: a small process that ends the server once nobody holds
-the users' lock any more, however they ended. Each test works under a prefix of its own.
+The first process that needs it starts it, through a keeper: a small process that ends the server as
+soon as no process holds the users' lock, however those ended. Each test uses its own prefix.
 """
 
 import fcntl
@@ -31,10 +31,10 @@ from higgs_worker.storage.storage import Storage
 BUCKET = "results"
 OWNER, READER, WRITER = "owner-key", "reader-key", "writer-key"
 SECRETS = {each: f"{each}s-secret-9f8e7d6c" for each in (OWNER, READER, WRITER)}
-START_S = 60.0  # two seconds, when nothing else runs
+START_S = 60.0  # two seconds when nothing else runs
 
 _NUM_PORTS = 5
-_GRPC = 10_000  # each port has a second one, so much higher
+_GRPC = 10_000  # the distance from each port to its gRPC port
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def config(port: int, key: str = OWNER, **changes: Any) -> S3Config:
 
 
 def environment(port: int) -> dict[str, str]:
-    """Return what an endpoint with a bucket has in its environment."""
+    """Return the environment of an endpoint with a bucket."""
     return {
         "HIGGS_S3_BUCKET": BUCKET,
         "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{port}",
@@ -94,18 +94,18 @@ def library_files_read_once() -> Iterator[None]:
 
 @cache
 def opened(config: S3Config) -> Storage:
-    """Return a bucket; connecting costs more than most tests do with it."""
+    """Return a bucket, connected once per configuration: connecting is slower than most tests."""
     return Storage(config)
 
 
 def objects(port: int, prefix: str) -> dict[str, int]:
-    """Return what is in the bucket under a prefix: keys and sizes."""
+    """Return the sizes of the objects under a prefix, by key."""
     found = opened(config(port))._bucket.call("list_objects_v2", Prefix=prefix)
     return {each["Key"]: each["Size"] for each in found.get("Contents", ())}
 
 
 def get(url: str | None) -> tuple[bytes, str]:
-    """Return what an address gives, and of which type."""
+    """Return the bytes at an address, and their type."""
     assert url is not None
     with urllib.request.urlopen(url, timeout=10) as response:
         return response.read(), response.headers["Content-Type"]
@@ -153,7 +153,7 @@ def _ports(first: int) -> Iterator[int]:
 
 
 def _keep(shared: Path, port: int) -> None:
-    """Run the server until nobody uses it."""
+    """Run the server until no process uses it."""
     data = shared / "data"
     data.mkdir(exist_ok=True)
     identities = {

@@ -1,4 +1,4 @@
-"""Stand-ins for the web: a server on loopback, a resolver, and a way to connect."""
+"""Stand-ins for the web: a server on loopback, a resolver, and a function that connects."""
 
 import socket
 import ssl
@@ -31,7 +31,7 @@ def write_one_authority(directory: Path) -> Path:
 
 
 class Server:
-    """Answers every connection on loopback with what `answer` gives for the path."""
+    """Answers every connection on loopback with the bytes that `answer` yields for the path."""
 
     def __init__(self, answer: Answer, tls: ssl.SSLContext | None = None) -> None:
         self.answer, self.tls = answer, tls
@@ -48,7 +48,7 @@ class Server:
         self._listener.close()
 
     def url(self, path: str = "/voice.wav") -> str:
-        """Return an address here."""
+        """Return the address of a path on this server."""
         return f"http://{self.host}{path}"
 
     def _accept(self) -> None:
@@ -102,26 +102,26 @@ def refusal(source: str, **options: Any) -> str:
 
 
 def refused_by(answer: Answer, **options: Any) -> str:
-    """Return the sentence for a server that answers so."""
+    """Return the sentence for a server with this answer."""
     with Server(answer) as server:
         allowed = {"allowed_hosts": frozenset({server.host})}
         return refusal(server.url(), **(allowed | options))
 
 
 def unreached(*args: Any, **_: Any) -> Any:
-    """Stand for a network that must not be used."""
+    """Fail: the network must not be used."""
     raise AssertionError(f"{args} must not be reached")
 
 
 class Names:
-    """A resolver that gives a name's answers one after the other, then repeats the last."""
+    """A resolver that returns its answers in turn, then repeats the last."""
 
     def __init__(self, *answers: list[str]) -> None:
         self.answers = list(answers)
         self.asked: list[str] = []
 
     def __call__(self, host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
-        """Do as `socket.getaddrinfo` does."""
+        """Return the next answer, as `socket.getaddrinfo` does."""
         self.asked.append(host)
         found = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in found]
@@ -135,6 +135,6 @@ class Route:
         self.targets: list[tuple[str, int]] = []
 
     def __call__(self, address: tuple[str, int], timeout_s: float) -> socket.socket:
-        """Do as `socket.create_connection` does."""
+        """Connect to the server, as `socket.create_connection` does."""
         self.targets.append(address)
         return socket.create_connection(("127.0.0.1", self.server.port), timeout_s)

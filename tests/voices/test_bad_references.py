@@ -1,7 +1,7 @@
-"""Recordings that cannot serve, and odd ones that can, as a caller meets them.
+"""Recordings that cannot serve, and unusual ones that can, as callers send them.
 
-The parts have their own tests (audio/test_read, test_fetch, test_fetch_bounds, test_voices); here
-the whole way from a request's voice to its codes is taken, by base64 and by address.
+The parts have their own tests (audio/test_read, test_download, test_download_bounds, test_library);
+these go all the way from a request's voice to its codes, by base64 and by address.
 """
 
 import base64
@@ -70,7 +70,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "silent": (lambda: sound_file(np.zeros(2 * RATE)), "silent"),
     "0.2 s": (lambda: sound_file(babble(0.2)), "0.20 s long and at least 1 s"),
     "10 minutes": (
-        lambda: sound_file(babble(600, 8000), 8000, "FLAC"),
+        lambda: sound_file(np.tile(babble(60, 8000), 10), 8000, "FLAC"),
         "600.0 s long and at most 60 s",
     ),
     "not a number": (lambda: sound_file(with_nan(babble(2)), subtype="FLOAT"), "NaN or infinite"),
