@@ -5,6 +5,7 @@ Nothing heavy is imported before the model is loaded.
 
 from collections.abc import Callable
 
+from higgs_worker.cold_start import ColdStart
 from higgs_worker.delivery.delivery import Delivery
 from higgs_worker.delivery.file import SaveDirectory
 from higgs_worker.delivery.responder import Responder
@@ -16,7 +17,6 @@ from higgs_worker.load import (
     max_chunk_words,
     voice_library,
 )
-from higgs_worker.serverless.cold_start import ColdStart
 from higgs_worker.serverless.runner import JobRunner
 from higgs_worker.settings import Settings
 from higgs_worker.speech.service import SpeechService

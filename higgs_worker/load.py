@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from higgs_worker.api.result import ModelInfo
-from higgs_worker.serverless.cold_start import ColdStart
+from higgs_worker.cold_start import ColdStart
 from higgs_worker.settings import Settings
 from higgs_worker.speech.model import LoadedModel
 from higgs_worker.speech.prompt import PromptBuilder

@@ -149,11 +149,11 @@ def test_the_defaults_are_those_of_the_settings() -> None:
     }
     for name, given in inputs.items():
         raw = str(given["default"]).lower() if given["type"] == "boolean" else str(given["default"])
-        shown = known[name].kind.read(raw) if raw else None  # an empty variable counts as unset
+        shown = known[name].kind.parse(raw) if raw else None  # an empty variable counts as unset
         assert shown == defaults[name], name
     for name, raw in read("runpod-serverless-config.json")["env"].items():
         if name in known:
-            assert known[name].kind.read(raw) == defaults[name], name
+            assert known[name].kind.parse(raw) == defaults[name], name
 
 
 def test_the_bounds_and_choices_are_those_of_the_settings() -> None:

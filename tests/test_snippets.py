@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from higgs_worker.api import batch
+from higgs_worker.api.batch import Batch
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.cli.main import main, make_parser
 from higgs_worker.settings import variables
@@ -21,7 +21,7 @@ PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{each.name}" for each in ROOT.
 BLOCK = re.compile(
     r"(?P<mark><!-- needs [^>]+ -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```", re.M | re.S
 )
-KINDS = ("", "bash", "json", "python", "js")
+KINDS = ("", "mermaid", "bash", "json", "python", "js")
 VERB = re.compile(r"([A-Z_]+=\S+ )?(make|higgs-worker|pip|python|curl|docker|export|git) ")
 NEEDS_TIME = ("fetch", "doctor")
 """Commands that reach out of the machine, or look at all of it: only their options are checked."""
@@ -108,8 +108,8 @@ def test_json_is_what_it_says(block: Block) -> None:
         shown = json.loads(part)
         asked = shown.get("input", shown)
         if "batch" in asked and "num_failed" not in asked:
-            for item in batch.items_of(asked):
-                SpeechRequest.parse(item, max_text_chars=1000)
+            entries = Batch.parse(asked, max_text_chars=1000).entries
+            assert all(isinstance(entry, SpeechRequest) for entry in entries)
         elif "text" in asked and "action" not in asked:
             SpeechRequest.parse(asked, max_text_chars=1000)
 

@@ -1,8 +1,7 @@
-"""What may be asked for: every bound of a job stands here.
+"""A request to speak one text: every field of it, with its bounds.
 
-A request is validated once, at the edge, and is frozen from then on; all its problems are reported
-together, in the caller's words and under the names the caller used. It knows neither RunPod's
-wrapping of a job nor how speech is made.
+A request is validated once and is frozen from then on. All its problems are reported together,
+under the names that the caller used.
 """
 
 import difflib

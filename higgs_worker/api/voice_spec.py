@@ -1,6 +1,6 @@
-"""Who says it, as a request puts it: a name, a recording with its transcript, or a description.
+"""A voice as a request gives it: a name, a recording with its transcript, or a description.
 
-Checked here and resolved elsewhere; this knows neither the library of voices nor the network.
+It is validated here, and found by `voices`.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ class VoiceSpec:
         """Check a name, {"audio", "text"} or {"description"}.
 
         Raises:
-            ValueError: with what follows the field's name in a sentence.
+            ValueError: the text continues a sentence that starts with the field's name.
         """
         if isinstance(value, str):
             if not value.strip():
@@ -67,7 +67,7 @@ def parse_speakers(value: object) -> dict[str, VoiceSpec | None]:
     """Check {"SPEAKER0": voice, "Anna": voice, …}; null lets the model choose.
 
     Raises:
-        ValueError: with what follows the field's name in a sentence.
+        ValueError: the text continues a sentence that starts with the field's name.
     """
     if not isinstance(value, Mapping):
         raise ValueError(f'must be an object such as {{"SPEAKER0": "Anna"}}, not {quote(value)}')

@@ -1,8 +1,7 @@
-"""How far a job is, told to the platform now and then.
+"""Reports to the platform how far a job is.
 
-A report that arrives after the result would set a finished job back to running. So there is one
-under way at most, none is begun near the end, and leaving waits until it has arrived. Knows neither
-the SDK nor what a job does.
+A report that arrives after the result would set a finished job back to running. So at most one is
+under way, none starts near the end, and the result waits until the last one has arrived.
 """
 
 import asyncio
@@ -13,11 +12,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 EVERY_S = 5.0
-"""Jobs that take less are over before anybody asks."""
+"""Between two reports, and before the first one. Shorter jobs need none."""
 MAX_FRACTION = 0.9
-"""Beyond it the result is near and says more."""
+"""From this share of the work on, no report is sent: the result is near."""
 TIMEOUT_S = 10.0
-"""The most that a report may take, and so the most that it can hold up a result."""
+"""The longest that a report may take, and so the longest that it can delay a result."""
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +31,11 @@ class JobProgress:
         every_s: float = EVERY_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin.
-
+        """
         Args:
-            send: brings a report to the platform; None: nobody wants any.
-            every_s: so often, and not before so much time has passed.
-            clock: gives seconds.
+            send: brings a report to the platform; None sends none.
+            every_s: seconds between two reports, and before the first one.
+            clock: returns seconds.
         """
         self._send = send
         self._clock = clock
@@ -47,13 +45,15 @@ class JobProgress:
         self._doing = ""
 
     def now(self) -> str:
-        """Return what is under way if not speech, as it was reported last."""
+        """Return what was last reported to be under way instead of speech; "" if nothing."""
         return self._doing
 
     def report(self, fraction: float, doing: str = "") -> None:
-        """Take note of what part of the work is done, and of what is under way if not speech.
+        """Report progress if a report is due. Call in the event loop, as often as you like.
 
-        In the event loop, as often as one likes.
+        Args:
+            fraction: of the work, 0 to 1.
+            doing: what is under way instead of speech; "" if nothing.
         """
         self._doing = doing
         if self._send is None or fraction > MAX_FRACTION or self._clock() < self._next:
@@ -83,5 +83,5 @@ class JobProgress:
             async with asyncio.timeout(TIMEOUT_S):
                 await sending
         except Exception as error:
-            # Nobody's job fails because a report did.
+            # A job does not fail because a report did.
             log.warning("a progress report was not delivered: %s", type(error).__name__)

@@ -21,7 +21,7 @@ from higgs_worker.errors import EngineFailed, InternalError, NoSound, QueueFull,
 from higgs_worker.speech import quality
 from higgs_worker.speech.attempt import PCM, Attempt
 from higgs_worker.speech.model import LoadedModel
-from higgs_worker.speech.quality import Fault, Said
+from higgs_worker.speech.quality import AttemptAudio, SpeechFault
 from higgs_worker.speech.seeds import ChunkSeeds
 
 RESUBMIT_S = 0.2
@@ -53,7 +53,7 @@ class ChunkResult:
     codes: Codes
     hit_cap: bool
     queue_s: float
-    faults: list[Fault]
+    faults: list[SpeechFault]
 
     @property
     def weight(self) -> float:
@@ -186,7 +186,7 @@ class ChunkRunner:
             raise NoSound("the model said nothing that can be heard; send another seed")
         codes, generation = attempt.codes, attempt.generation
         hit_cap = generation is not None and generation.finish_reason == "length"
-        said = Said(
+        said = AttemptAudio(
             pcm=np.concatenate(self._pieces),
             sample_rate=self._model.sample_rate,
             frame_rate=self._model.frame_rate,

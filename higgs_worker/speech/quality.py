@@ -1,7 +1,7 @@
-"""What this model is known to do wrong, and how it is noticed: cut off, runaway, silent, looping.
+"""What this model is known to do wrong: cut off, run on, fall silent, loop, clip.
 
-Judges what was said by its length, its level and its codes; what it costs to say it again is for
-others to weigh. The bounds are wide: they catch what is broken, not what is unusual.
+An attempt is judged by its length, its level and its codes. The bounds are wide: they find what is
+broken, not what is unusual.
 """
 
 from dataclasses import dataclass
@@ -9,78 +9,80 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-HURRIED = 0.4
-"""The share of its expected length below which a text cannot have been said."""
+MIN_LENGTH_SHARE = 0.4
+"""Share of the expected length below which the text cannot have been spoken whole."""
 MIN_JUDGED_S = 1.0
-"""Expected length below which nothing follows from it."""
+"""Expected length below which the length is not judged."""
 MAX_QUIET_S = 2.5
-"""No reader is silent for longer within a chunk; this model is, once it has lost the thread."""
+"""No reader is silent for longer within a chunk; this model is, once it has lost its place."""
 MIN_LOOP_S, MAX_LOOP_LAG_S = 1.5, 4.0
-"""Frame for frame the same again, for this long at least and up to this much later."""
+"""A loop repeats frame for frame, for at least this long, up to this much later."""
 LOOP_CODEBOOKS = 2
-"""The coarsest ones; the others differ even between two readings of one word."""
+"""The coarsest codebooks; the others differ even between two utterances of one word."""
 MIN_LOOP_LAG, MIN_LOOP_CODES = 8, 4
-"""Shorter or poorer loops are held vowels and silence."""
+"""In frames, and in different codes: anything less is a held vowel or silence."""
 CLIPPED = 0.999
-MAX_CLIPPED = 0.003
-"""A share of samples at full scale; loud speech that was mastered has a tenth of it."""
+"""Absolute sample value from which on a sample counts as clipped."""
+MAX_CLIPPED_SHARE = 0.003
+"""Of all samples; loud, mastered speech has a tenth of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What there is to judge of one take."""
+class AttemptAudio:
+    """What is judged of one attempt."""
 
     pcm: NDArray[np.float32]
-    """[S], silence at the ends cut."""
+    """[S], without the silence at its ends."""
     sample_rate: int
     frame_rate: int
     codes: NDArray[np.int64]
-    """[F, K], of the whole take."""
+    """[F, K], of the whole attempt."""
     expected_s: float
     hit_cap: bool
-    """It was cut off by our own cap on its length."""
+    """Whether our own cap on its length ended it."""
     fell_silent: bool
-    """It was stopped because it had been silent for long."""
+    """Whether it was stopped because it had been silent for too long."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """Something that is wrong with a take."""
+class SpeechFault:
+    """Something that is wrong with an attempt."""
 
     kind: str
     sentence: str
     weight: float
-    """How bad it is; of several takes, the one with the least is kept."""
+    """How bad it is; of several attempts, the one with the lowest sum is kept."""
 
 
-def judge(said: Said) -> list[Fault]:
-    """Find what is wrong with a take, worst first."""
-    duration_s = len(said.pcm) / said.sample_rate
+def judge(attempt: AttemptAudio) -> list[SpeechFault]:
+    """Return what is wrong with an attempt, worst first."""
+    duration_s = len(attempt.pcm) / attempt.sample_rate
     faults = []
-    if not len(said.pcm):
-        faults.append(Fault("silent", "nothing can be heard", 100.0))
-    elif said.expected_s >= MIN_JUDGED_S and duration_s < HURRIED * said.expected_s:
-        lost = 1 - duration_s / said.expected_s
+    if not len(attempt.pcm):
+        faults.append(SpeechFault("silent", "nothing can be heard", 100.0))
+    elif attempt.expected_s >= MIN_JUDGED_S and duration_s < MIN_LENGTH_SHARE * attempt.expected_s:
+        lost = 1 - duration_s / attempt.expected_s
         faults.append(
-            Fault(
+            SpeechFault(
                 "early_end",
-                f"it ends after {duration_s:.1f} s where about {said.expected_s:.1f} s were due",
+                f"it ends after {duration_s:.1f} s where about {attempt.expected_s:.1f} s were due",
                 50.0 + 40.0 * lost,
             )
         )
-    if said.hit_cap:
-        faults.append(Fault("runaway", f"it did not end within {duration_s:.1f} s", 45.0))
-    if said.fell_silent:
-        faults.append(Fault("silence", f"it fell silent after {duration_s:.1f} s", 5.0))
-    if (loop_s := longest_loop_s(said.codes, said.frame_rate)) >= MIN_LOOP_S:
-        faults.append(Fault("repetition", f"it repeats itself for {loop_s:.1f} s", 40.0 + loop_s))
-    if len(said.pcm) and np.mean(np.abs(said.pcm) >= CLIPPED) > MAX_CLIPPED:
-        faults.append(Fault("clipping", "it is distorted by clipping", 10.0))
+    if attempt.hit_cap:
+        faults.append(SpeechFault("runaway", f"it did not end within {duration_s:.1f} s", 45.0))
+    if attempt.fell_silent:
+        faults.append(SpeechFault("silence", f"it fell silent after {duration_s:.1f} s", 5.0))
+    if (loop_s := longest_loop_s(attempt.codes, attempt.frame_rate)) >= MIN_LOOP_S:
+        sentence = f"it repeats itself for {loop_s:.1f} s"
+        faults.append(SpeechFault("repetition", sentence, 40.0 + loop_s))
+    if len(attempt.pcm) and np.mean(np.abs(attempt.pcm) >= CLIPPED) > MAX_CLIPPED_SHARE:
+        faults.append(SpeechFault("clipping", "it is distorted by clipping", 10.0))
     return sorted(faults, key=lambda fault: -fault.weight)
 
 
 def longest_loop_s(codes: NDArray[np.int64], frame_rate: int) -> float:
-    """Give the longest stretch in seconds that repeats, frame for frame, what came before it."""
+    """Return the longest stretch, in seconds, that repeats what came before it frame for frame."""
     coarse = codes[:, :LOOP_CODEBOOKS]
     longest = 0
     for lag in range(MIN_LOOP_LAG, min(round(MAX_LOOP_LAG_S * frame_rate), len(coarse) - 1)):

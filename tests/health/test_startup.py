@@ -187,6 +187,7 @@ def test_a_hub_that_does_not_answer(
         assert refusals(tmp_path, HIGGS_MODEL=REPO, HF_ENDPOINT=silence) == {}
         assert time.monotonic() - started < 2
     assert "hub_gives_weights: no answer within 0.3 s" in caplog.text
+    monkeypatch.setattr(startup, "NETWORK_S", 20.0)
     assert refusals(tmp_path, HIGGS_MODEL=REPO, HF_ENDPOINT="http://127.0.0.1:9") == {}
     assert "check the network" in caplog.text
 

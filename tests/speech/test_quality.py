@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from higgs_worker.speech.quality import Said, judge, longest_loop_s
+from higgs_worker.speech.quality import AttemptAudio, judge, longest_loop_s
 
 RATE, FRAMES = 24000, 25
 RNG = np.random.default_rng(1)
@@ -17,10 +17,10 @@ def said(
     codes: np.ndarray | None = None,
     hit_cap: bool = False,
     fell_silent: bool = False,
-) -> Said:
+) -> AttemptAudio:
     """Describe a take; a good one, unless it says otherwise."""
     num_frames = round(duration_s * FRAMES)
-    return Said(
+    return AttemptAudio(
         pcm=(level * RNG.uniform(-1, 1, round(duration_s * RATE))).astype(np.float32),
         sample_rate=RATE,
         frame_rate=FRAMES,
@@ -52,7 +52,7 @@ def test_short_texts_are_not_judged_by_length() -> None:
         (said(codes=np.tile(RNG.integers(0, 1024, (30, 8)), (4, 1))), "repetition"),
     ],
 )
-def test_each_fault_is_found(take: Said, kind: str) -> None:
+def test_each_fault_is_found(take: AttemptAudio, kind: str) -> None:
     """What is broken is named, and nothing else with it."""
     assert [fault.kind for fault in judge(take)] == [kind]
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from higgs_worker.build import is_to_preload
-from higgs_worker.serverless.cold_start import ColdStart, process_age_s
+from higgs_worker.cold_start import ColdStart, process_age_s
 from higgs_worker.settings import Settings
 
 
 def test_a_process_knows_its_age() -> None:
     """As the kernel counts it, interpreter and imports included."""
     begun = time.time()
-    code = "from higgs_worker.serverless.cold_start import process_age_s; print(process_age_s())"
+    code = "from higgs_worker.cold_start import process_age_s; print(process_age_s())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 0.01 < float(done.stdout) <= time.time() - begun + 0.05
     assert process_age_s() > float(done.stdout)

@@ -1,4 +1,4 @@
-"""Where the time went from the start of the container to the first sound, in one line of the log.
+"""Where the time goes from the start of the container to the first sound, logged as one line.
 
 Source of the process's age: proc(5), fields `starttime` and `uptime`.
 """
@@ -14,13 +14,12 @@ log = logging.getLogger(__name__)
 
 
 class ColdStart:
-    """Collects the laps of one process's start; later jobs change nothing."""
+    """Collects the laps of one start. The first job that is spoken ends it."""
 
     def __init__(self, bootstrapped_at: float | None = None) -> None:
-        """Begin.
-
+        """
         Args:
-            bootstrapped_at: when the container's script began, in seconds since 1970, if it told.
+            bootstrapped_at: when the container's script started, in seconds since 1970, if known.
         """
         python_s = process_age_s()
         bootstrap_s = 0.0
@@ -33,27 +32,27 @@ class ColdStart:
 
     @contextmanager
     def lap(self, name: str) -> Iterator[None]:
-        """Time what happens inside; laps may overlap."""
+        """Time the body; laps may overlap."""
         begun = time.perf_counter()
         yield
         self._laps[f"{name}_s"] = time.perf_counter() - begun
 
     def loaded(self) -> None:
-        """Take note that the model is there."""
+        """Record that the model is loaded."""
         self._loaded = time.perf_counter()
         self._laps["ready_s"] = self._loaded - self._started
 
     def spoke(self, began: float, first_audio_s: float) -> None:
-        """Take note that a job has been spoken; the first one ends the start.
+        """Record that a job was spoken, and log the start if it was the first.
 
         Args:
-            began: when, on `time.perf_counter`.
-            first_audio_s: how long after that its first sound was there.
+            began: when the job came, on `time.perf_counter`.
+            first_audio_s: seconds from then to its first sound.
         """
         if self._is_over:
             return
         self._is_over = True
-        # A model that was loaded before anybody asked has not made anybody wait.
+        # Time between the load and the first job is nobody's wait.
         idle_s = 0.0 if self._loaded is None else max(0.0, began - self._loaded)
         laps = self._laps | {
             "idle_s": idle_s,
@@ -64,7 +63,7 @@ class ColdStart:
 
 
 def process_age_s() -> float:
-    """Return for how long this process has been running; 0 where the system does not tell."""
+    """Return the age of this process in seconds; 0 where the system does not tell it."""
     try:
         # The second field is the program's name in brackets, and may hold anything.
         fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
