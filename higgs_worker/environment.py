@@ -2,7 +2,7 @@
 
 A variable is declared in the metadata of the field that it fills, so that its name, meaning and
 bounds stand in one place. A type refuses a value with a bare ValueError, which `read_variables`
-turns into a sentence. This module knows no particular variable.
+turns into a sentence.
 """
 
 import re

@@ -300,7 +300,7 @@ def _unknown(key: object, known: list[str], num_problems: int) -> str:
 
 
 def refuse_credentials(raw: Mapping[Any, Any]) -> None:
-    """Look at every key, at any depth; without recursion, for a job may be nested deeply.
+    """Check every key, at any depth; without recursion, because a job may be nested deeply.
 
     Raises:
         CredentialsRefused: a key looks like a credential; its value is never repeated.

@@ -48,7 +48,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class SpeechResult:
-    """What there is to tell of a speech, apart from its encoded audio."""
+    """What the caller gets of a speech, apart from its encoded audio."""
 
     duration_s: float
     segments: tuple[Segment, ...]

@@ -2,7 +2,7 @@
 
 Large pieces cost less per frame. But the first sound should come early, and a listener in real
 time must not run out of audio. So a live stream starts with the smallest piece that gives any
-sound, then decodes what there is, and its pieces grow as it gets ahead of its listener.
+sound, then decodes the frames it has, and its pieces grow as it gets ahead of its listener.
 """
 
 import math

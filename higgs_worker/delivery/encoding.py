@@ -34,7 +34,7 @@ def check_streamable(request: SpeechRequest) -> None:
 
 
 def audio_info(request: SpeechRequest, num_bytes: int, sha256: str) -> AudioInfo:
-    """Return what there is to say of the encoded audio of a request."""
+    """Return the description of a request's encoded audio."""
     return AudioInfo(
         format=request.format,
         mime_type=encode.MIME_TYPES[request.format],

@@ -1,7 +1,7 @@
 """A speech as pieces that are posted while it is spoken, and the queue between both sides.
 
-Joined, the pieces are a stream whose header leaves the length open. Whoever keeps them as a file
-replaces its first bytes as the `file_head` of the output says; what this worker itself keeps (an
+Joined, the pieces are a stream whose header leaves the length open. To keep them as a file, replace its
+first bytes as the `file_head` of the output says; what this worker itself keeps (an
 object, a saved copy) is a proper file already.
 """
 
@@ -93,7 +93,7 @@ class PieceSink:
             sample_rate: of the PCM, in hertz.
             queue: what is filled; closed at the end of the audio.
             name: of the copy in the directory.
-            target: where the file goes; None keeps none. Whoever opened an upload aborts it after
+            target: where the file goes; None keeps none. The opener of an upload aborts it after
                 a failure.
             directory: gets a copy.
         """

@@ -77,7 +77,7 @@ class S3Sink:
         Args:
             request: says how the audio is shaped and encoded.
             sample_rate: of the PCM, in hertz.
-            upload: the object, still empty; whoever opened it aborts it after a failure.
+            upload: the object, still empty. Its opener aborts it after a failure.
             name: of the copy in the directory.
             budget: what the reply may still take.
             directory: gets a copy.

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 class Service(Protocol):
-    """What speaks."""
+    """Speaks requests; `SpeechService`, or a stand-in."""
 
     def preload(self) -> None:
         """Start to load the model."""

@@ -43,10 +43,10 @@ class Sink(Protocol[Output]):
     """Where the audio of one speech goes."""
 
     async def feed(self, pcm: PCM) -> None:
-        """Accept the next samples; waiting here slows nobody but the listener."""
+        """Accept the next samples. May wait: generation goes on meanwhile."""
 
     async def finish(self, result: SpeechResult) -> Output:
-        """Bring the audio to its end and return what there is to say of it."""
+        """Complete the audio and return what the caller of `deliver` gets."""
 
 
 async def deliver(

@@ -69,7 +69,7 @@ class JobRunner:
         if not isinstance(job.body, SpeechRequest | OpenAISpeech):
             yield await self._run(job, raw, SizeBudget(MAX_PIECE_BYTES))
             return
-        # The context is not held across a yield: whoever closes a generator may have another one.
+        # The context is not held across a yield: a generator may be closed in another one.
         with job_context(job.id):
             refusal = None
             try:

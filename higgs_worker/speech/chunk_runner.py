@@ -117,7 +117,7 @@ class ChunkRunner:
             max_frames: the cap on the length.
 
         Returns:
-            None after a failure, which whoever iterates over `pcm` gets.
+            None after a failure; the error goes to the iteration over `pcm`.
         """
         submission = Submission(prompt, sampling, max_frames)
         try:
@@ -130,7 +130,7 @@ class ChunkRunner:
         return self.result
 
     def fail(self, error: Exception) -> None:
-        """End the chunk with an error for whoever iterates over `pcm`."""
+        """End the chunk with an error, which the iteration over `pcm` raises."""
         if isinstance(error, WorkerError):
             self._error = error
         else:

@@ -1,7 +1,6 @@
 """Results in an S3 bucket: bytes in, an address out.
 
-An object appears complete or not at all, and replaces another only on request. This knows neither
-audio nor jobs.
+An object appears complete or not at all, and replaces another only on request.
 """
 
 import logging

@@ -12,7 +12,7 @@ from higgs_worker.voices.references import References
 
 @dataclass(frozen=True, slots=True)
 class Actions:
-    """The library of voices and the name of the model, for whoever asks."""
+    """Carries out actions, and names voices and model."""
 
     library: VoiceLibrary
     references: Callable[[], References]

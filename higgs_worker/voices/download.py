@@ -3,7 +3,7 @@
 All of it is treated as hostile. A name is resolved once, all of its addresses must be public, and
 the connection goes to an address that was checked, so that no second look-up can lead elsewhere.
 Each redirect is checked in the same way. Size and time are bounded while bytes arrive. Files of
-this machine are never opened. Knows nothing of audio: the bytes are not examined.
+this machine are never opened. The bytes are not examined.
 """
 
 import binascii

@@ -2,8 +2,7 @@
 
 A voice is one zip of `voice.json` and `voice.wav`, written completely or not at all. The file's
 name is the voice's name in lower case, so that the file system itself refuses two names that differ
-only in case. Codes lie beside the voices, in a cache of their own. Knows neither torch nor the
-network.
+only in case. Codes lie beside the voices, in a cache of their own.
 """
 
 import difflib

@@ -2,7 +2,7 @@
 
 A recording is downloaded, decoded and normalised once. Its codes are cached by content, in memory
 and on the volume, so the second use of a voice decodes no audio and loads no encoder. Everything
-here blocks; callers run it in a thread. Knows no prompt and no engine.
+here blocks; callers run it in a thread.
 """
 
 import logging

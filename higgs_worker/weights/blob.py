@@ -5,7 +5,6 @@ Face. Beside it lies a journal: one line per block with the block's sha256. Whil
 the journal lists the blocks that are there, so that the next worker continues after a kill. Later
 it lets several threads verify the file at once, and shows which blocks to fetch again.
 Nothing is synced to the disk: the next verification finds what a crash of the machine damaged.
-Knows neither the hub nor how files are named outside.
 """
 
 import errno

@@ -5,7 +5,6 @@
     models--org--name/snapshots/<commit>/model.safetensors -> ../../blobs/<checksum>
 
 The record in `refs` pins a revision for all workers of a volume.
-Knows neither the hub nor the lease.
 """
 
 import os

@@ -5,7 +5,6 @@ start at zero again after a kill, verify nothing, wait for ever on a hanging or 
 give up at the first 500 or reset (2.4.0). Wrapping all that would be more code than requesting
 ranges. Each call here is one request, whose every wait is bounded: it succeeds, may be retried, or
 is refused for good. The token goes to the hub and to no host that it redirects to.
-Knows neither the volume nor when to try again.
 """
 
 import asyncio

@@ -4,7 +4,6 @@ The first worker that needs a repository of the hub pulls it into `<volume>/boso
 which commit its revision is. All others use that record and, once the files are there, no network.
 Every start checks every file before use: hashing in several threads is faster than the volume, and
 leaves in memory what the loaders read next. A damaged file is pulled again.
-Knows neither what is in the files nor the environment.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """How far a transfer of weights is, for the log and for a callback.
 
 The log gets a line every few seconds and the callback a call a few times a second, however often
-bytes arrive. Knows neither the hub nor the volume.
+bytes arrive.
 """
 
 import logging

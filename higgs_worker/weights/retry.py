@@ -2,7 +2,7 @@
 
 Two times bound a pull: a fixed deadline, and a shorter stall time that starts anew with every
 megabyte received. A network that is down, a hub that hangs and one that sends a byte now and then
-all end in the same error; a slow but steady one does not. Knows no HTTP.
+all end in the same error; a slow but steady one does not.
 """
 
 import asyncio
