@@ -1,8 +1,8 @@
 """A speech as pieces that are posted while it is spoken, and the queue between both sides.
 
-Joined, the pieces are a stream whose header leaves the length open. To keep them as a file, replace its
-first bytes as the `file_head` of the output says; what this worker itself keeps (an
-object, a saved copy) is a proper file already.
+Joined, the pieces are a stream whose header leaves the length open. To keep them as a file, replace
+its first bytes as the `file_head` of the output says; what this worker itself keeps (an object, a
+saved copy) is a proper file already.
 """
 
 import asyncio
