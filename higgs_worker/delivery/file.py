@@ -6,7 +6,6 @@ import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.api.result import AudioInfo, SpeechResult
@@ -99,12 +98,7 @@ class PathSink:
     def __enter__(self) -> "PathSink":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     async def feed(self, pcm: PCM) -> None:
