@@ -63,10 +63,14 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _every_line_is_logged() -> None:
-    """Also those that nobody would see: they are looked through for secrets."""
-    logging.getLogger("higgs_worker").setLevel(logging.DEBUG)
+@pytest.fixture(autouse=True)
+def _every_line_is_logged() -> Iterator[None]:
+    """Log at every level, so that all lines are searched; undo what a test sets up itself."""
+    logger = logging.getLogger("higgs_worker")
+    logger.setLevel(logging.DEBUG)
+    handlers, propagate = logger.handlers[:], logger.propagate
+    yield
+    logger.handlers[:], logger.propagate = handlers, propagate
 
 
 @pytest.hookimpl(wrapper=True)

@@ -39,10 +39,9 @@ def test_when_the_model_is_loaded(tmp_path: Path, preload: str, model: str, expe
 
 
 def test_waiting_for_the_first_job_is_no_part_of_the_start(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A model that was there before anybody asked; and one line is enough."""
-    monkeypatch.setattr(logging.getLogger("higgs_worker"), "propagate", True)
     cold_start = ColdStart()
     with caplog.at_level(logging.INFO):
         cold_start.loaded()
@@ -55,10 +54,9 @@ def test_waiting_for_the_first_job_is_no_part_of_the_start(
 
 
 def test_a_job_that_waits_for_the_model_is_a_part_of_the_start(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Its own time overlaps the load's."""
-    monkeypatch.setattr(logging.getLogger("higgs_worker"), "propagate", True)
     cold_start = ColdStart()
     began = time.perf_counter() - 3
     with caplog.at_level(logging.INFO):

@@ -8,6 +8,7 @@ import asyncio
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -42,6 +43,7 @@ def pitches_in(pcm: np.ndarray) -> list[int]:
     return [each for n, each in enumerate(steady) if not n or each != steady[n - 1]]
 
 
+@cache
 def _frame(code: int) -> np.ndarray:
     loudness, cycles = divmod(code, 200)
     phase = (np.arange(HOP) + 0.5) * cycles / HOP
