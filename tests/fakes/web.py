@@ -64,7 +64,10 @@ class Server:
             sock = self.tls.wrap_socket(sock, server_side=True) if self.tls else sock
             request = b""
             while not request.endswith(b"\r\n\r\n"):
-                request += sock.recv(65536)
+                received = sock.recv(65536)
+                if not received:  # the client is gone
+                    return
+                request += received
             self.requests.append(request.decode("ascii"))
             for piece in self.answer(request.split()[1].decode("ascii")):
                 sock.sendall(piece)
