@@ -38,6 +38,12 @@ _SECRETS = ("SECRETS", "SENT_SECRET", "TOKEN")
 
 
 @pytest.hookimpl(optionalhook=True)  # a machine without xdist can run the tests too
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one process more than there are cores: tests of other processes mostly wait."""
+    return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "LoadFileScheduling | None":
     """Keep the tests of a file in one process, so that they share its workers and models.
 
