@@ -1,7 +1,7 @@
-"""A speaker without a model: says each text by script, in a sound that tells which text it was.
+"""A model by script: it says each text in a tone that tells which text it was.
 
-`Actor` stands in for the engine and `Mouth` for the codec, both on the event loop, so what happens
-is the same every time. Everything above them (takes, guards, joints, order) is real.
+`ScriptedEngine` stands in for the engine and `ToneCodec` for the codec, both on the event loop, so
+that every run is the same. Everything above them (attempts, guards, edges, order) is real.
 """
 
 import asyncio
@@ -30,12 +30,12 @@ LOUDNESS = {0: 0.3, 1: 0.2, 2: 1.0}
 
 
 def code_of(text: str) -> int:
-    """Give the code in which a text is said: a pitch of its own."""
+    """Return the code of a text: a pitch of its own."""
     return 20 + zlib.crc32(text.strip().encode()) % 179
 
 
 def pitches_in(pcm: np.ndarray) -> list[int]:
-    """Give the pitches heard, in order, in cycles a frame; transitions left out."""
+    """Return the pitches in a sound, in order, in cycles a frame, without transitions."""
     starts = range(0, len(pcm) - HOP + 1, HOP // 2)
     changes = np.signbit(pcm[1:]) != np.signbit(pcm[:-1])
     cycles = [round(int(changes[start : start + HOP].sum()) / 2) for start in starts]
@@ -51,7 +51,7 @@ def _frame(code: int) -> np.ndarray:
 
 
 @dataclass
-class Performance:
+class ScriptedAttempt:
     """How a text is said once."""
 
     codes: list[int]
@@ -61,14 +61,14 @@ class Performance:
     error: WorkerError | None = None
 
 
-def says(text: str) -> Performance:
-    """Say a text as it should be said: about as long as it takes, then the end."""
-    return Performance([code_of(text)] * max(1, round(expected_duration_s(text) * FRAME_RATE)))
+def says(text: str) -> ScriptedAttempt:
+    """Return a good attempt: about as long as the text takes, then the end."""
+    return ScriptedAttempt([code_of(text)] * max(1, round(expected_duration_s(text) * FRAME_RATE)))
 
 
 @dataclass
-class Line:
-    """What the actor was asked to say."""
+class AskedText:
+    """A text that the engine was asked for."""
 
     text: str
     setting: PromptContext
@@ -90,22 +90,22 @@ class Prompts:
 
 
 @dataclass
-class Actor:
-    """Says lines side by side, as many as asked; `script` decides how."""
+class ScriptedEngine:
+    """Generates texts side by side; `script` decides how."""
 
     prompts: Prompts
-    script: Callable[[Line], Performance]
+    script: Callable[[AskedText], ScriptedAttempt]
     num_slots: int = 4
     max_waiting: int = 1000
-    lines: list[Line] = field(default_factory=list)
+    lines: list[AskedText] = field(default_factory=list)
     num_live: int = 0
     most_live: int = 0
     num_cancelled: int = 0
     hold: asyncio.Event | None = None
-    """Nobody ends a line before it is set."""
+    """No text ends before it is set."""
 
     def max_frames(self, prompt: Prompt) -> int:
-        """Give plenty."""
+        """Return plenty."""
         return 4000
 
     def submit(
@@ -115,15 +115,15 @@ class Actor:
         on_frames: Callable[[Any], None],
         num_first_frames: int,
     ) -> Handle:
-        """Begin a line."""
+        """Start a text."""
         if self.num_live >= self.num_slots + self.max_waiting:
-            raise QueueFull("the stage is full")
+            raise QueueFull("the model is full")
         (segment,) = submission.prompt.segments
         assert isinstance(segment, TextSegment)
         assert not isinstance(segment, AudioSegment)
         text, setting = self.prompts.asked[segment.ids[0]]
         number = sum(line.text == text for line in self.lines)
-        self.lines.append(Line(text, setting, submission.sampling.seed, number))
+        self.lines.append(AskedText(text, setting, submission.sampling.seed, number))
         cancelled = asyncio.Event()
         handle = Handle(lambda _: cancelled.set())
         self.num_live += 1
@@ -135,7 +135,7 @@ class Actor:
 
     async def _perform(
         self,
-        performance: Performance,
+        performance: ScriptedAttempt,
         max_frames: int,
         on_frames: Callable[[Any], None],
         handle: Handle,
@@ -163,13 +163,13 @@ class Actor:
             handle.end(Generation(frames, frames, reason))
 
 
-class Mouth:
+class ToneCodec:
     """Turns each frame into a hop of its tone."""
 
     num_first_frames = 1
 
     def open(self, listener: Any, **how: Any) -> Any:
-        """Begin a stream."""
+        """Open a stream."""
         return listener
 
     def feed(self, listener: Any, codes: np.ndarray) -> None:
@@ -177,21 +177,23 @@ class Mouth:
         listener.on_pcm(np.concatenate([_frame(int(code)) for code in codes[:, 0]]))
 
     def finish(self, listener: Any) -> None:
-        """Say that this is all."""
+        """End the stream."""
         listener.on_end(None)
 
     def drop(self, listener: Any) -> None:
-        """Forget the stream."""
+        """Drop the stream; nothing is kept of it."""
 
 
-def speaker(script: Callable[[Line], Performance] | None = None, **actor: Any) -> LoadedModel:
-    """Put a speaker together."""
+def scripted_model(
+    script: Callable[[AskedText], ScriptedAttempt] | None = None, **engine: Any
+) -> LoadedModel:
+    """Return a model; by default it says every text as it should."""
     prompts = Prompts()
     perform = script or (lambda line: says(line.text))
     return LoadedModel(
         prompts=prompts,  # type: ignore[arg-type]
-        engine=Actor(prompts, perform, **actor),  # type: ignore[arg-type]
-        codec=Mouth(),  # type: ignore[arg-type]
+        engine=ScriptedEngine(prompts, perform, **engine),  # type: ignore[arg-type]
+        codec=ToneCodec(),  # type: ignore[arg-type]
         references=None,  # type: ignore[arg-type]
         sample_rate=RATE,
         frame_rate=FRAME_RATE,
