@@ -103,7 +103,7 @@ class Intake:
             self._stopping.set()
             self._on_stop()
 
-    def until_stopped(self, poll: Poll) -> Poll:
+    def cancel_on_stop(self, poll: Poll) -> Poll:
         """Wrap a poll of the SDK: it is cancelled on a stop, and never repeated fast."""
 
         @wraps(poll)

@@ -98,8 +98,8 @@ def cancel_polls_on_stop(intake: Intake) -> None:
     """Cancel the SDK's polls when the worker stops, which would otherwise lose a job."""
     from runpod.serverless.modules import rp_scale
 
-    rp_scale.get_job = intake.until_stopped(rp_scale.get_job)
-    rp_scale.get_stop_signals = intake.until_stopped(delay_stops(rp_scale.get_stop_signals))
+    rp_scale.get_job = intake.cancel_on_stop(rp_scale.get_job)
+    rp_scale.get_stop_signals = intake.cancel_on_stop(delay_stops(rp_scale.get_stop_signals))
 
 
 def resend_results() -> None:

@@ -18,6 +18,7 @@ from higgs_worker.api.request import SpeechRequest
 from higgs_worker.api.result import Segment, SpeechResult, Timing, Usage
 from higgs_worker.audio import borders, edges, shape
 from higgs_worker.engine.sequence import Prompt, Sampling
+from higgs_worker.messages import MAX_QUOTED
 from higgs_worker.speech.attempt import PCM
 from higgs_worker.speech.chunk_runner import ChunkPolicy, ChunkResult, ChunkRunner
 from higgs_worker.speech.chunking import Chunk, ChunkPlan
@@ -26,8 +27,6 @@ from higgs_worker.speech.model import LoadedModel
 from higgs_worker.speech.seeds import ChunkSeeds
 from higgs_worker.text.duration import expected_duration_s, max_duration_s
 from higgs_worker.voices.references import Reference
-
-_MAX_QUOTED = 40
 
 
 @dataclass(slots=True)
@@ -272,7 +271,7 @@ class SpeechSession:
         self._hit_cap = self._hit_cap or kept.hit_cap
         if index == 0:
             self._clock.queue_s += kept.queue_s
-        quoted = f"{self._chunks[index].text.strip()[:_MAX_QUOTED]!r}"
+        quoted = f"{self._chunks[index].text.strip()[:MAX_QUOTED]!r}"
         where = f"chunk {index + 1} ({quoted} …)" if len(self._chunks) > 1 else "the speech"
         num = runner.num_attempts
         if kept.faults:

@@ -46,7 +46,7 @@ class Sdk:
 
     async def run(self, intake: Intake) -> None:
         """Take until the end."""
-        take = intake.until_stopped(self.poll)
+        take = intake.cancel_on_stop(self.poll)
         while self.is_alive:
             assert intake.concurrency(1) == 3
             self.found += await take("session", 2)
@@ -128,7 +128,7 @@ def test_nothing_is_polled_after_the_stop() -> None:
     async def take() -> list[object]:
         intake = Intake(3, on_stop=lambda: None)
         intake.stop()
-        return list(await intake.until_stopped(poll)("session", 2) or [])
+        return list(await intake.cancel_on_stop(poll)("session", 2) or [])
 
     assert asyncio.run(take()) == polls == []
 
@@ -184,7 +184,7 @@ def test_a_poll_that_brings_nothing_is_paced() -> None:
 
         started = time.monotonic()
         with pytest.raises(ConnectionError):
-            await Intake(3, on_stop=lambda: None).until_stopped(poll)()
+            await Intake(3, on_stop=lambda: None).cancel_on_stop(poll)()
         assert time.monotonic() - started > 0.4
 
     asyncio.run(fail())
