@@ -25,6 +25,7 @@ from higgs_worker.text.duration import expected_duration_s
 RATE, FRAME_RATE = 24000, 25
 HOP = RATE // FRAME_RATE
 SILENCE = 0
+FRAMES_AT_ONCE = 20
 LOUDNESS = {0: 0.3, 1: 0.2, 2: 1.0}
 """Amplitudes; a code is 200 times the key of one, plus the cycles that a frame has."""
 
@@ -145,11 +146,11 @@ class ScriptedEngine:
         if not performance.ends:
             codes = (codes * (max_frames // max(1, len(codes)) + 1))[:max_frames]
         frames = np.repeat(np.asarray(codes, np.int64)[:, None], 8, axis=1)
-        for start in range(0, len(frames), 5):
+        for start in range(0, len(frames), FRAMES_AT_ONCE):
             await asyncio.sleep(0)
             if cancelled.is_set():
                 break
-            on_frames(frames[start : start + 5])
+            on_frames(frames[start : start + FRAMES_AT_ONCE])
         while self.hold is not None and not self.hold.is_set() and not cancelled.is_set():
             await asyncio.sleep(0.001)
         self.num_live -= 1
