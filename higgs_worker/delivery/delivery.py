@@ -6,19 +6,18 @@ spoken is never thrown away.
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.audio.encode import MIME_TYPES
 from higgs_worker.delivery.budget import SizeBudget
 from higgs_worker.delivery.file import MemoryTarget, SaveDirectory
 from higgs_worker.delivery.pieces import PieceQueue, PieceSink
-from higgs_worker.delivery.reply import Base64Sink, S3Sink
-from higgs_worker.delivery.sink import Sink
+from higgs_worker.delivery.reply import ReplySink
 from higgs_worker.errors import InvalidRequest, ResultTooLarge
 from higgs_worker.storage.storage import Storage
+from higgs_worker.storage.upload import Upload
 from higgs_worker.text.duration import expected_duration_s
 
 # What a second of sound takes at least, in bytes; FLAC's is that of quiet speech.
@@ -83,7 +82,7 @@ class Delivery:
         *,
         key: str | None,
         budget: SizeBudget,
-    ) -> Iterator[Sink[dict[str, Any]]]:
+    ) -> Iterator[ReplySink]:
         """Open the sink of a request whose reply comes as a whole; leaving early undoes it.
 
         Args:
@@ -93,14 +92,14 @@ class Delivery:
             key: as `choose_key` returned it.
             budget: of the reply.
         """
-        if key is None or self.storage is None:
-            yield Base64Sink(
-                request, sample_rate, name=name, budget=budget, directory=self.directory
-            )
-            return
-        with self.storage.open(key, MIME_TYPES[request.format]) as upload:
-            yield S3Sink(
-                request, sample_rate, upload, name=name, budget=budget, directory=self.directory
+        with self._open_upload(key, request) as upload:
+            yield ReplySink(
+                request,
+                sample_rate,
+                upload or MemoryTarget(),
+                name=name,
+                budget=budget,
+                directory=self.directory,
             )
 
     @contextmanager
@@ -114,15 +113,19 @@ class Delivery:
         key: str | None,
     ) -> Iterator[PieceSink]:
         """Open the sink of a request whose audio is streamed; leaving early undoes an upload."""
-        upload = (
-            nullcontext(None if self.directory.path is None else MemoryTarget())
-            if key is None or self.storage is None
-            else self.storage.open(key, MIME_TYPES[request.format])
-        )
-        with upload as target:
+        with self._open_upload(key, request) as upload:
+            is_copied = self.directory.path is not None
+            target = upload or (MemoryTarget() if is_copied else None)
             yield PieceSink(
                 request, sample_rate, queue, name=name, target=target, directory=self.directory
             )
+
+    def _open_upload(
+        self, key: str | None, request: SpeechRequest
+    ) -> AbstractContextManager[Upload | None]:
+        if key is None or self.storage is None:
+            return nullcontext()
+        return self.storage.open(key, MIME_TYPES[request.format])
 
 
 def _refuse_too_long_for_reply(request: SpeechRequest, limit: int) -> None:

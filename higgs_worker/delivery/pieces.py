@@ -109,11 +109,12 @@ class PieceSink:
     async def feed(self, pcm: PCM) -> None:
         """Encode the next samples and queue the packet that they complete."""
         packet = await asyncio.to_thread(self._packets.feed, pcm)
+        # First to the listener, who does not wait for the file.
+        await self._queue.put(packet, len(pcm) / self._sample_rate)
         if self._file is not None:
             data = await asyncio.to_thread(self._file.feed, pcm, packet)
             if self._target is not None:
                 self._target.feed(data)
-        await self._queue.put(packet, len(pcm) / self._sample_rate)
 
     async def finish(self, result: SpeechResult) -> dict[str, Any]:
         """End the queue, complete the file, and return the output without the audio."""
