@@ -7,11 +7,9 @@ held back until sound follows; quiet at the end is cut to a quarter of a second.
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
+from higgs_worker.audio.pcm import PCM
 from higgs_worker.audio.shape import loudness_lufs, ramp
-
-PCM = NDArray[np.float32]
 
 QUIET = 10 ** (-50.0 / 20)
 """Amplitude below which a sample counts as quiet."""

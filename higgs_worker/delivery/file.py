@@ -9,8 +9,8 @@ from pathlib import Path
 
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.api.result import AudioInfo, SpeechResult
+from higgs_worker.audio.pcm import PCM
 from higgs_worker.delivery.encoding import FileWriter, audio_info
-from higgs_worker.delivery.sink import PCM
 
 _MAX_STEM_CHARS = 100
 

@@ -8,9 +8,9 @@ from typing import TypedDict
 
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.audio.encode import MAX_HEAD_BYTES
+from higgs_worker.audio.pcm import PCM
 from higgs_worker.delivery.budget import to_base64
 from higgs_worker.delivery.encoding import FileWriter
-from higgs_worker.delivery.sink import PCM
 
 HEADED_FORMATS = ("wav", "flac", "mp3")
 """The formats whose stream is no proper file."""

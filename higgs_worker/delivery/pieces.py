@@ -14,11 +14,11 @@ from typing import Any
 from higgs_worker.api.output import to_output
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.api.result import SpeechResult
+from higgs_worker.audio.pcm import PCM
 from higgs_worker.delivery.encoding import PacketWriter, audio_info
 from higgs_worker.delivery.file import AudioFile, MemoryTarget, SaveDirectory
 from higgs_worker.delivery.file_head import HEADED_FORMATS, HeadedFile
 from higgs_worker.delivery.reply import add_address
-from higgs_worker.delivery.sink import PCM
 from higgs_worker.errors import StorageFailed
 from higgs_worker.storage.upload import StoredObject, Upload
 

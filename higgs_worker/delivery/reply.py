@@ -8,10 +8,10 @@ from typing import Any
 from higgs_worker.api.output import to_output
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.api.result import SpeechResult
+from higgs_worker.audio.pcm import PCM
 from higgs_worker.delivery.budget import SizeBudget
 from higgs_worker.delivery.encoding import FileWriter
 from higgs_worker.delivery.file import AudioFile, MemoryTarget, SaveDirectory
-from higgs_worker.delivery.sink import PCM
 from higgs_worker.errors import ResultTooLarge, StorageFailed
 from higgs_worker.storage.upload import StoredObject, Upload
 

@@ -4,15 +4,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Protocol, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from higgs_worker.api.progress import OnProgress
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.api.result import SpeechResult
-
-PCM = NDArray[np.float32]
-"""[S], mono, nominally in [-1, 1]."""
+from higgs_worker.audio.pcm import PCM
 
 Output = TypeVar("Output", covariant=True)
 

@@ -9,17 +9,14 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from higgs_worker.audio.pcm import PCM
 from higgs_worker.engine.sequence import Codes, Generation, Submission
 from higgs_worker.errors import InternalError, WorkerError
 
 if TYPE_CHECKING:
     from higgs_worker.codec.thread import CodecThread
     from higgs_worker.engine.engine import Engine
-
-PCM = NDArray[np.float32]
-"""[S], mono, nominally in [-1, 1]."""
 
 
 class Attempt:

@@ -16,10 +16,11 @@ from enum import Enum, auto
 import numpy as np
 
 from higgs_worker.audio.edges import Edges
+from higgs_worker.audio.pcm import PCM
 from higgs_worker.engine.sequence import Codes, Prompt, Sampling, Submission
 from higgs_worker.errors import EngineFailed, InternalError, NoSound, QueueFull, WorkerError
 from higgs_worker.speech import quality
-from higgs_worker.speech.attempt import PCM, Attempt
+from higgs_worker.speech.attempt import Attempt
 from higgs_worker.speech.model import LoadedModel
 from higgs_worker.speech.quality import AttemptAudio, SpeechFault
 from higgs_worker.speech.seeds import ChunkSeeds

@@ -17,9 +17,9 @@ import numpy as np
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.api.result import Segment, SpeechResult, Timing, Usage
 from higgs_worker.audio import borders, edges, shape
+from higgs_worker.audio.pcm import PCM
 from higgs_worker.engine.sequence import Prompt, Sampling
 from higgs_worker.messages import MAX_QUOTED
-from higgs_worker.speech.attempt import PCM
 from higgs_worker.speech.chunk_runner import ChunkPolicy, ChunkResult, ChunkRunner
 from higgs_worker.speech.chunking import Chunk, ChunkPlan
 from higgs_worker.speech.conditioning import Conditioning
