@@ -125,7 +125,7 @@ def load_model(
     plan = _plan_memory(settings, parts.config, device, dtype)
     from higgs_worker.codec.streaming import StreamingDecoder
     from higgs_worker.codec.thread import CodecThread
-    from higgs_worker.cuda_graphs import cuda_capture
+    from higgs_worker.cuda import cuda_capture
     from higgs_worker.engine.engine import Engine
     from higgs_worker.engine.model import LanguageModel
     from higgs_worker.engine.runner import Runner

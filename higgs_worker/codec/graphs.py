@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from higgs_worker.codec.piece_schedule import MAX_PIECE_FRAMES
-from higgs_worker.cuda_graphs import Capture
+from higgs_worker.cuda import Capture
 
 CAPTURED_FRAMES = (8, 16, MAX_PIECE_FRAMES)
 """Frames per piece; the engine passes on eight at a time."""

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from higgs_worker.codec.decoder import CodecDecoder, ResidualUnit, Snake
 from higgs_worker.codec.graphs import PieceGraphs
-from higgs_worker.cuda_graphs import Capture
+from higgs_worker.cuda import Capture
 
 UNKNOWN_END = 1 << 40
 """Number of frames of a stream whose end is not known yet: more than any stream has."""

@@ -8,7 +8,7 @@ and it is the first step of every shape.
 import logging
 from collections.abc import Callable, Hashable
 
-from higgs_worker.cuda_graphs import Capture, Replay
+from higgs_worker.cuda import Capture, Replay
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from higgs_worker.cuda_graphs import Capture, cuda_capture
+from higgs_worker.cuda import Capture, cuda_capture
 from higgs_worker.engine.graphs import StepGraphs
 from higgs_worker.engine.kv_cache import CacheWindow, KVCache, PrefixCache
 from higgs_worker.engine.model import LanguageModel, to_device

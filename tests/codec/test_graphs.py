@@ -8,7 +8,7 @@ from higgs_worker.codec.decoder import CodecDecoder
 from higgs_worker.codec.graphs import CAPTURED_FRAMES
 from higgs_worker.codec.loader import load_decoder
 from higgs_worker.codec.streaming import CodecPiece, StreamingDecoder
-from higgs_worker.cuda_graphs import cuda_capture
+from higgs_worker.cuda import cuda_capture
 from tests.codec.streams import DEMO_CODEC, close, random_codes, whole
 from tests.fakes.twin_capture import TwinCapture
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from higgs_worker.cuda_graphs import cuda_capture
+from higgs_worker.cuda import cuda_capture
 from higgs_worker.engine.graphs import StepGraphs
 from higgs_worker.engine.loader import load
 from higgs_worker.engine.model import LanguageModel
