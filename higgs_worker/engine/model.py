@@ -8,7 +8,7 @@ Source: transformers `modeling_higgs_audio_v2.py`.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch

@@ -73,19 +73,30 @@ def test_without_capture_every_step_is_eager() -> None:
     assert not graphs.enabled
 
 
-def test_a_shape_that_cannot_be_captured_stays_eager(caplog: pytest.LogCaptureFixture) -> None:
-    """When a capture fails, no step is lost: its shape runs eagerly, and the log says so once."""
+def test_after_a_failed_capture_none_is_tried(caplog: pytest.LogCaptureFixture) -> None:
+    """No step is lost: new shapes run eagerly, captured ones are replayed; the log says so once."""
     done: list[str] = []
+    capture = TwinCapture()
 
-    def fail(step: Callable[[], None]) -> TwinReplay:
-        raise RuntimeError("no memory to capture")
+    def fail_at_b(step: Callable[[], None]) -> TwinReplay:
+        tried.append(len(done))
+        if done[-1] == "b":
+            raise RuntimeError("no memory to capture")
+        return capture(step)
 
-    graphs = StepGraphs(fail)
-    for key in ("a", "a", "b", "a"):
+    tried: list[int] = []
+    graphs = StepGraphs(fail_at_b)
+    assert graphs.is_missing("a")
+    for key in ("a", "b", "c", "a", "b"):
         graphs.run(key, lambda key=key: done.append(key))
-    assert done == ["a", "a", "b", "a"]
-    messages = [(record.message, record.shape) for record in caplog.records]
-    assert messages == [("a step could not be captured", shape) for shape in ("a", "b")]
+    assert done == ["a", "b", "c", "a", "b"]
+    assert tried == [1, 2]
+    assert capture.num_replays == 1
+    assert not graphs.is_missing("c")
+    assert graphs.enabled  # shapes stay padded, so that captured ones are met again
+    (record,) = caplog.records
+    assert record.message.startswith("a graph could not be captured")
+    assert record.shape == "b"
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=("greedy", "narrow", "wide"))
@@ -136,8 +147,32 @@ def test_modes_and_lengths_are_shapes(pairs: Pairs) -> None:
             (ours,), (theirs,) = run_together(twin, [submission]), run_together(eager, [submission])
             assert np.array_equal(ours, theirs)
             assert len(ours) == 30 + NUM_CODEBOOKS
-    # Up to 512, up to 1024, up to 1100: the last is the slot's own length.
-    assert len(capture.captured) == 3 * len(SAMPLINGS)
+    # Up to 512, up to 1024, up to 1100: the last is the slot's own length. Greedy and narrow share.
+    assert len(capture.captured) == 3 * 2
+
+
+def test_shapes_captured_ahead_serve_later_sequences(pairs: Pairs) -> None:
+    """Before the first sequence and between sequences: no column changes, nothing is left over."""
+    pair = pairs(4, "narrow", end=0.3, num_slots=5)
+    capture = TwinCapture()
+    twin = Runner(
+        LanguageModel(pair.runner.model.config, pair.weights, 1100),
+        num_slots=5,
+        max_length=1100,
+        capture=capture,
+    )
+    eager = Runner(twin.model, num_slots=5, max_length=1100)
+    twin.prepare()
+    assert len(capture.captured) == 4 * 2  # 1, 2, 4 and 5 rows; up to 512 and up to 1024
+    for sizes in ([12, 30, 9, 17, 25], [490, 8, 100, 40, 1000]):
+        submissions = ask(sizes, 40, SAMPLINGS[1])
+        ours = run_together(twin, submissions)
+        for own, theirs in zip(ours, run_together(eager, submissions), strict=True):
+            assert np.array_equal(own, theirs)
+        while twin.capture_next():
+            pass
+    assert len(capture.captured) == 4 * 3
+    assert not eager.capture_next()
 
 
 def test_state_stays_where_it_is() -> None:
