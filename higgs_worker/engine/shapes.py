@@ -1,17 +1,21 @@
-"""The shapes of decode steps: padded to few where steps are captured, close where they are not."""
+"""The shapes of decode steps: padded to few where steps are captured, close where they are not.
+
+Attention reads all positions of a shape, used or not, so lengths are closer together than numbers
+of rows: 256, 384, 512, 768, 1024 and so on.
+"""
 
 from dataclasses import dataclass
 
-MIN_CAPTURED_LENGTH = 512
+MIN_CAPTURED_LENGTH = 256
 MAX_USUAL_ROWS, MAX_USUAL_LENGTH = 8, 1024
-"""What a worker meets first, with some sequences of some twenty seconds."""
+"""What a worker meets first: a few sequences, each with a reference and twenty seconds of audio."""
 EAGER_MULTIPLE = 16
 """Eager steps of neighbouring lengths share their views."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepShapes:
-    """Rows and positions of a step; captured ones are powers of two, or all that there are."""
+    """Rows and positions of a step."""
 
     num_slots: int
     max_length: int
@@ -21,42 +25,34 @@ class StepShapes:
         """Return the smallest shape that holds some rows and positions."""
         if self.are_captured:
             num_rows = _power_of_two(num_rows)
-            length = _power_of_two(max(length, MIN_CAPTURED_LENGTH))
+            length = max(length, MIN_CAPTURED_LENGTH)
+            upper = _power_of_two(length)
+            length = upper * 3 // 4 if length <= upper * 3 // 4 else upper
         else:
             length = -(-length // EAGER_MULTIPLE) * EAGER_MULTIPLE
         return min(num_rows, self.num_slots), min(length, self.max_length)
 
-    def captured(self) -> list[tuple[int, int]]:
-        """Return all captured shapes, the usual ones first: some 28, whatever comes."""
-        if not self.are_captured:
-            return []
-        shapes = [
-            (num_rows, length)
-            for length in _doubled(MIN_CAPTURED_LENGTH, self.max_length)
-            for num_rows in _doubled(1, self.num_slots)
-        ]
-        usual = self.usual()
-        return usual + [shape for shape in shapes if shape not in usual]
-
     def usual(self) -> list[tuple[int, int]]:
         """Return the captured shapes that a worker meets first."""
-        if not self.are_captured:
-            return []
-        return [
-            (num_rows, length)
-            for length in _doubled(MIN_CAPTURED_LENGTH, min(MAX_USUAL_LENGTH, self.max_length))
-            for num_rows in _doubled(1, min(MAX_USUAL_ROWS, self.num_slots))
-        ]
+        return self._captured(MAX_USUAL_ROWS, MAX_USUAL_LENGTH)
+
+    def captured(self) -> list[tuple[int, int]]:
+        """Return all captured shapes, the usual ones first: 63 by default, whatever comes."""
+        all_shapes = self._captured(self.num_slots, self.max_length)
+        return list(dict.fromkeys([*self.usual(), *all_shapes]))
+
+    def _captured(self, max_rows: int, max_length: int) -> list[tuple[int, int]]:
+        """Return the captured shapes up to some size, the small ones first."""
+        shapes: list[tuple[int, int]] = []
+        length = 0
+        while self.are_captured and length < min(max_length, self.max_length):
+            _, length = self.fit(1, length + 1)
+            num_rows = 0
+            while num_rows < min(max_rows, self.num_slots):
+                num_rows, _ = self.fit(num_rows + 1, length)
+                shapes.append((num_rows, length))
+        return shapes
 
 
 def _power_of_two(number: int) -> int:
     return 1 << (number - 1).bit_length()
-
-
-def _doubled(first: int, last: int) -> list[int]:
-    """Return `first`, doubled as long as it is below `last`, and `last`."""
-    numbers = []
-    while first < last:
-        numbers.append(first)
-        first *= 2
-    return [*numbers, last]

@@ -20,12 +20,16 @@ def test_every_step_fits_into_a_captured_shape(num_slots: int, max_length: int) 
                 assert shapes.fit(num_rows, length) == min(fitting)
 
 
-def test_the_default_worker_has_28_captured_shapes() -> None:
-    """64 slots of 4,096 positions: seven numbers of rows, four lengths; eight of them are usual."""
+def test_the_default_worker_has_63_captured_shapes() -> None:
+    """64 slots of 4,096 positions: seven numbers of rows, nine lengths; twenty are usual."""
     shapes = StepShapes(64, 4096, are_captured=True)
-    assert len(shapes.captured()) == 28
-    usual = [(rows, length) for length in (512, 1024) for rows in (1, 2, 4, 8)]
-    assert shapes.usual() == usual == shapes.captured()[:8]
+    captured = shapes.captured()
+    assert len(captured) == 63
+    assert sorted({rows for rows, _ in captured}) == [1, 2, 4, 8, 16, 32, 64]
+    lengths = sorted({length for _, length in captured})
+    assert lengths == [256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096]
+    usual = [(rows, length) for length in lengths[:5] for rows in (1, 2, 4, 8)]
+    assert shapes.usual() == usual == captured[:20]
 
 
 def test_eager_steps_fit_closely() -> None:
