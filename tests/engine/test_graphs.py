@@ -127,7 +127,7 @@ def test_replayed_columns_equal_eager_ones(sampling: Sampling, pairs: Pairs) -> 
 def test_modes_and_lengths_are_shapes(pairs: Pairs) -> None:
     """Each mode and each length bucket is captured, once."""
     pair = pairs(4, "narrow", end=0.0, num_slots=1)
-    model = LanguageModel(pair.runner.model.config, pair.runner.model.weights, 1100)
+    model = LanguageModel(pair.runner.model.config, pair.weights, 1100)
     capture = TwinCapture()
     twin = Runner(model, num_slots=1, max_length=1100, capture=capture)
     eager = Runner(model, num_slots=1, max_length=1100)
