@@ -31,7 +31,7 @@ KERNEL_US = {
     "sort": 4.8,
     "cumsum": 3.5,
     "searchsorted": 2.6,
-    "scaled_dot_product_attention": 3.0,
+    "_scaled_dot_product_efficient_attention": 3.0,
     # Guessed: a fused product is as good as the library's; the last block of attention adds up the
     # splits of the others; a choice searches its thresholds in some 30 passes.
     "product": 3.1,

@@ -229,7 +229,7 @@ def _todays_parts(sizes: _Sizes, context: int) -> tuple[StepPart, ...]:
         return StepPart(name, calls, tuple(operators.split()), num_bytes, extra=extra)
 
     return (
-        part("mask", 1, "add gt where add", 2 * rows(bucket)),
+        part("mask", 1, "add gt where", 2 * rows(bucket)),
         part("embedding", 1, "add embedding sum", 3 * rows(config.num_codebooks * width)),
         part("sines", 1, "index_select index_select", 4 * heads),
         part("norms", 2 * layers + 1, "rms_norm", 2 * rows(width)),
@@ -239,7 +239,7 @@ def _todays_parts(sizes: _Sizes, context: int) -> tuple[StepPart, ...]:
         StepPart(
             "attention",
             layers,
-            ("scaled_dot_product_attention",),
+            ("_scaled_dot_product_efficient_attention",),
             sizes.kv_bytes(bucket, 1) + 2 * rows(width),
             flops=4.0 * sizes.batch * config.num_heads * head_dim * bucket,
             walk=bucket,
@@ -353,25 +353,42 @@ def summary(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables that the command line selects."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--cards", default=",".join(CARDS), help="some of " + ", ".join(CARDS))
-    parser.add_argument("--batch", default="1,8,64")
-    parser.add_argument("--context", type=int, default=600, help="positions in use in each slot")
-    parser.add_argument("--design", choices=get_args(Design), help="also print its kernels")
-    parser.add_argument("--host-us", type=float, default=HOST_US, help="per eager operator")
-    options = parser.parse_args(arguments)
-    unknown = set(options.cards.split(",")) - set(CARDS)
-    if unknown:
-        parser.error(f"--cards: {', '.join(sorted(unknown))}: choose from {', '.join(CARDS)}")
-    cards = [CARDS[name] for name in options.cards.split(",")]
-    batches = [int(number) for number in options.batch.split(",")]
+    options = _parse(arguments)
     if options.design:
-        for card in cards:
-            for batch in batches:
+        for card in options.cards:
+            for batch in options.batch:
                 step = step_of(options.design, batch, options.context)
                 print(kernel_table(step, card, options.host_us), end="\n\n")
-    designs = [options.design] if options.design else list(get_args(Design))
-    print(summary(cards, designs, batches, options.context, options.host_us))
+    designs = [options.design] if options.design else get_args(Design)
+    print(summary(options.cards, designs, options.batch, options.context, options.host_us))
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    def cards(text: str) -> list[Card]:
+        names = text.split(",")
+        if unknown := set(names) - set(CARDS):
+            named = ", ".join(sorted(unknown))
+            raise argparse.ArgumentTypeError(f"no such card: {named}; there are {', '.join(CARDS)}")
+        return [CARDS[name] for name in names]
+
+    def positive(text: str) -> int:
+        number = int(text)
+        if number < 1:
+            raise argparse.ArgumentTypeError(f"{number} is below 1")
+        return number
+
+    def batches(text: str) -> list[int]:
+        return [positive(part) for part in text.split(",")]
+
+    parser = argparse.ArgumentParser(description="Model the decode step on a GPU.")
+    parser.add_argument(
+        "--cards", type=cards, default=list(CARDS.values()), help="such as h100,h200"
+    )
+    parser.add_argument("--batch", type=batches, default=[1, 8, 64], help="such as 1,8,64")
+    parser.add_argument("--context", type=positive, default=600, help="positions in use in a slot")
+    parser.add_argument("--design", choices=get_args(Design), help="print its kernels as well")
+    parser.add_argument("--host-us", type=float, default=HOST_US, help="host time per operator")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
