@@ -15,7 +15,9 @@ KERNEL_US = {
     "rms_norm": 4.8,
     "mul": 3.0,
     "addcmul": 3.0,
-    # On halves of a row, as from batch 2 on; at batch 1 they take 1.5 and 1.1.
+    # Of rows that are not contiguous: from batch 2 on, their inputs are halves of wider rows. A
+    # profile of batch 32, which cuts names off, has 2.7 to 3.6 for these, `mul` and `addcmul`; at
+    # batch 1 they take 1.5 and 1.1.
     "silu": 2.7,
     "mul_": 2.7,
     "roll": 1.4,
