@@ -21,7 +21,7 @@ from higgs_worker.cuda import is_out_of_memory
 from higgs_worker.engine.delay import undelay
 from higgs_worker.engine.frame_feed import FrameFeed, OnFrames
 from higgs_worker.engine.handle import Handle
-from higgs_worker.engine.scheduler import Scheduler, Sequence
+from higgs_worker.engine.scheduler import MAX_PREFILL, Scheduler, Sequence
 from higgs_worker.engine.sequence import Generation, PrefillChunk, Prompt, SlotProgress, Submission
 from higgs_worker.errors import (
     Cancelled,
@@ -39,9 +39,6 @@ log = logging.getLogger(__name__)
 
 STEPS_PER_ROUND = 8
 """Decode steps per poll: a poll waits for the device, and new or ended sequences for the poll."""
-MAX_PREFILL = 512
-"""Positions prefilled per round while sequences run. Estimated, not measured: on an H200 they take
-about half as long as the round's steps."""
 CLOSE_TIMEOUT_S = 30.0
 """How long `close` waits for the current round; far longer than any round takes."""
 

@@ -13,10 +13,13 @@ from pathlib import Path
 import torch
 
 from higgs_worker.engine.config import ModelConfig
+from higgs_worker.engine.scheduler import IDLE_PREFILL_FACTOR, MAX_PREFILL
 from higgs_worker.errors import InvalidSettings
 
-RESERVE_BYTES = 1 << 30
-"""Left free for activations, the codec and the allocator's rounding."""
+LIBRARY_BYTES = 512 << 20
+"""Left free for workspaces and handles of cuBLAS and cuDNN, and for the allocator's rounding."""
+GRAPH_BYTES = 4 << 20
+"""Of one captured step. Estimated."""
 MAX_PREFIX_BYTES = 1 << 30
 """Some thirty voices with a reference of 10 s, in bf16."""
 MAX_AUTO_SLOTS = 64
@@ -37,9 +40,23 @@ class MemoryPlan:
     max_length: int
     """Positions per slot."""
     slot_bytes: int
-    """Of one slot."""
+    """Of one slot, with its share of the codec."""
     prefix_cache_bytes: int
     """Upper bound."""
+    reserved_bytes: int
+    """Left free for all that comes and goes: activations, graphs, the encoder."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherMemory:
+    """What is allocated on the device beside the engine: codec, encoder, graphs."""
+
+    fixed_bytes: int
+    """Whatever the number of slots."""
+    bytes_per_slot: int
+
+
+NO_OTHERS = OtherMemory(0, 0)
 
 
 def slot_bytes(config: ModelConfig, dtype: torch.dtype, max_length: int) -> int:
@@ -50,6 +67,17 @@ def slot_bytes(config: ModelConfig, dtype: torch.dtype, max_length: int) -> int:
     return max_length * (kv + columns + random)
 
 
+def working_bytes(config: ModelConfig, dtype: torch.dtype, max_length: int) -> int:
+    """Return the most that one prefill takes beside what stays: its rows in one layer, and a mask."""
+    num_rows = min(IDLE_PREFILL_FACTOR * MAX_PREFILL, max_length)
+    group = config.num_heads // config.num_kv_heads
+    # Two norms and the residual; queries, keys and values while they are rotated; then gate, up and
+    # their product.
+    heads = (config.num_heads + 2 * config.num_kv_heads) * config.head_dim
+    row = 3 * config.width + max(4 * heads, 3 * config.mlp_width)
+    return num_rows * (row + group * max_length) * dtype.itemsize
+
+
 def plan_memory(
     config: ModelConfig,
     dtype: torch.dtype,
@@ -57,6 +85,7 @@ def plan_memory(
     free_bytes: int,
     max_slots: int | None,
     max_length: int,
+    others: OtherMemory = NO_OTHERS,
 ) -> MemoryPlan:
     """Divide the free memory among slots.
 
@@ -65,26 +94,29 @@ def plan_memory(
         free_bytes: on its device, now.
         max_slots: slots to allocate; None: as many as fit, up to `MAX_AUTO_SLOTS`.
         max_length: positions per slot.
+        others: what else will be allocated on the device.
 
     Raises:
         InvalidSettings: that many slots do not fit; the message names the settings to lower.
     """
-    usable = max(0, free_bytes - RESERVE_BYTES)
+    reserved = LIBRARY_BYTES + working_bytes(config, dtype, max_length) + others.fixed_bytes
+    usable = max(0, free_bytes - reserved)
     prefix_bytes = min(MAX_PREFIX_BYTES, usable // 10)
-    size = slot_bytes(config, dtype, max_length)
+    size = slot_bytes(config, dtype, max_length) + others.bytes_per_slot
     fitting = (usable - prefix_bytes) // size
     if fitting < (max_slots or 1):
         raise InvalidSettings(
             f"{max_slots or 1} slots of {max_length} positions need "
-            f"{(max_slots or 1) * size / 1e9:.2f} GB and {(usable - prefix_bytes) / 1e9:.2f} GB of "
-            f"memory are free for them: lower HIGGS_MAX_SLOTS or HIGGS_MAX_LENGTH (not below "
-            f"{MIN_LENGTH}), or take a larger GPU"
+            f"{(max_slots or 1) * size / 1e9:.2f} GB, and {(usable - prefix_bytes) / 1e9:.2f} GB "
+            f"of memory are free for them: lower HIGGS_MAX_SLOTS, HIGGS_MAX_LENGTH (not below "
+            f"{MIN_LENGTH}) or HIGGS_MAX_REFERENCE_S, or take a larger GPU"
         )
     return MemoryPlan(
         num_slots=max_slots or min(fitting, MAX_AUTO_SLOTS),
         max_length=max_length,
         slot_bytes=size,
         prefix_cache_bytes=prefix_bytes,
+        reserved_bytes=reserved,
     )
 
 

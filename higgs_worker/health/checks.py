@@ -279,7 +279,7 @@ def needed_bytes(settings: Settings, source: CheckpointSource, dtype: "torch.dty
     """
     import torch
 
-    from higgs_worker.engine.memory import RESERVE_BYTES, slot_bytes
+    from higgs_worker.engine.memory import LIBRARY_BYTES, slot_bytes, working_bytes
     from higgs_worker.engine.parameters import Weights
 
     if settings.dtype != "auto":
@@ -290,11 +290,13 @@ def needed_bytes(settings: Settings, source: CheckpointSource, dtype: "torch.dty
     )
     if found is None:
         model = PUBLISHED_BYTES * dtype.itemsize / 2 if settings.model == _PUBLISHED else 0
-        return model + codec + RESERVE_BYTES
+        return model + codec + LIBRARY_BYTES
     config = ModelConfig.from_directory(found.directory)
     tensors = Weights.empty(config, device=torch.device("meta"), dtype=dtype).by_name(config)
+    weights = sum(each.nbytes for each in tensors.values())
     slots = (settings.max_slots or 1) * slot_bytes(config, dtype, settings.max_length)
-    return sum(each.nbytes for each in tensors.values()) + slots + codec + RESERVE_BYTES
+    reserved = LIBRARY_BYTES + working_bytes(config, dtype, settings.max_length)
+    return weights + codec + slots + reserved
 
 
 def _memory_bytes() -> int:

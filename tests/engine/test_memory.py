@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,17 +12,23 @@ from higgs_worker.engine.columns import Columns
 from higgs_worker.engine.config import ModelConfig, Rope
 from higgs_worker.engine.kv_cache import KVCache
 from higgs_worker.engine.memory import (
+    LIBRARY_BYTES,
     MAX_AUTO_SLOTS,
     MAX_PREFIX_BYTES,
-    RESERVE_BYTES,
+    OtherMemory,
     container_free_memory,
     free_memory,
     plan_memory,
     slot_bytes,
+    working_bytes,
 )
+from higgs_worker.engine.model import LanguageModel
 from higgs_worker.engine.runner import Runner
+from higgs_worker.engine.sequence import PrefillChunk, Sampling, Submission
 from higgs_worker.errors import InvalidSettings
 from tests.engine.pairs import Pairs
+from tests.fakes.live_bytes import LiveBytes
+from tests.oracles.language_model import random_prompt
 
 GB, MIB = 10**9, 1 << 20
 PUBLISHED = ModelConfig(
@@ -40,6 +47,10 @@ PUBLISHED = ModelConfig(
     stream_eos_id=1025,
 )
 """Sizes of bosonai/higgs-audio-v2-generation-3B-base."""
+
+
+RESERVED = LIBRARY_BYTES + working_bytes(PUBLISHED, torch.bfloat16, 4096)
+"""What a plan without a codec leaves free."""
 
 
 def tensors(owner: object) -> Iterator[torch.Tensor]:
@@ -75,12 +86,12 @@ def test_the_published_model_in_numbers() -> None:
 
 
 def test_free_memory_is_filled_up_to_a_cap() -> None:
-    """Without a number of slots: all that fit, the reserve and the prefixes aside; 64 at most."""
+    """Without a number of slots: all that fit, beside what is reserved; 64 at most."""
     plan = plan_memory(
         PUBLISHED, torch.bfloat16, free_bytes=16 * GB, max_slots=None, max_length=4096
     )
     assert 20 < plan.num_slots < MAX_AUTO_SLOTS
-    taken = plan.num_slots * plan.slot_bytes + plan.prefix_cache_bytes + RESERVE_BYTES
+    taken = plan.num_slots * plan.slot_bytes + plan.prefix_cache_bytes + plan.reserved_bytes
     assert taken <= 16 * GB < taken + plan.slot_bytes
     assert plan.max_length == 4096
     plan = plan_memory(
@@ -98,10 +109,44 @@ def test_what_was_asked_for_is_given() -> None:
         )
         assert plan.num_slots == max_slots
     size = slot_bytes(PUBLISHED, torch.bfloat16, 4096)
-    exact = RESERVE_BYTES + MAX_PREFIX_BYTES + 100 * size
+    exact = RESERVED + MAX_PREFIX_BYTES + 100 * size
     plan_memory(PUBLISHED, torch.bfloat16, free_bytes=exact, max_slots=100, max_length=4096)
     with pytest.raises(InvalidSettings):
         plan_memory(PUBLISHED, torch.bfloat16, free_bytes=exact - 1, max_slots=100, max_length=4096)
+
+
+def test_codec_and_encoder_are_counted() -> None:
+    """What others allocate, once and for each slot, is left to them."""
+    others = OtherMemory(fixed_bytes=3 * GB, bytes_per_slot=GB // 1000)
+    size = slot_bytes(PUBLISHED, torch.bfloat16, 4096) + GB // 1000
+    exact = RESERVED + 3 * GB + MAX_PREFIX_BYTES + 40 * size
+    for free_bytes, num_slots in ((exact, 40), (exact - 1, 39)):
+        plan = plan_memory(
+            PUBLISHED,
+            torch.bfloat16,
+            free_bytes=free_bytes,
+            max_slots=None,
+            max_length=4096,
+            others=others,
+        )
+        assert plan.num_slots == num_slots
+        assert plan.slot_bytes == size
+        assert plan.reserved_bytes == RESERVED + 3 * GB
+
+
+def test_a_prefill_takes_what_is_counted(pairs: Pairs) -> None:
+    """The most memory that a prefill behind others holds at once, within a third of the plan."""
+    pair = pairs(0, "wide", end=0.0)
+    config, max_length = pair.runner.model.config, 2048
+    runner = Runner(
+        LanguageModel(config, pair.weights, max_length), num_slots=1, max_length=max_length
+    )
+    prompt = random_prompt(np.random.default_rng(0), 2000)
+    left = runner.begin(0, Submission(prompt, Sampling(seed=0), 10))
+    runner.prefill([PrefillChunk(0, 24)])
+    with LiveBytes() as live, torch.inference_mode():
+        runner.prefill([PrefillChunk(0, left - 24)])
+    assert 0.66 < live.peak / working_bytes(config, torch.float32, max_length) < 1.33
 
 
 def test_what_does_not_fit_is_refused_with_numbers() -> None:
@@ -109,14 +154,14 @@ def test_what_does_not_fit_is_refused_with_numbers() -> None:
     with pytest.raises(InvalidSettings) as caught:
         plan_memory(PUBLISHED, torch.bfloat16, free_bytes=16 * GB, max_slots=64, max_length=4096)
     message = caught.value.message
-    for part in ("64 slots of 4096", "30.10 GB", "13.85 GB", "HIGGS_MAX_SLOTS", "HIGGS_MAX_LENGTH"):
+    for part in ("64 slots of 4096", "30.10 GB", "14.20 GB", "HIGGS_MAX_SLOTS", "HIGGS_MAX_LENGTH"):
         assert part in message, message
 
 
-@pytest.mark.parametrize("free_bytes", [0, RESERVE_BYTES // 2, RESERVE_BYTES + 1000])
+@pytest.mark.parametrize("free_bytes", [0, RESERVED // 2, RESERVED + 1000])
 def test_a_full_device_is_refused(free_bytes: int) -> None:
     """When not even one slot fits, that is an error and no division of nothing."""
-    with pytest.raises(InvalidSettings, match=r"1 slots of 4096 .* need 0\.47 GB and 0\.00 GB"):
+    with pytest.raises(InvalidSettings, match=r"1 slots of 4096 .* need 0\.47 GB, and 0\.00 GB"):
         plan_memory(
             PUBLISHED, torch.bfloat16, free_bytes=free_bytes, max_slots=None, max_length=4096
         )
