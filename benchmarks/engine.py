@@ -276,7 +276,7 @@ def _measure_full(plan: EnginePlan, bandwidth: float) -> list[dict[str, Any]]:
     """Time our engine alone in the real configuration, bf16."""
     max_length = _max_length(plan.num_frames)
     model = ours.random_model(SIZES["full"].config(), max_length, torch.bfloat16)
-    num_bytes = ours.num_bytes_per_step(model)
+    num_bytes = ours.num_bytes_per_step(model.config, model.dtype)
     print(f"\nfull, bf16: a step reads {num_bytes / 1e9:.2f} GB of weights")
     rows = []
     for batch in plan.batches:

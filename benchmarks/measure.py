@@ -7,7 +7,8 @@ its range show how far to trust it.
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -71,10 +72,17 @@ class Comparison:
 class OperatorCounter(TorchDispatchMode):
     """Counts operators that do work, and those of them that can make the host wait."""
 
-    def __init__(self) -> None:
+    def __init__(self, whole: Collection[str] = ()) -> None:
+        """Start at zero; operators named in `whole` count as one, whatever they consist of."""
         super().__init__()
-        self.num_operators = 0
+        self.by_name: Counter[str] = Counter()
         self.num_can_sync = 0
+        self._whole = whole
+
+    @property
+    def num_operators(self) -> int:
+        """Operators that do work."""
+        return self.by_name.total()
 
     def __torch_dispatch__(
         self,
@@ -84,15 +92,22 @@ class OperatorCounter(TorchDispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        # Inference mode dispatches composite operators whole; decompose them, as autograd does.
-        with self:
-            result = func.decompose(*args, **kwargs)
-        if result is not NotImplemented:
-            return result
+        name = _name(func)
+        if name not in self._whole:
+            # Inference mode dispatches composite operators whole; decompose them, as autograd does.
+            with self:
+                result = func.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
         if not _is_view(func):
-            self.num_operators += 1
+            self.by_name[name] += 1
             self.num_can_sync += _can_sync(func, args)
         return func(*args, **kwargs)
+
+
+def _name(func: Any) -> str:
+    name: str = func._schema.name
+    return name.removeprefix("aten::")
 
 
 def _is_view(func: Any) -> bool:
@@ -101,7 +116,7 @@ def _is_view(func: Any) -> bool:
 
 
 def _can_sync(func: Any, args: tuple[Any, ...]) -> bool:
-    name = func._schema.name.removeprefix("aten::")
+    name = _name(func)
     if name in {"index", "index_put", "index_put_", "_index_put_impl_"}:
         return any(index is not None and index.dtype == torch.bool for index in args[1])
     return name in _CAN_SYNC

@@ -38,10 +38,11 @@ def random_model(
     return LanguageModel(config, weights, max_length)
 
 
-def num_bytes_per_step(model: LanguageModel) -> int:
+def num_bytes_per_step(config: ModelConfig, dtype: torch.dtype) -> int:
     """Return the bytes of weights that a step reads, without the few embedding rows."""
-    read = [model.weights.norm, model.weights.head]
-    for layer in model.weights.layers:
+    weights = Weights.empty(config, device=torch.device("meta"), dtype=dtype)
+    read = [weights.norm, weights.head]
+    for layer in weights.layers:
         audio = layer.audio
         read += [layer.qkv, layer.out, audio.input_norm, audio.post_norm, audio.gate_up, audio.down]
     return sum(tensor.nbytes for tensor in read)

@@ -119,6 +119,11 @@ class Captures:
         """Whether computations were to be captured, so that few and fixed shapes pay."""
         self._capture = capture
 
+    @property
+    def can_capture(self) -> bool:
+        """Whether the next computation would be captured."""
+        return self._capture is not None
+
     def capture(self, computation: Callable[[], None], shape: object) -> Replay | None:
         """Capture a computation that has run before; None: it can only be run eagerly.
 

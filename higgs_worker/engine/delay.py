@@ -3,7 +3,7 @@
 With the stream BOS and EOS around it, frame f (0-based) of codebook k is in column f + 1 + k. So F
 frames make F + K + 1 columns, and frame f is complete once column f + K exists.
 
-Host-side, over whole clips. The step-wise form on the device is `Runner._advance`;
+Host-side, over whole clips. The step-wise form on the device is `Columns.draw`;
 `tests/engine/test_exact.py` compares the two.
 Source: transformers `HiggsAudioV2Processor.build_delay_pattern`.
 """

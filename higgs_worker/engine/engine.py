@@ -1,8 +1,9 @@
 """The engine: generates many sequences at once, each as if it were alone.
 
-One thread owns the device. Other threads submit and cancel sequences through an inbox, and wait on
-a handle. In each round the thread drains the inbox, prefills prompts up to a budget, runs a few
-decode steps for all running sequences, polls the device once and ends what is finished.
+One thread drives the runner, on a stream of its own. Other threads submit and cancel sequences
+through an inbox, and wait on a handle. In each round the thread drains the inbox, prefills prompts
+up to a budget, runs a few decode steps for all running sequences, polls the device once and ends
+what is finished. In a round without sequences it captures a shape of step that is still missing.
 
 Every accepted sequence ends exactly once: finished, cancelled or failed.
 """
@@ -12,9 +13,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING
 
+from higgs_worker.cuda import is_out_of_memory
 from higgs_worker.engine.delay import undelay
 from higgs_worker.engine.frame_feed import FrameFeed, OnFrames
 from higgs_worker.engine.handle import Handle
@@ -74,6 +77,8 @@ class Engine:
         self._num_waiting = 0
         self._closing = False
         self._broken: EngineBroken | None = None
+        self._ready: Future[None] = Future()
+        self._may_capture = True
         self._thread = threading.Thread(target=self._serve, name="engine", daemon=True)
         self._thread.start()
 
@@ -87,6 +92,13 @@ class Engine:
     def num_slots(self) -> int:
         """How many sequences can be generated at the same time."""
         return self._runner.num_slots
+
+    def wait_until_ready(self) -> None:
+        """Wait until steps of the usual shapes are captured; raises why they could not even run.
+
+        Sequences may be submitted before.
+        """
+        self._ready.result()
 
     def max_frames(self, prompt: Prompt) -> int:
         """Return how many frames can follow a prompt; below 1, the prompt alone fills a slot."""
@@ -172,19 +184,29 @@ class Engine:
     # Everything below runs in the engine's thread.
 
     def _serve(self) -> None:
-        while self._drain_inbox():
-            try:
-                self._round()
-            except Exception:
-                # A defect of the engine itself: fail all, or callers would wait for ever.
-                log.exception("the engine met a defect and stops")
-                self._break("the engine failed; this worker must be replaced")
-        self._end_all("the worker is stopping; send this again")
+        try:
+            with self._runner.own_stream():
+                self._runner.prepare()
+                self._ready.set_result(None)
+                while self._drain_inbox():
+                    self._round()
+                self._end_all("the worker is stopping; send this again")
+        except Exception as error:
+            # A defect of the engine itself, or no step can run: fail all, or callers would wait for
+            # ever.
+            log.exception("the engine met a defect and stops")
+            self._break("the engine failed; this worker must be replaced")
+            if not self._ready.done():
+                self._ready.set_exception(error)
+
+    def _is_idle(self) -> bool:
+        waits = self._inbox or self._cancelled or self._closing or self._may_capture
+        return self._scheduler.is_idle and not waits
 
     def _drain_inbox(self) -> bool:
         """Enqueue new sequences and end cancelled ones; wait while idle. False once closing."""
         with self._wake:
-            while self._scheduler.is_idle and not (self._inbox or self._cancelled or self._closing):
+            while self._is_idle():
                 self._wake.wait()
             arrived, self._inbox = self._inbox, deque()
             cancelled, self._cancelled = self._cancelled, deque()
@@ -211,6 +233,13 @@ class Engine:
         self._prefill_round()
         if self._scheduler.running:
             self._run_on_device(list(self._scheduler.running.values()), self._decode_round)
+        elif self._scheduler.is_idle and self._may_capture:
+            self._may_capture = False  # also where it fails
+            self._run_on_device([], self._capture_next)
+
+    def _capture_next(self) -> None:
+        """Capture one more shape: nobody waits, and whoever arrives waits for this one alone."""
+        self._may_capture = self._runner.capture_next()
 
     def _admit(self, sequence: Sequence) -> None:
         sequence.admitted = self._clock()
@@ -290,7 +319,7 @@ class Engine:
         except Exception as error:
             log.exception("work on the device failed", extra={"num_sequences": len(sequences)})
             if self._device_answers():
-                if _is_out_of_memory(error):
+                if is_out_of_memory(error):
                     advice = (
                         "the device ran out of memory; send a shorter text, or lower "
                         "HIGGS_MAX_SLOTS or HIGGS_MAX_LENGTH"
@@ -358,9 +387,3 @@ def _slot(sequence: Sequence) -> int:
     if sequence.slot is None:
         raise ValueError("the sequence has no slot")
     return sequence.slot
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # torch has a class of its own for CUDA and only a sentence for a CPU.
-    name = type(error).__name__
-    return "OutOfMemory" in name or name == "MemoryError" or "not enough memory" in str(error)

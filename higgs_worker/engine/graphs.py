@@ -5,12 +5,9 @@ the device to run. The eager step remains: it runs where there is no CUDA, it is
 and it is the first step of every shape.
 """
 
-import logging
 from collections.abc import Callable, Hashable
 
-from higgs_worker.cuda import Capture, Replay
-
-log = logging.getLogger(__name__)
+from higgs_worker.cuda import Capture, Captures, Replay
 
 
 class StepGraphs:
@@ -18,15 +15,17 @@ class StepGraphs:
 
     def __init__(self, capture: Capture | None) -> None:
         """Start without graphs; `capture` None leaves every step eager."""
-        self._capture = capture
+        self._captures = Captures(capture)
         self._graphs: dict[Hashable, Replay] = {}
-        self._failed: set[Hashable] = set()
-        """Shapes that stay eager."""
 
     @property
     def enabled(self) -> bool:
-        """Whether steps are captured, so that padding them to few shapes pays."""
-        return self._capture is not None
+        """Whether steps were to be captured, so that padding them to few shapes pays."""
+        return self._captures.enabled
+
+    def is_missing(self, key: Hashable) -> bool:
+        """Whether a step of this shape would be captured the next time that it runs."""
+        return self._captures.can_capture and key not in self._graphs
 
     def run(self, key: Hashable, step: Callable[[], None]) -> None:
         """Run one step, eagerly the first time and by replay from then on.
@@ -39,13 +38,10 @@ class StepGraphs:
         if graph is not None:
             graph.replay()
             return
-        # The warm-up that a capture needs is a real step: nothing is computed twice.
+        # The warm-up that a capture needs is a real step: nothing is computed twice. Capturing then
+        # takes about as long as two eager steps and saves half of each from then on, so it is not
+        # put off, even with others waiting (docs/performance.md).
         step()
-        if self._capture is None or key in self._failed:
-            return
-        try:
-            self._graphs[key] = self._capture(step)
-        except Exception:
-            # Only the capture failed: the shape stays eager, which is slower and equally right.
-            log.exception("a step could not be captured", extra={"shape": str(key)})
-            self._failed.add(key)
+        captured = self._captures.capture(step, key)
+        if captured is not None:
+            self._graphs[key] = captured

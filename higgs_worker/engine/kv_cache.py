@@ -17,8 +17,8 @@ from higgs_worker.engine.config import ModelConfig
 class CacheWindow:
     """The first positions of the first slots: views that are made once and used by many steps."""
 
-    positions: Tensor
-    """[length] int64: 0, 1, 2, ..."""
+    length: int
+    """Positions."""
     layers: tuple[tuple[Tensor, Tensor], ...]
     """Per layer keys and values, [B, H_kv, length, head_dim]."""
     first_rows: Tensor
@@ -75,7 +75,7 @@ class KVCache:
         """Return views of the first slots up to `length` positions."""
         slots = torch.arange(num_slots, device=self._data.device)
         return CacheWindow(
-            positions=torch.arange(length, device=self._data.device),
+            length=length,
             layers=tuple(
                 self.read(layer, slice(0, num_slots), length) for layer in range(len(self._data))
             ),

@@ -22,6 +22,9 @@ from higgs_worker.engine.linear import Linear, best_layout
 from higgs_worker.engine.parameters import FeedForwardWeights, LayerWeights, Weights
 from higgs_worker.engine.rows import PackedBatch
 
+MASK_ALIGNMENT = 8
+"""Elements. Source: torch `aten/src/ATen/native/transformers/attention.cpp`, `preprocess_mask`."""
+
 Attend = Callable[[int, Tensor], Tensor]
 """(layer, rows [N, H + 2 H_kv, head_dim], queries and keys rotated) -> [N, H x head_dim]."""
 
@@ -50,8 +53,8 @@ class LanguageModel:
     """Weights and the two passes over them. Not thread-safe; writes only into the cache."""
 
     def __init__(self, config: ModelConfig, weights: Weights, max_length: int) -> None:
+        """Prepare the weights; some are used as they are, some are copied into another layout."""
         self.config = config
-        self.weights = weights
         self.device = weights.norm.device
         self.dtype = weights.norm.dtype
         # Queries and keys are rotated, values are not: their table entries are 1 and 0. So one
@@ -64,7 +67,7 @@ class LanguageModel:
         num_rotated = config.num_heads + config.num_kv_heads
         kinds = torch.arange(num_rotated + config.num_kv_heads, device=self.device) >= num_rotated
         self._kinds = kinds.long()
-        self._positions = torch.arange(max_length, device=self.device)
+        self._positions = torch.arange(_aligned(max_length), device=self.device)
         self._offsets = config.codebook_size * torch.arange(
             config.num_codebooks, device=self.device
         )
@@ -73,12 +76,17 @@ class LanguageModel:
         self._norms_by_layer_norm = self.device.type == "cpu"
         num_bytes = sum(tensor.nbytes for tensor in weights.by_name(config).values())
         self._layout = best_layout(num_bytes, self.device, self.dtype)
+        self._embed_text_weight, self._embed_audio_weight = weights.embed_text, weights.embed_audio
         self._layers = [self._prepare(layer) for layer in weights.layers]
         self._last_norm = self._norm_weight(weights.norm)
         self._head = Linear(weights.head, self._layout)
         # The two values of an additive attention mask.
         self._visible = torch.zeros((), device=self.device, dtype=self.dtype)
         self._masked = torch.full_like(self._visible, -torch.inf)
+        if self.device.type == "cuda":
+            # cuDNN's attention is a little faster, and plans for 46 ms at each new shape: at every
+            # new length of a prompt, while other sequences wait (measured on an H100).
+            torch.backends.cuda.enable_cudnn_sdp(False)
 
     def decode(
         self, columns: Tensor, positions: Tensor, cache: KVCache, window: CacheWindow
@@ -98,9 +106,7 @@ class LanguageModel:
         config, num_rows = self.config, columns.shape[0]
         last = positions[:, None]
         cache_rows = window.first_rows + last
-        # Additive and made once: a boolean mask would be converted in every layer.
-        is_later = window.positions > last[:, None, None]
-        mask = torch.where(is_later, self._masked, self._visible)
+        mask = self._mask(last[:, None, None], window.length)
         # Query heads that share a KV head are laid out as if they were its positions: grouped
         # attention without repeating keys and values.
         grouped = (num_rows, config.num_kv_heads, -1, config.head_dim)
@@ -112,7 +118,8 @@ class LanguageModel:
             out = F.scaled_dot_product_attention(
                 queries, keys, values, attn_mask=mask, scale=self._scale
             )
-            return out.reshape(num_rows, -1)
+            # A view where the kernel put the positions, here the queries, before the heads.
+            return out.transpose(1, 2).reshape(num_rows, -1)
 
         return self._logits(self._forward(self._embed_audio(columns), 0, positions, attend))
 
@@ -139,7 +146,10 @@ class LanguageModel:
         def attend(layer: int, heads: Tensor) -> Tensor:
             cache.write(layer, cache_rows, heads[:, config.num_heads :])
             queries = heads[:, : config.num_heads]
-            out = torch.empty_like(queries)
+            # The heads as the output's weights have them, see `_output_by_query`.
+            num_groups = config.num_heads // config.num_kv_heads
+            shape = (len(queries), num_groups, config.num_kv_heads, config.head_dim)
+            out = torch.empty(shape, device=device, dtype=self.dtype)
             for part, rows, mask in zip(batch.sequences, own_rows, masks, strict=True):
                 # Each alone, so that no sequence depends on its neighbours.
                 slot = slice(part.slot, part.slot + 1)
@@ -147,8 +157,24 @@ class LanguageModel:
                 out[rows] = self._attend_to_chunk(queries[rows], keys, values, mask)
             return out.flatten(1)
 
-        x = torch.cat([F.embedding(text_ids, self.weights.embed_text), self._embed_audio(columns)])
+        x = torch.cat([F.embedding(text_ids, self._embed_text_weight), self._embed_audio(columns)])
         return self._forward(x, len(text_ids), positions, attend)
+
+    def _mask(self, last: Tensor, length: int) -> Tensor:
+        """Return an additive mask: each row sees the first positions, up to its last one.
+
+        Additive and made once: a boolean mask would be converted in every layer. Its rows begin at
+        multiples of 8 elements, or CUDA's kernels would make a copy that does in every layer.
+
+        Args:
+            last: [..., 1] int64.
+            length: number of positions.
+
+        Returns:
+            [..., length].
+        """
+        is_later = self._positions[: _aligned(length)] > last
+        return torch.where(is_later, self._masked, self._visible)[..., :length]
 
     def _later_chunk_mask(self, start: int, num_rows: int) -> Tensor:
         """Return the mask of a chunk behind others: each row sees itself and all earlier positions.
@@ -157,17 +183,16 @@ class LanguageModel:
             [group x T, start + T], the same for every query head of a group.
         """
         end = start + num_rows
-        is_later = self._positions[:end] > self._positions[start:end, None]
-        mask = torch.where(is_later, self._masked, self._visible)
-        return mask.repeat(self.config.num_heads // self.config.num_kv_heads, 1)
+        own = self._positions[start:end].repeat(self.config.num_heads // self.config.num_kv_heads)
+        return self._mask(own[:, None], end)
 
     def _attend_to_chunk(
         self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
     ) -> Tensor:
-        """Return the attention output [T, H, head_dim] of one chunk's queries, of the same shape.
+        """Return the attention output of one chunk, [T, H / H_kv, H_kv, head_dim].
 
         Args:
-            queries: of the chunk's rows.
+            queries: [T, H, head_dim], of the chunk's rows.
             keys, values: [1, H_kv, start + T, head_dim].
             mask: see `_later_chunk_mask`; None: the chunk starts at position 0.
         """
@@ -180,15 +205,15 @@ class LanguageModel:
                 scale=self._scale,
                 enable_gqa=True,
             )
-            return out.squeeze(0).transpose(0, 1)
+            return out.view(keys.shape[1], -1, *out.shape[2:]).permute(2, 1, 0, 3)
         # With a mask no fused kernel of CUDA shares KV heads, and the plain one would write out
         # H x T x (start + T) scores: grouped as in `decode` instead.
-        num_rows, num_heads, head_dim = queries.shape
+        num_rows, _, head_dim = queries.shape
         grouped = queries.view(num_rows, keys.shape[1], -1, head_dim).permute(1, 2, 0, 3)
         out = F.scaled_dot_product_attention(
             grouped.flatten(1, 2).unsqueeze(0), keys, values, attn_mask=mask, scale=self._scale
         )
-        return out.view(grouped.shape).permute(2, 0, 1, 3).reshape(num_rows, num_heads, head_dim)
+        return out.view(keys.shape[1], -1, num_rows, head_dim).permute(2, 1, 0, 3)
 
     def logits_after(self, hidden: Tensor, rows: Tensor) -> Tensor:
         """Return the logits [len(rows), K, V] float32 of some rows of a prefill."""
@@ -203,13 +228,24 @@ class LanguageModel:
             return _LlamaFeedForward(*norms, linear(part.gate_up), linear(part.down))
 
         text, audio = feed_forward(layer.text), feed_forward(layer.audio)
-        return _LlamaLayer(linear(layer.qkv), linear(layer.out), text, audio)
+        out = linear(self._output_by_query(layer.out))
+        return _LlamaLayer(linear(layer.qkv), out, text, audio)
+
+    def _output_by_query(self, out: Tensor) -> Tensor:
+        """Return `out` with its columns in the order in which attention returns the heads.
+
+        Where the queries of a KV head are laid out as positions, a kernel returns the first query
+        of all KV heads, then the second: the heads [H_kv, H / H_kv] transposed. To transpose the
+        weight instead, once, saves a copy in every layer of every step.
+        """
+        heads = out.view(len(out), self.config.num_kv_heads, -1, self.config.head_dim)
+        return heads.transpose(1, 2).reshape(out.shape)
 
     def _norm_weight(self, weight: Tensor) -> Tensor:
         return weight.repeat(2) if self._norms_by_layer_norm else weight
 
     def _embed_audio(self, columns: Tensor) -> Tensor:
-        return F.embedding(columns + self._offsets, self.weights.embed_audio).sum(1)
+        return F.embedding(columns + self._offsets, self._embed_audio_weight).sum(1)
 
     def _forward(self, x: Tensor, num_text: int, positions: Tensor, attend: Attend) -> Tensor:
         """Run all layers over rows x [N, D], in place; the first `num_text` of them are text."""
@@ -243,6 +279,10 @@ class LanguageModel:
         logits = self._head.forward(self._norm(hidden, self._last_norm))
         shape = (len(hidden), self.config.num_codebooks, self.config.codebook_size)
         return logits.view(shape).float()
+
+
+def _aligned(length: int) -> int:
+    return -(-length // MASK_ALIGNMENT) * MASK_ALIGNMENT
 
 
 def rope_table(rope: Rope, head_dim: int, max_length: int) -> Tensor:

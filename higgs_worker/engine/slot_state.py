@@ -13,7 +13,7 @@ NEVER = 1 << 30
 class SlotState:
     """State of some slots. All counters are one tensor, so that one addition advances them all.
 
-    `Runner._advance` says how each counter changes.
+    `Columns.draw` says how each counter changes.
     """
 
     counters: Tensor

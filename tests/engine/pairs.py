@@ -11,6 +11,7 @@ import torch
 from higgs_worker.engine.engine import Engine
 from higgs_worker.engine.loader import load
 from higgs_worker.engine.model import LanguageModel
+from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.runner import Runner
 from higgs_worker.engine.sequence import Prompt, Sampling, Submission
 from tests.oracles.language_model import fix_logits, generate, random_model, save
@@ -27,6 +28,7 @@ class Pair:
     """Two networks of one checkpoint."""
 
     oracle: "HiggsAudioV2ForConditionalGeneration"
+    weights: Weights
     runner: Runner
     engine: Engine
 
@@ -64,4 +66,4 @@ def make_pair(
     runner = Runner(
         LanguageModel(config, weights, max_length), num_slots=num_slots, max_length=max_length
     )
-    return Pair(oracle, runner, Engine(runner, max_prefill=max_prefill))
+    return Pair(oracle, weights, runner, Engine(runner, max_prefill=max_prefill))

@@ -131,8 +131,8 @@ def test_random_company_is_token_exact(seed: int, pairs: Pairs) -> None:
 
 def test_random_company_in_the_engine_is_token_exact(pairs: Pairs) -> None:
     """The same through the engine's thread, while others are cancelled at any moment."""
-    pair = pairs(5, "narrow", end=1.0, num_slots=3, max_prefill=16)
-    rng = np.random.default_rng(5)
+    pair = pairs(15, "narrow", end=1.0, num_slots=3, max_prefill=16)
+    rng = np.random.default_rng(15)
     prompts = [random_prompt(rng, int(rng.integers(8, 40))) for _ in range(12)]
     handles: list[Handle] = []
     for number, prompt in enumerate(prompts):
@@ -286,7 +286,7 @@ def test_without_a_prefix_cache_all_is_prefilled(pairs: Pairs) -> None:
 
 def poison(pair: Pair) -> None:
     """Make the model compute NaN for prompts with `BAD_ID`."""
-    pair.runner.model.weights.embed_text[BAD_ID] = torch.nan
+    pair.weights.embed_text[BAD_ID] = torch.nan
 
 
 def test_nan_fails_its_own_sequence(pairs: Pairs) -> None:
@@ -320,11 +320,11 @@ def test_nan_is_not_saved_as_a_prefix(pairs: Pairs) -> None:
     pair = pairs(10, "narrow", end=0.0)
     ids = (*range(2, 32), BAD_ID, *range(2, 32))
     prompt = Prompt((TextSegment(ids), TextSegment((7, AUDIO_BOS))), num_shared=1)
-    theirs, right = alone(pair, prompt), pair.runner.model.weights.embed_text[BAD_ID].clone()
+    theirs, right = alone(pair, prompt), pair.weights.embed_text[BAD_ID].clone()
     poison(pair)
     with pytest.raises(EngineFailed):
         pair.engine.submit(ask(prompt)).result(60)
-    pair.runner.model.weights.embed_text[BAD_ID] = right
+    pair.weights.embed_text[BAD_ID] = right
     assert np.array_equal(pair.engine.submit(ask(prompt)).result(60).columns, theirs)
 
 

@@ -4,13 +4,13 @@ import logging
 import threading
 
 import pytest
+import torch
 
 from higgs_worker.engine.handle import Handle
 from higgs_worker.engine.sequence import Generation
 from higgs_worker.errors import EngineBroken, EngineFailed
 from tests.fakes.engine import (
     TIMEOUT_S,
-    OutOfMemoryError,
     ScriptedRunner,
     ask,
     check_result,
@@ -102,7 +102,7 @@ def test_garbled_columns_fail_their_own_row() -> None:
 def test_out_of_memory_names_the_settings(method: str) -> None:
     """When memory runs out anywhere, the error says which settings to lower; the engine goes on."""
     runner = ScriptedRunner()
-    runner.fail(method, 1, OutOfMemoryError("tried to allocate 20 GiB"))
+    runner.fail(method, 1, torch.OutOfMemoryError("tried to allocate 20 GiB"))
     with serve(runner) as engine:
         error = outcome(engine.submit(ask(1)))
         assert isinstance(error, EngineFailed)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from higgs_worker.engine.columns import Columns
 from higgs_worker.engine.config import ModelConfig, Rope
 from higgs_worker.engine.kv_cache import KVCache
 from higgs_worker.engine.memory import (
@@ -48,7 +49,7 @@ def tensors(owner: object) -> Iterator[torch.Tensor]:
     elif is_dataclass(owner):
         for field in fields(owner):
             yield from tensors(getattr(owner, field.name))
-    elif isinstance(owner, Runner | KVCache):
+    elif isinstance(owner, Runner | KVCache | Columns):
         for name, value in vars(owner).items():
             if name != "model":
                 yield from tensors(value)

@@ -45,10 +45,6 @@ def ask(
     )
 
 
-class OutOfMemoryError(Exception):
-    """Named as torch's own error."""
-
-
 class DeviceGone(Exception):
     """Raised by every call once the device is lost."""
 
@@ -135,6 +131,9 @@ class ScriptedRunner:
         self.engine: Engine | None = None
         """The engine that uses it, for hooks; `serve` sets it."""
         self.thread: int | None = None
+        self.num_missing = 0
+        """Shapes that idle rounds may capture."""
+        self.is_on_own_stream = False
         self._num_prefilled = 0
         self._had_running = False
 
@@ -153,6 +152,27 @@ class ScriptedRunner:
     def max_frames(self, prompt: Prompt) -> int:
         """Return what the real one does; the only method that any thread may call."""
         return self.max_length - prompt.num_text_ids - 1 - NUM_CODEBOOKS
+
+    @contextmanager
+    def own_stream(self) -> Iterator[None]:
+        """Note that the thread works on the runner's stream."""
+        self.is_on_own_stream = True
+        yield
+        self.is_on_own_stream = False
+
+    def prepare(self) -> None:
+        """Capture the usual shapes, before any sequence."""
+        self._check(not self.log.calls, "prepared late")
+        self._call("prepare")
+
+    def capture_next(self) -> bool:
+        """Capture a missing shape, while no sequence is there."""
+        self._check(not self.used, "captured beside sequences")
+        self._call("capture_next")
+        if not self.num_missing:
+            return False
+        self.num_missing -= 1
+        return True
 
     def begin(self, slot: int, submission: Submission) -> int:
         """Put a sequence into a slot; returns the positions to prefill."""
@@ -271,6 +291,7 @@ class ScriptedRunner:
     def _call(self, method: str) -> None:
         self.thread = self.thread or threading.get_ident()
         self._check(self.thread == threading.get_ident(), f"{method} in another thread")
+        self._check(self.is_on_own_stream, f"{method} on another stream")
         self.log.calls[method] += 1
         self.at.get((method, self.log.calls[method]), lambda: None)()
         if self.is_gone:

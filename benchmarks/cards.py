@@ -1,0 +1,84 @@
+"""GPUs as `benchmarks.roofline` sees them: data sheets, and what kernels cost.
+
+Costs were measured on an H100 SXM with torch 2.11 (the profile of one replayed step, and step times
+by batch and length) unless "guessed" is said. A card's `latency` carries them over to other cards.
+"""
+
+from dataclasses import dataclass
+
+POINTWISE_US = 1.6
+KERNEL_US = {
+    # The line through the five products of batch 1: 9.4 to 36.8 us for 19 to 101 MB.
+    "mm": 3.1,
+    "addmm_": 3.1,
+    "split-K sum": 1.9,
+    "rms_norm": 4.8,
+    "mul": 3.0,
+    "addcmul": 3.0,
+    # Of rows that are not contiguous: from batch 2 on, their inputs are halves of wider rows. A
+    # profile of batch 32, which cuts names off, has 2.7 to 3.6 for these, `mul` and `addcmul`; at
+    # batch 1 they take 1.5 and 1.1.
+    "silu": 2.7,
+    "mul_": 2.7,
+    "roll": 1.4,
+    "index": 3.4,
+    "index_put_": 3.4,
+    "index_copy_": 3.4,
+    "index_select": 4.9,
+    "embedding": 4.9,
+    "gather": 3.1,
+    "sum": 4.9,
+    "amax": 4.9,
+    "topk": 18.2,
+    "sort": 4.8,
+    "cumsum": 3.5,
+    "searchsorted": 2.6,
+    "_scaled_dot_product_efficient_attention": 3.0,
+    # Guessed: a fused product is as good as the library's; the last block of attention adds up the
+    # splits of the others; a choice searches its thresholds in some 30 passes.
+    "product": 3.1,
+    "attend": 5.0,
+    "embed": 3.0,
+    "choose": 12.0,
+    "settle": 3.0,
+}
+"""Microseconds of a kernel with next to nothing to do, by operator; others take `POINTWISE_US`."""
+GAP_US = 0.3
+"""Between two kernels of a graph: what the step takes beyond the sum of its kernels, per launch."""
+POSITION_US = 0.040
+"""One block of the memory-efficient attention kernel takes this long per position. It serves one KV
+head of one slot, so that at batch 1 eight blocks work and the other SMs wait."""
+SM_BYTES_PER_US = 16.7e3
+"""Keys and values that an SM reads when it has many such blocks: 2.2 TB/s at batch 32 and 64.
+Guessed: that the SMs are the limit and not the memory, and so that an H200 has the same."""
+HOST_US = 16.0
+"""The host's time per operator of an eager step."""
+COMPUTE_SHARE = 0.6
+"""Of the data sheet's FLOP/s, what a product reaches. Guessed; no bf16 product of up to 64 rows
+depends on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A GPU: its data sheet, and two figures that are guessed for all but the H100."""
+
+    name: str
+    bandwidth: float
+    """Bytes per second."""
+    flops: float
+    """Per second, bf16 with float32 sums, dense."""
+    num_sms: int
+    read_share: float
+    """Of the bandwidth, what a large read reaches: on an H100 2.99 of 3.35 TB/s."""
+    latency: float
+    """Of small kernels, gaps and a block's walk, relative to an H100."""
+
+
+CARDS = {
+    "4090": Card("RTX 4090", 1.008e12, 165e12, 128, read_share=0.92, latency=0.9),
+    "l40s": Card("L40S", 0.864e12, 362e12, 142, read_share=0.92, latency=0.9),
+    "a100": Card("A100-80", 2.039e12, 312e12, 108, read_share=0.90, latency=1.3),
+    "h100": Card("H100", 3.35e12, 989e12, 132, read_share=0.89, latency=1.0),
+    "h200": Card("H200", 4.8e12, 989e12, 132, read_share=0.89, latency=1.0),
+}
+"""Source: NVIDIA's data sheets; A100, H100 and H200 as SXM."""

@@ -1,0 +1,159 @@
+"""Streams, captures and a full memory, without CUDA: what each thread sees and what is left."""
+
+import threading
+
+import pytest
+import torch
+
+from higgs_worker.cuda import (
+    HIGH,
+    LOW,
+    MIDDLE,
+    Captures,
+    cuda_capture,
+    is_out_of_memory,
+    own_stream,
+)
+from tests.fakes.cuda import FakeGraph, FakeStream, ScriptedCuda
+
+SECOND = torch.device("cuda:1")
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> ScriptedCuda:
+    """CUDA by script."""
+    return ScriptedCuda(monkeypatch)
+
+
+@pytest.mark.parametrize("device", [torch.device("cuda"), SECOND])
+def test_each_thread_has_its_device_and_its_stream(
+    device: torch.device, cuda: ScriptedCuda
+) -> None:
+    """Whatever the device: it is current in the thread, and nothing else changes."""
+    seen: dict[int, tuple[int, FakeStream]] = {}
+
+    def work(priority: int) -> None:
+        with own_stream(device, priority):
+            seen[priority] = (cuda.current_device(), cuda.current_stream())
+        assert cuda.current_stream() is cuda.default_stream(torch.device("cuda:0"))
+
+    threads = [threading.Thread(target=work, args=(each,)) for each in (HIGH, MIDDLE, LOW)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({id(stream) for _, stream in seen.values()}) == 3
+    for priority, (index, stream) in seen.items():
+        assert index == (device.index or 0)
+        assert stream.priority == priority
+        # What another thread loaded on the default stream is there before this one reads it.
+        assert stream.waited_for == [cuda.default_stream(device)]
+    assert cuda.current_device() == 0
+
+
+def test_a_cpu_has_no_streams_and_captures_nothing(cuda: ScriptedCuda) -> None:
+    """Nothing of CUDA is touched."""
+    with own_stream(torch.device("cpu"), HIGH):
+        assert cuda.current_stream() is cuda.default_stream(torch.device("cuda:0"))
+    assert cuda_capture(torch.device("cpu")) is None
+    assert not Captures(None).enabled
+    assert Captures(None).capture(lambda: None, "any") is None
+
+
+def test_graphs_are_captured_beside_the_threads_stream(cuda: ScriptedCuda) -> None:
+    """On the device, after what runs already, with the same priority, from one pool."""
+    capture = cuda_capture(SECOND)
+    during: list[tuple[int, FakeStream]] = []
+    with own_stream(SECOND, HIGH):
+        own = cuda.current_stream()
+        graphs = [
+            capture(lambda: during.append((cuda.current_device(), cuda.current_stream())))
+            for _ in range(2)
+        ]
+        assert cuda.current_stream() is own
+    for index, stream in during:
+        assert index == 1
+        assert stream is not own
+        assert stream.priority == HIGH
+        assert stream.waited_for[-1] is own
+    assert len(set(map(id, cuda.pools))) == 1
+    assert all(isinstance(graph, FakeGraph) for graph in graphs)
+
+
+def test_a_failed_capture_leaves_nothing_behind(
+    cuda: ScriptedCuda, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The thread is on its stream again, the allocator knows, and no further capture is tried."""
+    cuda.breaks = True
+    captures = Captures(cuda_capture(SECOND))
+
+    def cannot_be_captured() -> None:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    with own_stream(SECOND, HIGH):
+        own = cuda.current_stream()
+        assert captures.capture(cannot_be_captured, "8 rows") is None
+        assert cuda.current_stream() is own
+        assert cuda.capturing is None
+        assert cuda.num_ended_by_hand == 1
+        cuda.breaks = False
+        assert captures.capture(lambda: None, "4 rows") is None
+    assert not captures.can_capture
+    assert captures.enabled
+    assert len(cuda.pools) == 1
+    (record,) = caplog.records
+    assert record.shape == "8 rows"
+
+
+def test_two_threads_capture_one_after_the_other(cuda: ScriptedCuda) -> None:
+    """torch captures one graph of a process at a time: the second waits for the first."""
+    is_capturing, may_end = threading.Event(), threading.Event()
+    order: list[str] = []
+
+    def first() -> None:
+        is_capturing.set()
+        may_end.wait(5)
+        order.append("first")
+
+    captures = [cuda_capture(SECOND) for _ in range(2)]
+    one = threading.Thread(target=lambda: captures[0](first))
+    two = threading.Thread(target=lambda: captures[1](lambda: order.append("second")))
+    one.start()
+    assert is_capturing.wait(5)
+    two.start()
+    two.join(0.05)
+    assert two.is_alive()
+    may_end.set()
+    one.join(5)
+    two.join(5)
+    assert order == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        torch.AcceleratorError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+        MemoryError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_every_kind_of_a_full_memory_is_recognised(error: Exception) -> None:
+    """torch's own class, CUDA's, cuBLAS's, cuDNN's and Python's."""
+    assert is_out_of_memory(error)
+
+
+def test_a_cpu_without_memory_is_recognised() -> None:
+    """What torch really raises there."""
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 50)
+    assert is_out_of_memory(caught.value)
+
+
+def test_other_errors_are_not_a_full_memory() -> None:
+    """Neither another failure of the device nor a sentence that only sounds like it."""
+    assert not is_out_of_memory(RuntimeError("CUDA error: an illegal memory access"))
+    assert not is_out_of_memory(ValueError("out of memory"))
