@@ -24,6 +24,8 @@ Measurement = Callable[[Scale], Iterator[dict[str, Any]]]
 """Yields the rows of one table, which has the function's name, and its docstring as a title.
 
 What it raises is a failure; the rows before it are kept."""
+MAX_ERROR = 400
+"""Characters."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -48,8 +50,17 @@ def _run_part(module: str, scale: Scale, file: TextIO) -> None:
         file.write(json.dumps(line, default=float) + "\n")
         file.flush()
 
+    def write_error(name: str, error: Exception) -> None:
+        traceback.print_exception(error)
+        write(table=name, error=f"{type(error).__name__}: {error}"[:MAX_ERROR])
+
     started = time.perf_counter()
-    for measure in importlib.import_module(module).MEASUREMENTS:
+    measurements: Sequence[Measurement] = ()
+    try:
+        measurements = importlib.import_module(module).MEASUREMENTS
+    except Exception as error:
+        write_error("import", error)
+    for measure in measurements:
         print(f"{module}: {measure.__name__}", flush=True)
         name, title = measure.__name__, (measure.__doc__ or "").split("\n")[0]
         try:
@@ -58,8 +69,7 @@ def _run_part(module: str, scale: Scale, file: TextIO) -> None:
                 write(table=name, title=title, row=row)
         except Exception as error:
             # What is left of the part may still be measured.
-            traceback.print_exc()
-            write(table=name, error=f"{type(error).__name__}: {error}"[:400])
+            write_error(name, error)
         _free_memory()
     write(ended=True, seconds=time.perf_counter() - started)
 

@@ -31,10 +31,13 @@ def document(outcomes: Sequence[PartOutcome], *, is_rehearsal: bool) -> Document
 
 
 def markdown(report: Document) -> str:
-    """Return the tables, what went wrong before them."""
+    """Return the tables, and what went wrong at the end, where nobody can miss it."""
     paragraphs = []
     if report["is_rehearsal"]:
         paragraphs.append("A rehearsal on a CPU: the figures mean nothing.")
+    seconds = ", ".join(f"{part['name']} {part['seconds']:.0f}" for part in report["parts"])
+    paragraphs.append(f"Seconds by part: {seconds}.")
+    paragraphs += [_table(each["title"], each["rows"]) for each in report["tables"].values()]
     problems = [
         f"- {part['name']} ({part['status']}): {problem}"
         for part in report["parts"]
@@ -42,9 +45,6 @@ def markdown(report: Document) -> str:
     ]
     if problems:
         paragraphs.append("\n".join(["Problems:", "", *problems]))
-    seconds = ", ".join(f"{part['name']} {part['seconds']:.0f}" for part in report["parts"])
-    paragraphs.append(f"Seconds by part: {seconds}.")
-    paragraphs += [_table(each["title"], each["rows"]) for each in report["tables"].values()]
     return "\n\n".join(paragraphs) + "\n"
 
 

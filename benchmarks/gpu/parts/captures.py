@@ -22,7 +22,7 @@ def prepared(scale: Scale) -> Iterator[dict[str, Any]]:
 
 
 def shapes(scale: Scale) -> Iterator[dict[str, Any]]:
-    """Step graphs, an eager step each included: ms and MB by batch and attention length"""
+    """Step graphs, an eager step each included: ms / MB, by batch and attention length"""
     runner = new_runner(scale, random_model(scale))
     by_batch: dict[int, dict[str, Any]] = {}
     with runner.own_stream():
@@ -39,7 +39,7 @@ def shapes(scale: Scale) -> Iterator[dict[str, Any]]:
             used = before - free_mb(scale.device)
             for num_rows, length, _ in set(runner._graphs._graphs) - known:
                 row = by_batch.setdefault(num_rows, {"batch": num_rows})
-                row |= {f"{length}_ms": 1e3 * took, f"{length}_MB": used}
+                row[str(length)] = f"{1e3 * took:.0f} / {used:.0f}"
     yield from (by_batch[num_rows] for num_rows in sorted(by_batch))
     if scale.is_rehearsal:
         yield {"batch": 1, "note": NOT_HERE}

@@ -47,7 +47,7 @@ def codec_ends(scale: Scale) -> Iterator[dict[str, Any]]:
         for num_rows in (1, MAX_ROWS):
             num_frames = streaming.num_lag_frames
 
-            def first(num_rows: int = num_rows) -> float:
+            def first(num_rows: int = num_rows, num_frames: int = num_frames) -> float:
                 for stream in range(num_rows):
                     streaming.open(stream)
                 pieces = _pieces(num_rows, num_frames)

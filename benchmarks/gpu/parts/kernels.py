@@ -1,17 +1,16 @@
 """The kernels of a decode step, by the time that they take."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu.devices import GB, synchronize
 from benchmarks.gpu.models import clear, fill, new_runner, random_model
-from benchmarks.gpu.parts.steps import head_size, product_sizes
+from benchmarks.gpu.parts.steps import kv_bytes, matrix_bytes
 from benchmarks.gpu.scale import Scale
 
 NUM_KERNELS = 20
@@ -52,10 +51,12 @@ def _kernels(scale: Scale, num_rows: int) -> Iterator[dict[str, Any]]:
             runner.step()
         calls = _profile(runner.step, scale)
         clear(runner, num_rows)
+    if not calls:
+        raise RuntimeError("the profiler saw no kernel")
     yield from table(calls, bytes_of(calls, scale, num_rows, context), NUM_STEPS)
 
 
-def _profile(step: Any, scale: Scale) -> list[KernelCall]:
+def _profile(step: Callable[[], None], scale: Scale) -> list[KernelCall]:
     is_cuda = scale.device.type == "cuda"
     activity = ProfilerActivity.CUDA if is_cuda else ProfilerActivity.CPU
     with profile(activities=[activity]) as profiler:
@@ -82,17 +83,16 @@ def bytes_of(
     A product's weight follows from its place in the step: four products a layer, then the head. If
     there are more or fewer, nothing is known.
     """
-    config, itemsize = scale.model, scale.dtype.itemsize
+    layer, head = matrix_bytes(scale)
     in_order = sorted(calls, key=lambda call: call.start_us)
     products = [c for c in in_order if PRODUCT.search(c.name) and not NO_PRODUCT.search(c.name)]
-    sizes = [*product_sizes(config) * config.num_layers, head_size(config)] * NUM_STEPS
+    sizes = [*layer * scale.model.num_layers, head] * NUM_STEPS
     found = {}
     if len(products) == len(sizes):
-        found = {call: size * itemsize for call, size in zip(products, sizes, strict=True)}
-    kv = 2 * config.num_kv_heads * config.head_dim * itemsize * num_rows * context
+        found = dict(zip(products, sizes, strict=True))
     attention = [call for call in in_order if ATTENTION.search(call.name)]
-    if len(attention) == NUM_STEPS * config.num_layers:
-        found |= dict.fromkeys(attention, kv)
+    if len(attention) == NUM_STEPS * scale.model.num_layers:
+        found |= dict.fromkeys(attention, num_rows * kv_bytes(scale, context))
     return found
 
 

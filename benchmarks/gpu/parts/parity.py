@@ -45,8 +45,10 @@ def graphs(scale: Scale) -> Iterator[dict[str, Any]]:
             for slot in range(batch)
         ]
         replayed, eager = (
-            _columns(Runner(model, num_slots=batch, max_length=max_length, **how), submissions)
-            for how in ({}, {"capture": TwinCapture()})
+            _columns(
+                Runner(model, num_slots=batch, max_length=max_length, capture=capture), submissions
+            )
+            for capture in (None, TwinCapture())
         )
         equal = [_num_equal(*pair) for pair in zip(replayed, eager, strict=True)]
         yield {"batch": batch, "columns": len(replayed[0]), "equal": min(equal)}
@@ -82,7 +84,7 @@ def greedy(scale: Scale) -> Iterator[dict[str, Any]]:
             own_logits(model, prompt, wanted),
             reference_logits(theirs, prompt, wanted),
         )
-        row = {"prompt": what, "columns": len(wanted), "equal": num_equal}
+        row: dict[str, Any] = {"prompt": what, "columns": len(wanted), "equal": num_equal}
         row |= _error(logits, reference)
         if num_equal < len(wanted):
             # The smaller, the nearer was the tie that fell the other way.

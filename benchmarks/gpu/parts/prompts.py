@@ -20,7 +20,7 @@ TAIL_LENGTH = 20
 
 
 def prompts(scale: Scale) -> Iterator[dict[str, Any]]:
-    """Prefill in one pass, behind a cached prefix or none: at new lengths (the slowest), and again"""
+    """Prefill in one pass, behind what is cached: the slowest of three new lengths, and again"""
     model = random_model(scale, MAX_LENGTH)
     runner = Runner(model, num_slots=max(COUNTS), max_length=MAX_LENGTH)
     prefix = min(MAX_PREFIX, 16 * scale.prompt_lengths[0])

@@ -4,6 +4,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import torch
+
 from benchmarks.gpu.devices import (
     data_sheet_bandwidth,
     device_name,
@@ -14,8 +16,8 @@ from benchmarks.gpu.devices import (
 )
 from benchmarks.gpu.models import clear, fill, new_runner, random_model
 from benchmarks.gpu.scale import FRAME_RATE, Scale
-from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.graphs import StepGraphs
+from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.runner import Runner
 
 
@@ -31,11 +33,12 @@ def steps(scale: Scale) -> Iterator[dict[str, Any]]:
                 if num_rows > runner.num_slots:
                     yield row | {"note": f"only {runner.num_slots} slots fit"}
                     continue
-                # Halfway through the measurement the context is what is said.
-                fill(runner, num_rows, context - 3 * scale.num_steps)
+                # Halfway through its steps the context is what is said. They are few, so that all
+                # of them have one shape.
+                fill(runner, num_rows, context - scale.repeats * scale.num_steps // 2)
                 row |= _measure(runner, num_rows, scale)
                 clear(runner, num_rows)
-                size = step_bytes(scale.model, num_rows, context, scale.dtype.itemsize)
+                size = step_bytes(scale, num_rows, context)
                 step_s = row["replay_ms"] / 1e3
                 row["read_percent"] = 100 * size / measured / step_s
                 row["sheet_percent"] = sheet and 100 * size / sheet / step_s
@@ -43,25 +46,23 @@ def steps(scale: Scale) -> Iterator[dict[str, Any]]:
                 yield row
 
 
-def step_bytes(config: ModelConfig, num_rows: int, context: int, itemsize: int) -> int:
-    """Return the bytes that a step must read: the audio path's weights, keys and values in use."""
-    layer = sum(product_sizes(config)) + 2 * config.width
-    kv = 2 * config.num_layers * config.num_kv_heads * config.head_dim
-    once = config.width + head_size(config)
-    return itemsize * (config.num_layers * layer + once + num_rows * context * kv)
+def step_bytes(scale: Scale, num_rows: int, context: int) -> int:
+    """Return the bytes that a step must read: the audio path's matrices, keys and values in use."""
+    layer, head = matrix_bytes(scale)
+    return scale.model.num_layers * (sum(layer) + num_rows * kv_bytes(scale, context)) + head
 
 
-def product_sizes(config: ModelConfig) -> tuple[int, int, int, int]:
-    """Return the elements of a layer's matrices, in the order of use: qkv, out, gate_up, down."""
-    query = config.num_heads * config.head_dim
-    keys = 2 * config.num_kv_heads * config.head_dim
-    feed_forward = config.mlp_width * config.width
-    return (query + keys) * config.width, query * config.width, 2 * feed_forward, feed_forward
+def matrix_bytes(scale: Scale) -> tuple[list[int], int]:
+    """Return the bytes of a layer's matrices in the order of use, and of the head."""
+    weights = Weights.empty(scale.model, device=torch.device("meta"), dtype=scale.dtype)
+    layer = weights.layers[0]
+    used = (layer.qkv, layer.out, layer.audio.gate_up, layer.audio.down)
+    return [matrix.nbytes for matrix in used], weights.head.nbytes
 
 
-def head_size(config: ModelConfig) -> int:
-    """Return the elements of the head."""
-    return config.num_codebooks * config.codebook_size * config.width
+def kv_bytes(scale: Scale, context: int) -> int:
+    """Return the bytes of a slot's keys and values in one layer."""
+    return 2 * scale.model.num_kv_heads * scale.model.head_dim * scale.dtype.itemsize * context
 
 
 def _measure(runner: Runner, num_rows: int, scale: Scale) -> dict[str, Any]:
