@@ -80,12 +80,9 @@ def greedy(scale: Scale) -> Iterator[dict[str, Any]]:
         submission = Submission(prompt, GREEDY, num_columns - config.num_codebooks)
         (ours,) = _columns(Runner(model, num_slots=1, max_length=1024), [submission])
         num_equal = _num_equal(ours, wanted)
-        logits, reference = (
-            own_logits(model, prompt, wanted),
-            reference_logits(theirs, prompt, wanted),
-        )
+        reference = reference_logits(theirs, prompt, wanted)
         row: dict[str, Any] = {"prompt": what, "columns": len(wanted), "equal": num_equal}
-        row |= _error(logits, reference)
+        row |= _error(own_logits(model, prompt, wanted), reference)
         if num_equal < len(wanted):
             # The smaller, the nearer was the tie that fell the other way.
             after = reference[num_equal - 1 - len(wanted)].topk(2).values
@@ -160,9 +157,9 @@ def _num_equal(ours: NDArray[np.int64], theirs: NDArray[np.int64]) -> int:
     return int(different.argmax()) if different.any() else length
 
 
-def _error(logits: Tensor, reference: Tensor) -> dict[str, Any]:
-    difference = logits - reference
-    agree = (logits.argmax(-1) == reference.argmax(-1)).float().mean()
+def _error(values: Tensor, reference: Tensor) -> dict[str, Any]:
+    difference = values - reference
+    agree = (values.argmax(-1) == reference.argmax(-1)).float().mean()
     return {
         "error_max": float(difference.abs().max()),
         "error_rms": float(difference.square().mean().sqrt()),
