@@ -34,6 +34,7 @@ from benchmarks.cards import (
     Card,
 )
 from higgs_worker.engine.config import ModelConfig, Rope
+from higgs_worker.engine.shapes import StepShapes
 
 Design = Literal["eager", "graph", "fused", "fused-int8"]
 
@@ -55,8 +56,6 @@ PUBLISHED = ModelConfig(
 """Source: config.json of bosonai/higgs-audio-v2-generation-3B-base."""
 FRAME_RATE = 25
 """Frames, and so decode steps, per second of audio."""
-LENGTH_BUCKET = 512
-"""Today's attention reads a multiple of this many positions (`Runner.step`)."""
 NUM_SPLITS, TILE = 8, 64
 """The fused design's attention: splits of a slot's positions, and positions of a tile."""
 
@@ -154,13 +153,30 @@ class Step:
         return self.batch / FRAME_RATE / (self.ms(card, host_us) / 1e3)
 
 
-def step_of(design: Design, batch: int, context: int, config: ModelConfig = PUBLISHED) -> Step:
-    """Return the step of a design for `batch` slots of `context` positions each."""
+def step_of(
+    design: Design,
+    batch: int,
+    context: int,
+    config: ModelConfig = PUBLISHED,
+    positions_read: int | None = None,
+) -> Step:
+    """Return the step of a design for some slots.
+
+    Args:
+        design: see above.
+        batch: slots.
+        context: positions in use in each.
+        config: sizes.
+        positions_read: by today's attention; None: those of the engine's shape.
+    """
     if batch < 1 or context < 1:
         raise ValueError(f"batch {batch} and context {context} must both be at least 1")
+    if positions_read is None:
+        shapes = StepShapes(batch, 1 << 20, are_captured=True)
+        _, positions_read = shapes.fit(batch, context)
     sizes = _Sizes(config, batch, weight_size=1 if design == "fused-int8" else 2)
     is_fused = design.startswith("fused")
-    parts = _fused_parts(sizes, context) if is_fused else _todays_parts(sizes, context)
+    parts = _fused_parts(sizes, context) if is_fused else _todays_parts(sizes, positions_read)
     return Step(design, batch, parts, sizes.weight_bytes() + sizes.kv_bytes(context))
 
 
@@ -214,12 +230,11 @@ class _Sizes:
         )
 
 
-def _todays_parts(sizes: _Sizes, context: int) -> tuple[StepPart, ...]:
-    """Return the operators of `LanguageModel.decode` and `Runner._advance`, usual sampling."""
+def _todays_parts(sizes: _Sizes, positions_read: int) -> tuple[StepPart, ...]:
+    """Return the operators of `LanguageModel.decode` and `Columns.draw`, usual sampling."""
     config, rows = sizes.config, sizes.rows
     layers, width, head_dim = config.num_layers, config.width, config.head_dim
     heads, kv_width = rows(sizes.num_heads * head_dim), 2 * config.num_kv_heads * head_dim
-    bucket = math.ceil(context / LENGTH_BUCKET) * LENGTH_BUCKET
     top, logits = rows(64 * config.num_codebooks, 4), rows(sizes.matrices["head"][0], 4)
     # As cuBLAS chose at batch 1 and at 32; where between them it changes is guessed.
     split = ("split-K sum",)
@@ -229,7 +244,7 @@ def _todays_parts(sizes: _Sizes, context: int) -> tuple[StepPart, ...]:
         return StepPart(name, calls, tuple(operators.split()), num_bytes, extra=extra)
 
     return (
-        part("mask", 1, "add gt where", 2 * rows(bucket)),
+        part("mask", 1, "add gt where", 2 * rows(positions_read)),
         part("embedding", 1, "add embedding sum", 3 * rows(config.num_codebooks * width)),
         part("sines", 1, "index_select index_select", 4 * heads),
         part("norms", 2 * layers + 1, "rms_norm", 2 * rows(width)),
@@ -240,9 +255,9 @@ def _todays_parts(sizes: _Sizes, context: int) -> tuple[StepPart, ...]:
             "attention",
             layers,
             ("_scaled_dot_product_efficient_attention",),
-            sizes.kv_bytes(bucket, 1) + 2 * rows(width),
-            flops=4.0 * sizes.batch * config.num_heads * head_dim * bucket,
-            walk=bucket,
+            sizes.kv_bytes(positions_read, 1) + 2 * rows(width),
+            flops=4.0 * sizes.batch * config.num_heads * head_dim * positions_read,
+            walk=positions_read,
             blocks=sizes.batch * config.num_kv_heads,
         ),
         sizes.product("out", "addmm_", split if sizes.batch < 32 else ()),

@@ -14,7 +14,7 @@ from benchmarks.cards import CARDS, GAP_US, HOST_US
 from benchmarks.measure import OperatorCounter
 from benchmarks.models import SIZES
 from benchmarks.ours import num_bytes_per_step
-from benchmarks.roofline import LENGTH_BUCKET, PUBLISHED, Design, Step, step_of
+from benchmarks.roofline import PUBLISHED, Design, Step, step_of
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.model import LanguageModel
 from higgs_worker.engine.parameters import Weights
@@ -51,23 +51,22 @@ def test_operators_are_those_of_the_step(
 ) -> None:
     """The code dispatches, by name and number, what today's designs list."""
     monkeypatch.setattr(F, "scaled_dot_product_attention", efficient_attention)
-    state, window = runner._views(batch, LENGTH_BUCKET)
+    state, window = runner._views(batch, 512)
     # One kernel on CUDA, several where it is taken apart.
     with torch.inference_mode(), OperatorCounter(whole={"rms_norm"}) as counter:
         logits = runner.model.decode(state.column, state.position, runner.cache, window)
-        runner._advance(state, logits, "narrow")
+        runner._columns.draw(state, logits, "narrow")
     for design in ("eager", "graph"):
         listed: Counter[str] = Counter()
-        for part in step_of(design, batch, LENGTH_BUCKET).parts:
+        for part in step_of(design, batch, 512).parts:
             for operator in part.kernels:
                 listed[operator] += part.calls
         assert listed == counter.by_name
 
 
-def test_sizes_are_those_of_the_code(runner: Runner) -> None:
-    """The published sizes, the bytes of a step and the bucket stand elsewhere too."""
+def test_sizes_are_those_of_the_code() -> None:
+    """The published sizes and the bytes of a step stand elsewhere too."""
     assert ModelConfig.from_dict(SIZES["full"].config().to_dict()) == PUBLISHED
-    assert runner._length_bucket == LENGTH_BUCKET
     kv_bytes = 2 * 28 * 8 * 128 * 2
     for batch, context in ((1, 1), (64, 600)):
         weights = num_bytes_per_step(PUBLISHED, torch.bfloat16)
@@ -76,26 +75,29 @@ def test_sizes_are_those_of_the_code(runner: Runner) -> None:
 
 
 @pytest.mark.parametrize(
-    ("batch", "context", "measured_ms"),
+    ("batch", "context", "positions_read", "measured_ms"),
     [
-        (1, 400, 4.015),
-        (8, 400, 4.251),
-        (32, 400, 4.662),
-        (64, 400, 5.723),
-        (1, 310, 4.108),
-        (8, 310, 4.343),
-        (32, 310, 4.741),
-        (1, 910, 4.675),
-        (8, 910, 5.001),
-        (32, 910, 5.642),
-        (1, 2510, 6.502),
-        (8, 2510, 6.885),
-        (32, 2510, 8.279),
+        (1, 400, 512, 4.015),
+        (8, 400, 512, 4.251),
+        (32, 400, 512, 4.662),
+        (64, 400, 512, 5.723),
+        (1, 310, 512, 4.108),
+        (8, 310, 512, 4.343),
+        (32, 310, 512, 4.741),
+        (1, 910, 1024, 4.675),
+        (8, 910, 1024, 5.001),
+        (32, 910, 1024, 5.642),
+        (1, 2510, 2560, 6.502),
+        (8, 2510, 2560, 6.885),
+        (32, 2510, 2560, 8.279),
     ],
 )
-def test_step_times_of_an_h100(batch: int, context: int, measured_ms: float) -> None:
+def test_step_times_of_an_h100(
+    batch: int, context: int, positions_read: int, measured_ms: float
+) -> None:
     """Replayed steps, measured with torch 2.11."""
-    modelled = step_of("graph", batch, context).ms(H100) + COPY_MS
+    step = step_of("graph", batch, context, positions_read=positions_read)
+    modelled = step.ms(H100) + COPY_MS
     assert modelled == pytest.approx(measured_ms, rel=0.1)
 
 
@@ -127,7 +129,9 @@ def test_eager_step_time_of_an_h100() -> None:
 )
 def test_kernel_times_of_an_h100(batch: int, part: str, measured_us: float) -> None:
     """The profile of one replayed step, context 300."""
-    found = {each.name: each for each in step_of("graph", batch, 300).parts}[part]
+    found = {each.name: each for each in step_of("graph", batch, 300, positions_read=512).parts}[
+        part
+    ]
     assert found.total_us(H100) - GAP_US * found.launches == pytest.approx(measured_us, rel=0.1)
 
 
