@@ -3,20 +3,26 @@
 Nothing here imports torch before it is asked for a device or a dtype.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.roofline import PUBLISHED
 from higgs_worker.codec.encoder_config import EncoderConfig
-from higgs_worker.engine.config import ModelConfig, Rope
+from higgs_worker.engine.config import ModelConfig
 
 if TYPE_CHECKING:
     import torch
 
-FRAME_RATE = 25
-ROPE = Rope(500000.0, 32.0, 0.125, 0.5, 1024)
-# Source: config.json of bosonai/higgs-audio-v2-generation-3B-base.
-REAL_MODEL = ModelConfig(128256, 3072, 8192, 28, 24, 8, 128, 1e-5, ROPE, 8, 1026, 1024, 1025)
-TINY_MODEL = ModelConfig(512, 64, 128, 2, 4, 2, 16, 1e-5, ROPE, 8, 1026, 1024, 1025)
+TINY_MODEL = replace(
+    PUBLISHED,
+    vocab_size=512,
+    width=64,
+    mlp_width=128,
+    num_layers=2,
+    num_heads=4,
+    num_kv_heads=2,
+    head_dim=16,
+)
 # Source: config.json of bosonai/higgs-audio-v2-tokenizer; what is not there has its default.
 RATIOS = [8, 5, 4, 2, 3]
 REAL_CODEC: dict[str, Any] = {
@@ -94,7 +100,7 @@ class Scale:
 REAL = Scale(
     device_name="cuda",
     dtype_name="bfloat16",
-    model=REAL_MODEL,
+    model=PUBLISHED,
     codec=EncoderConfig.from_dict(REAL_CODEC),
     parity_layers=4,
     parity_steps=100,

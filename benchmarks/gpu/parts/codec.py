@@ -7,7 +7,8 @@ import numpy as np
 
 from benchmarks.gpu.devices import free_mb, median_seconds, seconds
 from benchmarks.gpu.models import random_decoder
-from benchmarks.gpu.scale import FRAME_RATE, Scale
+from benchmarks.gpu.scale import Scale
+from benchmarks.roofline import FRAME_RATE
 from higgs_worker.codec.streaming import MAX_ROWS, CodecPiece, StreamingDecoder
 from higgs_worker.cuda import cuda_capture
 

@@ -15,7 +15,8 @@ from benchmarks.gpu.devices import (
     synchronize,
 )
 from benchmarks.gpu.models import clear, fill, new_runner, random_model
-from benchmarks.gpu.scale import FRAME_RATE, Scale
+from benchmarks.gpu.scale import Scale
+from benchmarks.roofline import FRAME_RATE
 from higgs_worker.engine.graphs import StepGraphs
 from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.runner import Runner
