@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from transformers import HiggsAudioV2ForConditionalGeneration
 
 AUDIO_TOKEN, DELAY_TOKEN, AUDIO_BOS, AUDIO_EOS, EOT, PAD = 90, 91, 92, 93, 94, 95
+SPECIAL_IDS = {
+    "audio_token_id": AUDIO_TOKEN,
+    "audio_delay_token_id": DELAY_TOKEN,
+    "audio_bos_token_id": AUDIO_BOS,
+    "bos_token_id": 1,
+    "eos_token_id": EOT,
+    "pad_token_id": PAD,
+}
 SIZES = {
     "narrow": {"hidden_size": 64, "layers": 2, "heads": 4, "kv_heads": 2, "mlp": 96},
     "wide": {"hidden_size": 96, "layers": 3, "heads": 6, "kv_heads": 2, "mlp": 160},
@@ -46,28 +54,29 @@ def random_model(
         codebook_size=66,
         audio_stream_bos_id=64,
         audio_stream_eos_id=65,
-        audio_token_id=AUDIO_TOKEN,
-        audio_delay_token_id=DELAY_TOKEN,
-        audio_bos_token_id=AUDIO_BOS,
-        bos_token_id=1,
-        eos_token_id=EOT,
-        pad_token_id=PAD,
+        **SPECIAL_IDS,
     )
     torch.manual_seed(seed)
     model = HiggsAudioV2ForConditionalGeneration(config).eval()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "norm" in name:
-                parameter.copy_(1 + 0.1 * torch.randn_like(parameter))
-            elif "embed" in name:
-                parameter.copy_(torch.randn_like(parameter))
-            else:
-                parameter.copy_(torch.randn_like(parameter) * parameter.shape[-1] ** -0.5)
-        head = model.audio_lm_head.weight.view(num_codebooks, config.codebook_size, -1)
-        head *= 3
-        head[:, config.audio_stream_bos_id] = 0
-        head[:, config.audio_stream_eos_id] *= end
+    randomise(model, end=end)
     return model
+
+
+@torch.no_grad()
+def randomise(model: "HiggsAudioV2ForConditionalGeneration", *, end: float = 0.0) -> None:
+    """Scale a model's weights as said above."""
+    for name, parameter in model.named_parameters():
+        if "norm" in name:
+            parameter.copy_(1 + 0.1 * torch.randn_like(parameter))
+        elif "embed" in name:
+            parameter.copy_(torch.randn_like(parameter))
+        else:
+            parameter.copy_(torch.randn_like(parameter) * parameter.shape[-1] ** -0.5)
+    config = model.config
+    head = model.audio_lm_head.weight.view(config.num_codebooks, config.codebook_size, -1)
+    head *= 3
+    head[:, config.audio_stream_bos_id] = 0
+    head[:, config.audio_stream_eos_id] *= end
 
 
 def save(model: "HiggsAudioV2ForConditionalGeneration", directory: Path) -> Path:
@@ -95,6 +104,25 @@ def generate(
     """Run transformers' greedy `generate` on a batch; returns each sequence's columns [N, K]."""
     from transformers import GenerationConfig
 
+    given = inputs(model, prompts)
+    settings = GenerationConfig(
+        do_sample=False,
+        max_new_tokens=max_columns,
+        eos_token_id=EOT,
+        pad_token_id=PAD,
+        bos_token_id=1,
+    )
+    if ras:
+        settings.ras_win_len, settings.ras_win_max_num_repeat = ras
+    output = model.generate(**given, generation_config=settings).cpu()
+    most = given["audio_input_ids"].shape[1] if "audio_input_ids" in given else 0
+    return [columns.numpy() for columns in output[:, most:]]
+
+
+def inputs(
+    model: "HiggsAudioV2ForConditionalGeneration", prompts: list[Prompt]
+) -> dict[str, torch.Tensor]:
+    """Return what transformers takes for a batch of prompts, on the model's device."""
     config = model.config
     rows, clips = [], []
     for prompt in prompts:
@@ -111,9 +139,10 @@ def generate(
         rows.append(ids)
         clips.append(np.concatenate(columns))
     longest, most = max(map(len, rows)), max(map(len, clips))
-    input_ids = torch.tensor([[PAD] * (longest - len(ids)) + ids for ids in rows])
-    attention = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in rows])
-    extra = {}
+    given = {
+        "input_ids": torch.tensor([[PAD] * (longest - len(ids)) + ids for ids in rows]),
+        "attention_mask": torch.tensor([[0] * (longest - len(i)) + [1] * len(i) for i in rows]),
+    }
     if most:
         audio = torch.full(
             (len(rows), most, config.num_codebooks), config.audio_stream_eos_id, dtype=torch.long
@@ -122,20 +151,8 @@ def generate(
         for index, clip in enumerate(clips):
             audio[index, : len(clip)] = torch.from_numpy(clip)
             mask[index, : len(clip)] = True
-        extra = {"audio_input_ids": audio, "audio_input_ids_mask": mask}
-    settings = GenerationConfig(
-        do_sample=False,
-        max_new_tokens=max_columns,
-        eos_token_id=EOT,
-        pad_token_id=PAD,
-        bos_token_id=1,
-    )
-    if ras:
-        settings.ras_win_len, settings.ras_win_max_num_repeat = ras
-    output = model.generate(
-        input_ids=input_ids, attention_mask=attention, generation_config=settings, **extra
-    )
-    return [columns.numpy() for columns in output[:, most:]]
+        given |= {"audio_input_ids": audio, "audio_input_ids_mask": mask}
+    return {name: tensor.to(model.device) for name, tensor in given.items()}
 
 
 def random_prompt(rng: np.random.Generator, num_ids: int, num_reference_frames: int = 0) -> Prompt:
