@@ -3,6 +3,10 @@
 Three threads work on the device at the same time. Each has a stream of its own, so that none waits
 for another's kernels; where kernels compete, the stream with the higher priority runs first.
 
+While one thread captures, CUDA refuses some calls of all others, such as waiting for the whole
+device, and breaks the capture as well. So captures are made one at a time, and what may make such a
+call holds them off.
+
 Launching hundreds of small kernels one by one takes the host longer than the device needs to run
 them; a graph launches them all with one call. A captured computation works in place on tensors that
 stay where they are.
@@ -30,6 +34,9 @@ _OUT_OF_MEMORY = (
     "device_allocation_failed",
 )
 """What errors say, in small letters: CUDA's, the CPU allocator's, cuBLAS's and cuDNN's."""
+
+
+_captures_allowed = threading.RLock()
 
 
 class Replay(Protocol):
@@ -60,6 +67,13 @@ def own_stream(device: torch.device, priority: int) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def hold_captures() -> Iterator[None]:
+    """Keep other threads from capturing: around a thread's first use of a CUDA library, say."""
+    with _captures_allowed:
+        yield
+
+
 def cuda_capture(device: torch.device) -> Capture | None:
     """Return what captures on a device; None on a CPU.
 
@@ -75,9 +89,6 @@ class _CudaCapture:
     where a capture fails, it leaves its stream as the thread's current one.
     """
 
-    _one_at_a_time = threading.Lock()
-    """torch can capture only one graph of a process at a time."""
-
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._pool = torch.cuda.graph_pool_handle()
@@ -91,7 +102,7 @@ class _CudaCapture:
             self._stream = torch.cuda.Stream(self._device, priority=priority)  # type: ignore[no-untyped-call]
         self._stream.wait_stream(current)
         graph = torch.cuda.CUDAGraph()
-        with self._one_at_a_time, torch.cuda.stream(self._stream):
+        with torch.cuda.stream(self._stream):
             # Only this thread's work is captured: others may allocate memory meanwhile.
             graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
             try:
@@ -125,13 +136,13 @@ class Captures:
         return self._capture is not None
 
     def capture(self, computation: Callable[[], None], shape: object) -> Replay | None:
-        """Capture a computation that has run before; None: it can only be run eagerly.
+        """Capture a computation that has run before; None: it can only be run eagerly for now.
 
         Args:
             computation: works in place on tensors that stay where they are.
             shape: for the log.
         """
-        if self._capture is None:
+        if self._capture is None or not _captures_allowed.acquire(blocking=False):
             return None
         try:
             return self._capture(computation)
@@ -143,6 +154,8 @@ class Captures:
             )
             self._capture = None
             return None
+        finally:
+            _captures_allowed.release()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -11,6 +11,7 @@ from higgs_worker.cuda import (
     MIDDLE,
     Captures,
     cuda_capture,
+    hold_captures,
     is_out_of_memory,
     own_stream,
 )
@@ -105,28 +106,26 @@ def test_a_failed_capture_leaves_nothing_behind(
     assert record.shape == "8 rows"
 
 
-def test_two_threads_capture_one_after_the_other(cuda: ScriptedCuda) -> None:
-    """torch captures one graph of a process at a time: the second waits for the first."""
-    is_capturing, may_end = threading.Event(), threading.Event()
-    order: list[str] = []
+def test_a_thread_that_holds_captures_off_is_not_disturbed(cuda: ScriptedCuda) -> None:
+    """Meanwhile others stay eager, without waiting; it captures itself; later they capture too."""
+    holds, may_end = threading.Event(), threading.Event()
+    captures = [Captures(cuda_capture(SECOND)) for _ in range(2)]
 
-    def first() -> None:
-        is_capturing.set()
-        may_end.wait(5)
-        order.append("first")
+    def hold() -> None:
+        with hold_captures():
+            holds.set()
+            may_end.wait(5)
+            assert captures[1].capture(lambda: None, "its own") is not None
 
-    captures = [cuda_capture(SECOND) for _ in range(2)]
-    one = threading.Thread(target=lambda: captures[0](first))
-    two = threading.Thread(target=lambda: captures[1](lambda: order.append("second")))
-    one.start()
-    assert is_capturing.wait(5)
-    two.start()
-    two.join(0.05)
-    assert two.is_alive()
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert holds.wait(5)
+    assert captures[0].capture(lambda: None, "now") is None
+    assert captures[0].can_capture
     may_end.set()
-    one.join(5)
-    two.join(5)
-    assert order == ["first", "second"]
+    thread.join(5)
+    assert captures[0].capture(lambda: None, "later") is not None
+    assert len(cuda.pools) == 2
 
 
 @pytest.mark.parametrize(

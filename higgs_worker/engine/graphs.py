@@ -24,7 +24,7 @@ class StepGraphs:
         return self._captures.enabled
 
     def is_missing(self, key: Hashable) -> bool:
-        """Whether a step of this shape would be captured the next time that it runs."""
+        """Whether a step of this shape has no graph and may still get one."""
         return self._captures.can_capture and key not in self._graphs
 
     def run(self, key: Hashable, step: Callable[[], None]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from higgs_worker.cuda import HIGH, Capture, cuda_capture, own_stream
+from higgs_worker.cuda import HIGH, Capture, cuda_capture, hold_captures, own_stream
 from higgs_worker.engine.columns import Columns
 from higgs_worker.engine.graphs import StepGraphs
 from higgs_worker.engine.kv_cache import CacheWindow, KVCache, PrefixCache
@@ -208,8 +208,9 @@ class Runner:
     @torch.inference_mode()
     def prepare(self) -> None:
         """Capture steps of the usual shapes, before any sequence begins."""
-        for shape in self._shapes.usual():
-            self._run_step(shape, USUAL_MODE)
+        with hold_captures():
+            for shape in self._shapes.usual():
+                self._run_step(shape, USUAL_MODE)
 
     @torch.inference_mode()
     def capture_next(self) -> bool:

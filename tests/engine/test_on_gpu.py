@@ -4,14 +4,15 @@ They need torch and numpy alone, so that they run on a machine with nothing inst
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
-from higgs_worker.cuda import HIGH, MIDDLE, Captures, cuda_capture, own_stream
+from higgs_worker.cuda import HIGH, MIDDLE, Captures, cuda_capture, hold_captures, own_stream
 from higgs_worker.engine.config import ModelConfig, Rope
 from higgs_worker.engine.engine import Engine
 from higgs_worker.engine.kv_cache import KVCache
@@ -187,40 +188,57 @@ def test_a_failed_capture_leaves_stream_and_allocator_as_they_were() -> None:
     assert x[7].item() == 5
 
 
-def test_captures_beside_threads_that_allocate_and_synchronise() -> None:
-    """Two threads capture, a third makes tensors and waits for the device all the while."""
+def test_captures_beside_threads_that_work() -> None:
+    """Two threads capture in turn; others make tensors, wait for their streams and begin to use
+    cuBLAS and cuDNN all the while."""
     stop, errors = threading.Event(), []
+    num_captured = []
 
-    def disturb() -> None:
-        try:
-            while not stop.is_set():
-                torch.randn(1 << 20, device=CUDA).sum().item()
-                torch.cuda.synchronize()
-        except Exception as error:
-            errors.append(error)
+    def guarded(work: Callable[[], None]) -> threading.Thread:
+        def run() -> None:
+            try:
+                work()
+            except Exception as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    def allocate() -> None:
+        while not stop.is_set():
+            torch.randn(1 << 20, device=CUDA).sum().item()
+
+    def begin() -> None:
+        while not stop.is_set():
+            guarded(first_use).join()
+
+    def first_use() -> None:
+        with hold_captures():
+            x = torch.randn(64, 64, device=CUDA)
+            F.conv1d((x @ x)[None], x[:, :, None]).sum().item()
 
     def capture(priority: int) -> None:
-        try:
-            with own_stream(CUDA, priority):
-                make = cuda_capture(CUDA)
-                x = torch.zeros(1 << 16, device=CUDA)
-                x.add_(1)
-                graphs = [make(lambda: x.add_(1).mul_(1.0)) for _ in range(20)]
-                for graph in graphs:
-                    graph.replay()
-                assert x[3].item() == 21
-        except Exception as error:
-            errors.append(error)
+        with own_stream(CUDA, priority):
+            captures = Captures(cuda_capture(CUDA))
+            x = torch.zeros(1 << 16, device=CUDA)
+            x.add_(1)
+            graphs = [captures.capture(lambda: x.add_(1).mul_(1.0), "any") for _ in range(200)]
+            graphs = [graph for graph in graphs if graph is not None]
+            for graph in graphs:
+                graph.replay()
+            num_captured.append(len(graphs))
+            assert x[3].item() == 1 + len(graphs)
+            assert captures.can_capture
 
-    threads = [threading.Thread(target=capture, args=(each,)) for each in (HIGH, MIDDLE)]
-    disturber = threading.Thread(target=disturb)
-    for thread in (disturber, *threads):
-        thread.start()
-    for thread in threads:
+    others = [guarded(allocate), guarded(begin)]
+    for thread in [guarded(lambda p=p: capture(p)) for p in (HIGH, MIDDLE)]:
         thread.join()
     stop.set()
-    disturber.join()
+    for thread in others:
+        thread.join()
     assert errors == []
+    assert min(num_captured) > 0
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs a second CUDA device")
