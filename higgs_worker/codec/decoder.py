@@ -8,6 +8,8 @@ Source: transformers `HiggsAudioV2TokenizerModel.decode` and `DacDecoder`.
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +19,19 @@ from higgs_worker.codec.config import CodecConfig
 
 SNAKE_EPS = 1e-9
 """Keeps the division finite where a channel's alpha is zero."""
+
+Activation = Callable[[Tensor], Tensor]
+"""[B, C, S] -> [B, C, S]."""
+
+
+def turn_tf32_off(device: torch.device) -> None:
+    """Let cuDNN's convolutions keep all digits of float32; on a CPU they always do.
+
+    With TF32, torch's default, streamed and whole audio would no longer be equal, and near-ties
+    between codes could fall another way.
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
 
 
 class Snake(nn.Module):
@@ -31,8 +46,21 @@ class Snake(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, S] -> [B, C, S]."""
-        wave = torch.sin(self.alpha * x)
-        return torch.addcmul(x, wave, wave * (self.alpha + SNAKE_EPS).reciprocal())
+        return _activate(x, self.alpha, self._reciprocal())
+
+    def frozen(self) -> Activation:
+        """Return the same function for weights that do not change any more: it has divided."""
+        return partial(_activate, alpha=self.alpha.detach(), reciprocal=self._reciprocal().detach())
+
+    def _reciprocal(self) -> Tensor:
+        return (self.alpha + SNAKE_EPS).reciprocal()
+
+
+def _activate(x: Tensor, alpha: Tensor, reciprocal: Tensor) -> Tensor:
+    wave = torch.sin(alpha * x)
+    scaled = wave * reciprocal
+    # The gradient needs both factors; without one, a tensor less is needed.
+    return torch.addcmul(x, wave, scaled, out=None if torch.is_grad_enabled() else scaled)
 
 
 class ResidualUnit(nn.Module):

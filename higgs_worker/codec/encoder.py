@@ -3,11 +3,13 @@
 An acoustic and a semantic path each compute half of every frame's latent. The two halves are mixed,
 then quantised by K codebooks, each of which quantises the residual that the one before left. Names
 and shapes are the checkpoint's own; `encoder_loader.py` reads it. The encoder keeps no state
-between calls. All arithmetic is float32: on a GPU turn TF32 off, or near-ties fall the other way.
+between calls. All arithmetic is float32; `encoder_loader.py` turns TF32 off, or near-ties would
+fall the other way.
 Source: transformers `HiggsAudioV2TokenizerModel.encode`, `DacEncoder`.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -33,10 +35,12 @@ class DownsampleBlock(nn.Module):
             channels, 2 * channels, 2 * stride, stride, padding=math.ceil(stride / 2)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, C, S] -> [B, 2 C, S / stride]."""
-        for unit in (self.res_unit1, self.res_unit2, self.res_unit3):
-            x = unit(x)
+    @property
+    def layers(self) -> tuple[Callable[[Tensor], Tensor], ...]:
+        """What to apply in order, [B, C, S] -> [B, 2 C, S / stride]."""
+        return self.res_unit1, self.res_unit2, self.res_unit3, self._downsample
+
+    def _downsample(self, x: Tensor) -> Tensor:
         y: Tensor = self.conv1(self.snake1(x))
         return y
 
@@ -49,9 +53,10 @@ class AcousticEncoder(nn.Module):
         width = config.acoustic_width
         ratios = config.downsampling_ratios
         self.conv1 = nn.Conv1d(1, width, 7, padding=3)
-        self.block = nn.ModuleList(
+        self._blocks = [
             DownsampleBlock(width << index, ratio) for index, ratio in enumerate(ratios)
-        )
+        ]
+        self.block = nn.ModuleList(self._blocks)
         self.snake1 = Snake(width << len(ratios))
         self.conv2 = nn.Conv1d(
             width << len(ratios), config.codec.acoustic_hidden_size, 3, padding=1
@@ -60,8 +65,11 @@ class AcousticEncoder(nn.Module):
     def forward(self, pcm: Tensor) -> Tensor:
         """[B, S] -> [B, acoustic_hidden, F]."""
         x = self.conv1(pcm[:, None])
-        for block in self.block:
-            x = block(x)
+        # Layer by layer: a block that is called as a whole would keep its input to its end, 370 MB
+        # for a minute.
+        for block in self._blocks:
+            for layer in block.layers:
+                x = layer(x)
         y: Tensor = self.conv2(self.snake1(x))
         return y
 

@@ -8,7 +8,9 @@ import hashlib
 import logging
 import threading
 import time
+from concurrent.futures import Future
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 import torch
@@ -17,9 +19,11 @@ from torch import Tensor
 
 from higgs_worker.checkpoint import LoadReport, open_tensors
 from higgs_worker.codec.config import SOURCE, CodecConfig
+from higgs_worker.codec.decoder import turn_tf32_off
 from higgs_worker.codec.encoder import CodecEncoder
 from higgs_worker.codec.encoder_config import EncoderConfig
-from higgs_worker.errors import InvalidCheckpoint
+from higgs_worker.cuda import LOW, is_out_of_memory, own_stream
+from higgs_worker.errors import EngineFailed, InvalidCheckpoint
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +56,8 @@ DIRECTION = POSITION_CONV + "parametrizations.weight.original1"
 def load_encoder(directory: Path, device: torch.device) -> tuple[CodecEncoder, LoadReport]:
     """Load the encoder half of the codec in `directory`, as float32, ready for inference.
 
-    Half-precision tensors are converted. The file is not used any more afterwards.
+    Half-precision tensors are converted. The file is not used any more afterwards. On a GPU, TF32
+    is turned off for the whole process: codes must not depend on what was loaded before.
 
     Raises:
         WeightsNotFound: a file is missing.
@@ -60,6 +65,7 @@ def load_encoder(directory: Path, device: torch.device) -> tuple[CodecEncoder, L
             its configuration.
     """
     started = time.perf_counter()
+    turn_tf32_off(device)
     codec = CodecConfig.from_directory(directory)
     # Before reading the encoder's sizes: without an encoder they are arbitrary.
     _check_encoder_is_there(directory)
@@ -130,37 +136,74 @@ def _check_encoder_is_there(directory: Path) -> None:
 
 
 class LazyEncoder:
-    """An encoder that is loaded at its first call.
+    """An encoder that is loaded at its first call, and works in a thread of its own.
 
-    Calls are serialised: HuBERT needs much memory for a minute of audio.
+    So one reference is encoded at a time, which bounds the memory; cuDNN makes its plans once; and
+    on a GPU the work has a CUDA stream that gives way to the engine's and the codec's.
     """
 
     def __init__(self, directory: Path, device: torch.device) -> None:
         self._directory = directory
         self._device = device
-        self._lock = threading.Lock()
+        self._calls: SimpleQueue[tuple[NDArray[np.float32], Future[NDArray[np.int64]]]] = (
+            SimpleQueue()
+        )
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
         self._encoder: CodecEncoder | None = None
 
-    @torch.inference_mode()
     def __call__(self, pcm: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Return the codes [F, K] of PCM [S].
+        """Return the codes [F, K] of PCM [S]. Any thread may call, and waits.
 
         Raises:
             InvalidCheckpoint: the codec has no encoder.
+            EngineFailed: the device has not enough memory for this recording.
         """
-        with self._lock:
-            if self._encoder is None:
-                self._encoder, report = load_encoder(self._directory, self._device)
-                log.info(
-                    "encoder loaded",
-                    extra={
-                        "num_bytes_read": report.num_bytes_read,
-                        "load_s": round(report.duration_s, 3),
-                    },
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, name="encoder", daemon=True)
+                self._thread.start()
+        codes: Future[NDArray[np.int64]] = Future()
+        self._calls.put((pcm, codes))
+        return codes.result()
+
+    def _serve(self) -> None:
+        try:
+            with own_stream(self._device, LOW):
+                while True:
+                    self._answer(*self._calls.get())
+        except Exception as error:
+            log.exception("the encoder's thread has no CUDA stream")
+            while True:  # nobody must wait for ever
+                self._calls.get()[1].set_exception(error)
+
+    def _answer(self, pcm: NDArray[np.float32], codes: Future[NDArray[np.int64]]) -> None:
+        try:
+            codes.set_result(self._encode(pcm))
+        except Exception as error:
+            if is_out_of_memory(error):
+                log.exception("no memory for a reference", extra={"num_samples": len(pcm)})
+                # Without the traceback, which would keep the tensors that were there.
+                error = EngineFailed(
+                    "the device ran out of memory while it took in a reference recording; send a "
+                    "shorter one, or lower HIGGS_MAX_SLOTS"
                 )
-            codes = self._encoder(torch.from_numpy(pcm).unsqueeze(0).to(self._device))
-            frames: NDArray[np.int64] = codes[0].T.contiguous().cpu().numpy()
-            return frames
+            codes.set_exception(error)
+
+    @torch.inference_mode()
+    def _encode(self, pcm: NDArray[np.float32]) -> NDArray[np.int64]:
+        if self._encoder is None:
+            self._encoder, report = load_encoder(self._directory, self._device)
+            log.info(
+                "encoder loaded",
+                extra={
+                    "num_bytes_read": report.num_bytes_read,
+                    "load_s": round(report.duration_s, 3),
+                },
+            )
+        codes = self._encoder(torch.from_numpy(pcm).unsqueeze(0).to(self._device))
+        frames: NDArray[np.int64] = codes[0].T.contiguous().cpu().numpy()
+        return frames
 
 
 def codec_id(directory: Path) -> str:

@@ -1,118 +1,36 @@
 """Codes -> PCM while codes still arrive: exact, and nothing is computed twice.
 
-Every convolution of the decoder is symmetric: it looks as far ahead as back. A stream keeps, per
-stage, the inputs that the next outputs still need. So each stage runs some samples behind the one
-before it, and the PCM runs `lag` samples behind the codes. The whole decode pads with zeros before
-the first frame and after the last; here a mask sets the same values to zero, stage by stage. The
-joined pieces therefore equal the whole decode, whatever their sizes.
+The decoder runs as a row of stages (see `stages.py`), each of which keeps the inputs that its next
+outputs still need, so the PCM runs `lag` samples behind the codes. The whole decode pads with zeros
+before the first frame and after the last; here a mask sets the same values to zero, stage by stage.
+The joined pieces therefore equal the whole decode, whatever their sizes.
 
-Streams that advance by the same number of frames share a call, wherever in their audio they are. On
-a GPU, calls inside a stream are captured (see `graphs.py`). Memory does not depend on the length of
-the audio. One thread at a time.
+Streams that advance by the same number of frames share a call. On a GPU a call has one of a few
+shapes, which are captured (see `graphs.py`). A piece at the start or the end of an audio is filled
+up to such a shape with frames that do not exist: the mask makes zeros of all that they give. Memory
+does not depend on the length of the audio. One thread at a time.
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import accumulate, zip_longest
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from higgs_worker.codec.decoder import CodecDecoder, ResidualUnit, Snake
-from higgs_worker.codec.graphs import PieceGraphs
-from higgs_worker.cuda import Capture
+from higgs_worker.codec.decoder import CodecDecoder, turn_tf32_off
+from higgs_worker.codec.graphs import PieceGraphs, call_sizes
+from higgs_worker.codec.stages import AudioMask, plan_stages
+from higgs_worker.cuda import MIDDLE, Capture, Captures, own_stream
 
 UNKNOWN_END = 1 << 40
 """Number of frames of a stream whose end is not known yet: more than any stream has."""
 MAX_ROWS = 8
 """Streams per call. On a CPU more than eight seconds of audio fall out of the caches
 (docs/performance.md)."""
-
-
-class Stage(Protocol):
-    """A part of the decoder; its state is the last inputs, which its next outputs still need."""
-
-    rate_factor: int
-    """Output samples per input sample."""
-    lag: int
-    """Output samples by which it runs behind its own input."""
-    channels: int
-    """Of the input."""
-    state_size: int
-    """Input samples in its state."""
-
-    def run(self, state: Tensor, x: Tensor) -> Tensor:
-        """Return the next outputs [B, C, S x rate_factor].
-
-        Args:
-            state: [B, channels, state_size], the inputs before these.
-            x: [B, channels, S], the next inputs.
-        """
-        ...
-
-
-class ConvStage:
-    """A convolution with an odd number of taps, with or without an activation before it."""
-
-    rate_factor = 1
-
-    def __init__(self, conv: nn.Conv1d, snake: Snake | None) -> None:
-        self._conv, self._snake = conv, snake
-        self.channels = conv.in_channels
-        self.lag = conv.kernel_size[0] // 2
-        self.state_size = 2 * self.lag
-
-    def run(self, state: Tensor, x: Tensor) -> Tensor:
-        """See `Stage`."""
-        x = torch.cat([state, x], dim=-1)
-        if self._snake is not None:
-            x = self._snake(x)
-        return F.conv1d(x, self._conv.weight, self._conv.bias)
-
-
-class UpsampleStage:
-    """A transposed convolution: every output depends on two neighbouring inputs."""
-
-    state_size = 1
-
-    def __init__(self, conv: nn.ConvTranspose1d, snake: Snake) -> None:
-        self._conv, self._snake = conv, snake
-        self.channels = conv.in_channels
-        self.rate_factor = conv.stride[0]
-        self.lag = int(conv.padding[0])
-
-    def run(self, state: Tensor, x: Tensor) -> Tensor:
-        """See `Stage`."""
-        stride = self.rate_factor
-        x = self._snake(torch.cat([state, x], dim=-1))
-        y = F.conv_transpose1d(x, self._conv.weight, self._conv.bias, stride=stride)
-        # The outputs at both ends lack one of their two inputs.
-        return y[..., stride:-stride]
-
-
-class ResidualStage:
-    """A residual unit; its input is delayed to match the lag of its convolution."""
-
-    rate_factor = 1
-
-    def __init__(self, unit: ResidualUnit) -> None:
-        self._unit = unit
-        self.channels = unit.conv1.in_channels
-        self.lag = int(unit.conv1.padding[0])
-        self.state_size = 2 * self.lag
-
-    def run(self, state: Tensor, x: Tensor) -> Tensor:
-        """See `Stage`."""
-        unit, num_outputs = self._unit, x.shape[-1]
-        x = torch.cat([state, x], dim=-1)
-        conv = unit.conv1
-        y = F.conv1d(unit.snake1(x), conv.weight, conv.bias, dilation=conv.dilation)
-        y = F.conv1d(unit.snake2(y), unit.conv2.weight, unit.conv2.bias)
-        return y.add_(x[..., self.lag : self.lag + num_outputs])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,65 +44,37 @@ class CodecPiece:
     """No frames follow: PCM comes up to the last sample, the lag included."""
 
 
-@dataclass(frozen=True, slots=True)
-class StagePlan:
-    """A stage at its place in the decoder."""
-
-    stage: Stage
-    rate: int
-    """Its output samples per frame."""
-    lag: int
-    """Output samples by which it runs behind the codes."""
-
-
-def plan_stages(decoder: CodecDecoder) -> list[StagePlan]:
-    """Return the stages of a decoder in order, with rates and lags added up."""
-    plans = []
-    rate, lag = 1, 0
-    for stage in stages_of(decoder):
-        rate *= stage.rate_factor
-        lag = lag * stage.rate_factor + stage.lag
-        plans.append(StagePlan(stage, rate, lag))
-    return plans
-
-
 class StreamingDecoder:
     """The decoder's weights and the state of several streams."""
 
     def __init__(
         self, decoder: CodecDecoder, num_streams: int, *, capture: Capture | None = None
     ) -> None:
-        """Allocate the state, and capture the graphs now: capturing later would block the device.
+        """Allocate the state; on a GPU, turn TF32 off for the whole process.
 
         Args:
-            decoder: whose weights are used.
+            decoder: whose weights are used, as they are now.
             num_streams: streams that can be open at the same time.
-            capture: captures calls as graphs; None: every call is eager.
+            capture: captures calls as graphs, in `prepare`; None: every call is eager.
         """
         self.config = decoder.config
         self.num_streams = num_streams
         self._table = decoder.code_table
         self._device = decoder.code_table.table.device
+        turn_tf32_off(self._device)
         self._plans = plan_stages(decoder)
         # One row more than there are streams: rows that pad a captured call write there.
-        self._states = [
-            torch.zeros(
-                (num_streams + 1, plan.stage.channels, plan.stage.state_size), device=self._device
-            )
-            for plan in self._plans
-        ]
+        self._states = torch.zeros(
+            (num_streams + 1, sum(plan.num_state_values for plan in self._plans)),
+            device=self._device,
+        )
+        """[num_streams + 1, values of all stages]."""
         self._num_fed = [0] * num_streams
+        """Frames fed before the next call: those that only fill a call count, so the first ones may
+        make it negative."""
         self._num_frames = [UNKNOWN_END] * num_streams
+        self._captures = Captures(capture)
         self._graphs: PieceGraphs | None = None
-        if capture is not None:
-            self._graphs = PieceGraphs(
-                self._decode,
-                capture,
-                max_rows=min(MAX_ROWS, num_streams),
-                spare_row=num_streams,
-                num_codebooks=self.config.num_codebooks,
-                device=self._device,
-            )
 
     @property
     def lag(self) -> int:
@@ -196,18 +86,30 @@ class StreamingDecoder:
         """Frames that must follow one before all its PCM is final."""
         return -(-self.lag // self.config.hop_length)
 
-    def own_cuda_stream(self) -> AbstractContextManager[object]:
+    def own_stream(self) -> AbstractContextManager[None]:
         """Run this thread's GPU work on a CUDA stream of its own, beside the engine's."""
-        if self._device.type != "cuda":
-            return nullcontext()
-        own = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        own.wait_stream(torch.cuda.current_stream(self._device))  # it may still copy the weights
-        return torch.cuda.stream(own)
+        return own_stream(self._device, MIDDLE)
+
+    def prepare(self) -> None:
+        """Run and capture the calls of all shapes; without a GPU there is nothing to do.
+
+        Call it in the thread that will call `advance`: cuDNN's plans belong to the thread that made
+        them, and making those of one shape takes 47 ms (measured on an H100).
+        """
+        if not self._captures.enabled:
+            return
+        self._graphs = PieceGraphs(
+            self._decode,
+            self._captures,
+            max_rows=min(MAX_ROWS, self.num_streams),
+            spare_row=self.num_streams,
+            num_codebooks=self.config.num_codebooks,
+            device=self._device,
+        )
 
     def open(self, stream: int) -> None:
         """Reset a stream's state, for a new audio."""
-        for state in self._states:
-            state[stream] = 0
+        self._states[stream] = 0
         self._num_fed[stream] = 0
         self._num_frames[stream] = UNKNOWN_END
 
@@ -221,51 +123,74 @@ class StreamingDecoder:
         Returns:
             per piece, the PCM that has become final, [S] with S possibly 0.
         """
-        pcm = {piece.stream: np.zeros(0, dtype=np.float32) for piece in pieces}
-        calls: dict[tuple[int, bool], list[CodecPiece]] = {}
-        for piece in pieces:
-            if piece.is_last:
-                self._num_frames[piece.stream] = self._num_fed[piece.stream] + len(piece.codes)
-            if num_frames := self._num_call_frames(piece):
-                calls.setdefault((num_frames, self._is_inside(piece)), []).append(piece)
-        for (num_frames, is_inside), together in calls.items():
-            for first in range(0, len(together), MAX_ROWS):
-                pcm |= self._call(together[first : first + MAX_ROWS], num_frames, is_inside)
-        return [pcm[piece.stream] for piece in pieces]
+        pcm = {piece.stream: [np.zeros(0, dtype=np.float32)] for piece in pieces}
+        for parts in zip_longest(*map(self._parts, pieces)):
+            calls: dict[tuple[int, bool], list[CodecPiece]] = {}
+            for part in filter(None, parts):
+                key = (len(part.codes), self._needs_mask(part.stream))
+                calls.setdefault(key, []).append(part)
+            for (num_frames, is_masked), together in calls.items():
+                for first in range(0, len(together), MAX_ROWS):
+                    rows = together[first : first + MAX_ROWS]
+                    for stream, final in self._call(rows, num_frames, is_masked).items():
+                        pcm[stream].append(final)
+        return [np.concatenate(pcm[piece.stream]) for piece in pieces]
 
-    def _num_call_frames(self, piece: CodecPiece) -> int:
-        """Return the frames to decode: behind the last ones, as many more as the stream lags."""
-        return len(piece.codes) + (self.num_lag_frames if piece.is_last else 0)
+    def _parts(self, piece: CodecPiece) -> list[CodecPiece]:
+        """Return what each of the calls that a piece needs is to be fed, in order."""
+        stream, codes = piece.stream, piece.codes
+        if piece.is_last:
+            self._num_frames[stream] = self._num_fed[stream] + len(codes)
+            # Behind the last frames, as many more as the stream lags.
+            codes = _add_frames(codes, behind=self.num_lag_frames)
+        if not len(codes):
+            return []
+        sizes = [len(codes)] if self._graphs is None else call_sizes(len(codes))
+        num_missing = sum(sizes) - len(codes)
+        if piece.is_last:
+            codes = _add_frames(codes, behind=num_missing)
+        elif self._num_fed[stream] == 0:
+            codes = _add_frames(codes, before=num_missing)
+            self._num_fed[stream] = -num_missing
+        elif num_missing:
+            # Between both ends nothing can be added. No such piece comes from a `PieceSchedule`.
+            sizes = [len(codes)]
+        parts = np.split(codes, list(accumulate(sizes[:-1])))
+        return [CodecPiece(stream, part) for part in parts]
 
-    def _is_inside(self, piece: CodecPiece) -> bool:
-        """Whether the piece needs no mask: no output depends on what the whole decode pads."""
-        return self._num_fed[piece.stream] >= self.num_lag_frames and not piece.is_last
+    def _needs_mask(self, stream: int) -> bool:
+        """Whether the next outputs may depend on what the whole decode pads, or are captured."""
+        is_inside = (
+            self._num_fed[stream] >= self.num_lag_frames and self._num_frames[stream] == UNKNOWN_END
+        )
+        return self._graphs is not None or not is_inside
 
     def _call(
-        self, pieces: list[CodecPiece], num_frames: int, is_inside: bool
+        self, pieces: list[CodecPiece], num_frames: int, is_masked: bool
     ) -> dict[int, NDArray[np.float32]]:
         """Decode `num_frames` of several streams in one call; returns each stream's final PCM."""
         streams = [piece.stream for piece in pieces]
-        padded = np.zeros((len(pieces), self.config.num_codebooks, num_frames), dtype=np.int64)
-        for row, piece in enumerate(pieces):
-            padded[row, :, : len(piece.codes)] = piece.codes.T
-        rows = torch.tensor(streams, device=self._device)
-        codes = torch.from_numpy(padded).to(self._device)
-        if is_inside:
-            graph = self._graphs and self._graphs.find(len(pieces), num_frames)
-            x = graph.run(rows, codes) if graph else self._decode(rows, codes)
+        rows = torch.tensor(streams)
+        codes = torch.from_numpy(np.stack([piece.codes.T for piece in pieces]))
+        bounds = torch.tensor([self._bounds(stream) for stream in streams])
+        if graph := self._graphs and self._graphs.find(len(pieces), num_frames):
+            x = graph.run(rows, codes, bounds)
         else:
-            bounds = [
-                [self._num_fed[stream] for stream in streams],
-                [self._num_frames[stream] for stream in streams],
-            ]
-            x = self._decode(rows, codes, torch.tensor(bounds, device=self._device).unsqueeze(-1))
+            device = self._device
+            x = self._decode(
+                rows.to(device), codes.to(device), bounds.to(device) if is_masked else None
+            )
         pcm = x.cpu().numpy()
         final = {}
         for row, stream in enumerate(streams):
-            final[stream] = pcm[row, self._final_part(stream, pcm.shape[1])].copy()
+            final[stream] = pcm[row, self._final_part(stream, pcm.shape[1])]
             self._num_fed[stream] += num_frames
         return final
+
+    def _bounds(self, stream: int) -> tuple[int, int]:
+        """Return the audio's first frame and its end, counted from the next frame to be fed."""
+        num_fed = self._num_fed[stream]
+        return -num_fed, self._num_frames[stream] - num_fed
 
     def _final_part(self, stream: int, num_samples: int) -> slice:
         """Return which samples of a call's output exist in the whole decode."""
@@ -274,43 +199,36 @@ class StreamingDecoder:
         stop = max(0, min(num_samples, end - first))
         return slice(min(max(0, -first), stop), stop)
 
-    def _decode(self, rows: Tensor, codes: Tensor, bounds: Tensor | None = None) -> Tensor:
-        """Run codes through all stages, and update their states in place.
+    def _decode(self, rows: Tensor, codes: Tensor, bounds: Tensor | None) -> Tensor:
+        """Run codes through all stages, and update the streams' states in place.
 
         Args:
             rows: [B], of the states.
             codes: [B, K, F].
-            bounds: [2, B, 1], frames fed before and in all; None: no output needs a mask.
+            bounds: [B, 2], the audio's first frame and its end, counted from the first of these
+                frames; None: no output needs a mask.
 
         Returns:
             [B, F x hop_length], `lag` samples behind the codes.
         """
-        x: Tensor = self._table(codes)
+        mask = None
         if bounds is not None:
-            x = x * self._mask(bounds, 1, 0, x.shape[-1])
-        for plan, states in zip(self._plans, self._states, strict=True):
-            state = states[rows]
-            states[rows] = torch.cat([state, x], dim=-1)[..., -plan.stage.state_size :]
-            x = plan.stage.run(state, x)
-            if bounds is not None:
-                x = x.mul_(self._mask(bounds, plan.rate, plan.lag, x.shape[-1]))
+            mask = AudioMask(bounds, codes.shape[-1], self.num_lag_frames)
+        states = self._states[rows]
+        x: Tensor = self._table(codes)
+        if mask is not None:
+            x = x.mul_(mask.at(rate=1, lag=0))
+        sizes = [plan.num_state_values for plan in self._plans]
+        for plan, state in zip(self._plans, torch.split(states, sizes, dim=1), strict=True):
+            stage = plan.stage
+            state = state.view(len(rows), stage.channels, stage.state_size)
+            x = torch.cat([state, x], dim=-1)
+            state.copy_(x[..., -stage.state_size :])
+            x = stage.run(x, None if mask is None else mask.at(plan.rate, plan.lag))
+        self._states[rows] = states
         return x.squeeze(1)
 
-    def _mask(self, bounds: Tensor, rate: int, lag: int, size: int) -> Tensor:
-        """Return 1 for outputs that exist in the whole decode, else 0, [B, 1, size] float32."""
-        fed, total = bounds[0], bounds[1]
-        position = rate * fed - lag + torch.arange(size, device=self._device)
-        return ((position >= 0) & (position < rate * total)).unsqueeze(1).float()
 
-
-def stages_of(decoder: CodecDecoder) -> list[Stage]:
-    """Return the stages of a decoder, in order."""
-    network = decoder.acoustic_decoder
-    stages: list[Stage] = [ConvStage(network.conv1, None)]
-    for block in network.blocks:
-        stages.append(UpsampleStage(block.conv_t1, block.snake1))
-        stages += [
-            ResidualStage(unit) for unit in (block.res_unit1, block.res_unit2, block.res_unit3)
-        ]
-    stages.append(ConvStage(network.conv2, network.snake1))
-    return stages
+def _add_frames(codes: NDArray[np.int64], *, before: int = 0, behind: int = 0) -> NDArray[np.int64]:
+    """Return codes [F, K] with frames of zeros added."""
+    return np.pad(codes, ((before, behind), (0, 0)))

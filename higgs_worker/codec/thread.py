@@ -4,19 +4,25 @@ The engine feeds frames as they come and does not wait; the listener's callbacks
 stream has a schedule (see `piece_schedule.py`) that says when its frames are due. All streams that
 are due at the same time are decoded together. The decoder has state for a fixed number of streams;
 further ones wait for their turn, and keep their frames until then.
+
+On a GPU the thread works on a CUDA stream of its own and first captures the decoder's calls, about
+a second's work; streams may be opened meanwhile.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from higgs_worker.codec.piece_schedule import MAX_PIECE_FRAMES, NEVER, NOW, PieceSchedule
+from higgs_worker.codec.piece_schedule import NEVER, NOW, PieceSchedule
 from higgs_worker.codec.streaming import CodecPiece, StreamingDecoder
+from higgs_worker.cuda import is_out_of_memory
+from higgs_worker.errors import EngineFailed
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +69,8 @@ class CodecStream:
         """Remove and return the next piece."""
         if self.index is None:
             raise ValueError("the stream has no state")
-        codes, self._pending = np.split(self._pending, [MAX_PIECE_FRAMES])
+        size = self.schedule.take(len(self._pending), self.is_complete)
+        codes, self._pending = np.split(self._pending, [size])
         return CodecPiece(self.index, codes, is_last=self.is_complete and not len(self._pending))
 
 
@@ -73,6 +80,7 @@ class CodecThread:
     def __init__(
         self, decoder: StreamingDecoder, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        """Start the thread, which prepares the decoder first."""
         self._decoder = decoder
         self._clock = clock
         self._free = list(range(decoder.num_streams))
@@ -80,6 +88,9 @@ class CodecThread:
         # Guarded by `_wake`, in order of arrival.
         self._streams: list[CodecStream] = []
         self._closing = False
+        self._end_error: Exception | None = None
+        """Why no stream is served any more; None while the thread runs."""
+        self._prepared: Future[None] = Future()
         self._thread = threading.Thread(target=self._serve, name="codec", daemon=True)
         self._thread.start()
 
@@ -88,8 +99,19 @@ class CodecThread:
         """Frames without which a stream gives no sound yet."""
         return self._decoder.num_lag_frames
 
+    def wait_until_ready(self) -> None:
+        """Block until the decoder is prepared; streams that are opened earlier wait by themselves.
+
+        Raises:
+            Exception: what `StreamingDecoder.prepare` raised; the thread has ended.
+        """
+        self._prepared.result()
+
     def open(self, listener: Listener, *, is_live: bool = True) -> CodecStream:
-        """Open a stream; one that is not live comes in few, large pieces."""
+        """Open a stream; one that is not live comes in few, large pieces.
+
+        Once the thread has ended, the listener receives the end at once, in the caller's thread.
+        """
         schedule = PieceSchedule(
             sample_rate=self._decoder.config.sample_rate,
             num_first_frames=self.num_first_frames,
@@ -97,7 +119,11 @@ class CodecThread:
         )
         stream = CodecStream(listener, schedule, self._decoder.config.num_codebooks)
         with self._wake:
-            self._streams.append(stream)
+            error = self._end_error
+            if error is None:
+                self._streams.append(stream)
+        if error is not None:
+            listener.on_end(error)
         return stream
 
     def feed(self, stream: CodecStream, codes: NDArray[np.int64]) -> None:
@@ -128,10 +154,21 @@ class CodecThread:
         self._thread.join(CLOSE_TIMEOUT_S)
 
     def _serve(self) -> None:
-        with self._decoder.own_cuda_stream():
-            self._serve_until_closed()
+        end_error: Exception = RuntimeError("the codec is closed")
+        try:
+            with self._decoder.own_stream():
+                self._decoder.prepare()
+                self._prepared.set_result(None)
+                self._serve_until_closed()
+        except Exception as error:
+            log.exception("the codec's thread has ended")
+            end_error = _for_listener(error)
+            if not self._prepared.done():
+                self._prepared.set_exception(error)
+        with self._wake:
+            self._end_error = end_error
         for stream in list(self._streams):
-            self._end(stream, RuntimeError("the codec is closed"))
+            self._end(stream, end_error)
 
     def _serve_until_closed(self) -> None:
         while (work := self._wait_for_work()) is not None:
@@ -141,7 +178,7 @@ class CodecThread:
                 # These listeners must not wait for ever; other streams go on.
                 log.exception("the codec failed", extra={"num_streams": len(work)})
                 for stream, _ in work:
-                    self._end(stream, error)
+                    self._end(stream, _for_listener(error))
 
     def _wait_for_work(self) -> list[tuple[CodecStream, CodecPiece]] | None:
         """Wait until pieces are due and return them; None once the thread is closing."""
@@ -197,3 +234,13 @@ class CodecThread:
         if stream.index is not None:
             self._free.append(stream.index)
             stream.index = None
+
+
+def _for_listener(error: Exception) -> Exception:
+    """Return what the listeners of a call that failed are told."""
+    if not is_out_of_memory(error):
+        return error
+    return EngineFailed(
+        "the device ran out of memory while it decoded audio; send this again, or lower "
+        "HIGGS_MAX_SLOTS"
+    )

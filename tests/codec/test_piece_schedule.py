@@ -6,14 +6,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from higgs_worker.codec.piece_schedule import MARGIN_S, MAX_PIECE_FRAMES, NEVER, NOW, PieceSchedule
+from higgs_worker.codec.piece_schedule import (
+    MARGIN_S,
+    MAX_PIECE_FRAMES,
+    NEVER,
+    NOW,
+    PIECE_FRAMES,
+    PieceSchedule,
+)
 
 RATE, HOP, LAG = 24_000, 960, 9458
 
 
-def schedule(*, is_live: bool = True) -> PieceSchedule:
+def schedule(*, is_live: bool = True, has_begun: bool = False) -> PieceSchedule:
     """Return the schedule of a stream of the published rates."""
-    return PieceSchedule(sample_rate=RATE, num_first_frames=10, is_live=is_live)
+    made = PieceSchedule(sample_rate=RATE, num_first_frames=10, is_live=is_live)
+    if has_begun:
+        made.take(10, False)
+    return made
 
 
 @pytest.mark.parametrize("is_live", [True, False])
@@ -37,14 +47,50 @@ def test_without_a_listener_only_size_counts() -> None:
 
 def test_due_is_a_margin_before_silence() -> None:
     """Delivered audio adds up; a listener that ran out starts again at the next delivery."""
-    listened = schedule()
+    listened = schedule(has_begun=True)
     listened.record_delivery(RATE, 100.0)
-    assert listened.due(1, False) == 101.0 - MARGIN_S
+    assert listened.due(8, False) == 101.0 - MARGIN_S
     listened.record_delivery(RATE, 100.2)
-    assert listened.due(1, False) == 102.0 - MARGIN_S
+    assert listened.due(8, False) == 102.0 - MARGIN_S
     assert listened.due(0, False) == NEVER
     listened.record_delivery(RATE, 200.0)
-    assert listened.due(1, False) == 201.0 - MARGIN_S
+    assert listened.due(8, False) == 201.0 - MARGIN_S
+
+
+def test_after_the_first_piece_the_smallest_size_is_waited_for() -> None:
+    """Too few frames are not due, even for a listener that has run out; the end always is."""
+    begun = schedule(has_begun=True)
+    assert begun.due(7, False) == NEVER
+    assert begun.due(8, False) == NOW  # nothing was heard yet
+    assert begun.due(7, True) == NOW
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_pieces_between_the_ends_have_few_sizes(is_live: bool) -> None:
+    """The first piece and the last may have any size, up to a full one."""
+    for num_pending in range(10, 60):
+        first = schedule(is_live=is_live)
+        assert first.take(num_pending, False) == min(num_pending, 24)
+        for inside in range(8, 60):
+            assert first.take(inside, False) == max(each for each in PIECE_FRAMES if each <= inside)
+        assert first.take(num_pending, True) == min(num_pending, 24)
+    with pytest.raises(ValueError, match="empty"):
+        schedule(is_live=is_live, has_begun=True).take(7, False)
+
+
+def test_pieces_without_a_listener_depend_on_the_number_of_frames_alone() -> None:
+    """However frames arrive: full pieces, and a last one that is not empty."""
+    for num_frames in range(1, 80):
+        wanted = [24] * ((num_frames - 1) // 24) + [(num_frames - 1) % 24 + 1]
+        for arrival in (1, 5, 8, 24, 33):
+            stream, pending, sizes = schedule(is_live=False), 0, []
+            for arrived in range(arrival, num_frames + arrival, arrival):
+                pending += arrival - max(0, arrived - num_frames)
+                is_complete = arrived >= num_frames
+                while pending and stream.due(pending, is_complete) == NOW:
+                    sizes.append(stream.take(pending, is_complete))
+                    pending -= sizes[-1]
+            assert sizes == wanted
 
 
 def simulate(
@@ -71,7 +117,7 @@ def simulate(
         if due > now:
             now = min([due, *arrivals[:1]])
             continue
-        sizes.append(min(MAX_PIECE_FRAMES, arrived - decoded))
+        sizes.append(stream.take(arrived - decoded, arrived == num_frames))
         decoded += sizes[-1]
         now += call_s + each_s * sizes[-1]
         num_samples = HOP * sizes[-1] - (LAG if len(sizes) == 1 else 0)
@@ -97,6 +143,7 @@ def test_a_fast_model_never_lets_its_listener_wait(
     # The first piece holds 6 ms of sound, so the second one can only come later.
     assert silent_s <= 8 * frame_s + call_s + MAX_PIECE_FRAMES * each_s + 1e-9
     assert sum(sizes) == num_frames
+    assert {*sizes[1:-1]} <= {*PIECE_FRAMES}
     if num_frames > 100:
         assert MAX_PIECE_FRAMES in sizes
 

@@ -1,12 +1,17 @@
 """Streaming: the joined pieces equal the whole decode, however the codes arrive."""
 
 import numpy as np
+import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from higgs_worker.codec.decoder import CodecDecoder
+from higgs_worker.codec import streaming as streaming_module
+from higgs_worker.codec.decoder import CodecDecoder, turn_tf32_off
+from higgs_worker.codec.stages import plan_stages
 from higgs_worker.codec.streaming import MAX_ROWS, CodecPiece, StreamingDecoder
-from tests.codec.streams import close, end_of, random_codes, whole
+from tests.codec.streams import any_cuts, close, end_of, random_codes, stream_pcm, whole
+from tests.fakes.operators import Operators
 
 HOP = 960
 LAG = 9458
@@ -23,26 +28,9 @@ def test_any_schedule_gives_the_whole(decoder: CodecDecoder, lengths: list[int],
     rng = np.random.default_rng(seed)
     streaming = StreamingDecoder(decoder, len(lengths))
     codes = [random_codes(seed + i, length) for i, length in enumerate(lengths)]
-    pcm: list[list[np.ndarray]] = [[] for _ in lengths]
-    fed = [0] * len(lengths)
-    open_streams = set(range(len(lengths)))
-    for stream in open_streams:
-        streaming.open(stream)
-    while open_streams:
-        chosen = [s for s in sorted(open_streams) if rng.random() < 0.7]
-        pieces = []
-        for stream in chosen:
-            size = int(rng.choice([0, 1, 3, 7, 8, 13, 16, 24]))
-            taken = codes[stream][fed[stream] : fed[stream] + size]
-            fed[stream] += len(taken)
-            is_last = fed[stream] == lengths[stream] and rng.random() < 0.5
-            pieces.append(CodecPiece(stream, taken, is_last=bool(is_last)))
-        for piece, part in zip(pieces, streaming.advance(pieces), strict=True):
-            pcm[piece.stream].append(part)
-            if piece.is_last:
-                open_streams.discard(piece.stream)
-    for stream, parts in enumerate(pcm):
-        close(np.concatenate(parts), whole(decoder, codes[stream]))
+    cuts = [any_cuts(rng, length) for length in lengths]
+    for pcm, each in zip(stream_pcm(streaming, codes, cuts, rng), codes, strict=True):
+        close(pcm, whole(decoder, each))
 
 
 def test_samples_are_final_as_early_as_can_be(decoder: CodecDecoder) -> None:
@@ -82,7 +70,7 @@ def test_state_is_small_and_fixed(decoder: CodecDecoder) -> None:
     sizes = set()
     for i in range(6):
         streaming.advance([CodecPiece(0, random_codes(i, 25))])
-        sizes.add(sum(kept.numel() for kept in streaming._states))
+        sizes.add(streaming._states.numel())
     assert len(sizes) == 1
 
 
@@ -96,3 +84,61 @@ def test_more_streams_than_one_call_holds(decoder: CodecDecoder) -> None:
     pieces = [CodecPiece(i, each, is_last=True) for i, each in enumerate(codes)]
     for pcm, each in zip(streaming.advance(pieces), codes, strict=True):
         close(pcm, whole(decoder, each))
+
+
+def test_an_inner_call_divides_nothing_and_joins_once(decoder: CodecDecoder) -> None:
+    """A stage joins its state with its input once, and all states are read and written together."""
+    streaming = StreamingDecoder(decoder, 1)
+    streaming.open(0)
+    num_stages = len(plan_stages(decoder))
+    counts = []
+    for is_last in (False, False, True):
+        with Operators() as operators:
+            streaming.advance([CodecPiece(0, random_codes(1, 24), is_last=is_last)])
+        counts.append(operators.count)
+    first, inside, last = counts
+    assert inside["reciprocal"] == first["reciprocal"] == 0
+    assert inside["cat"] == first["cat"] == num_stages
+    assert inside["index"] == inside["index_put_"] == 1
+    # Each convolution, the four operators of each snake, and per stage: join, keep, add or nothing.
+    assert inside.total() <= 250
+    # One comparison per frame, one mask per rate, and products where no sum takes the mask in.
+    assert first == last
+    assert first.total() <= inside.total() + 18
+
+
+def test_masks_change_no_bit_inside(decoder: CodecDecoder) -> None:
+    """With masks that are all ones, a call gives the same bits as without any."""
+    pcm = []
+    for bounds in (None, torch.tensor([[-50, 100]])):
+        streaming = StreamingDecoder(decoder, 1)
+        streaming.open(0)
+        streaming.advance([CodecPiece(0, random_codes(1, 24))])
+        codes = torch.from_numpy(random_codes(2, 24).T.copy())[None]
+        with torch.inference_mode():
+            pcm.append(streaming._decode(torch.tensor([0]), codes, bounds))
+    assert torch.equal(*pcm)
+
+
+def test_frozen_snakes_change_no_bit(decoder: CodecDecoder) -> None:
+    """Dividing once gives the same bits as dividing in every call."""
+    snake = decoder.acoustic_decoder.snake1
+    x = torch.randn(2, snake.alpha.shape[1], 100, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(snake.frozen()(x), snake(x))
+    with torch.inference_mode():
+        assert torch.equal(snake.frozen()(x), snake(x))
+
+
+def test_tf32_is_off_where_it_exists(
+    decoder: CodecDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU it is turned off; on a CPU the process's setting is left alone."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    turn_tf32_off(torch.device("cpu"))
+    assert torch.backends.cudnn.allow_tf32
+    turn_tf32_off(torch.device("cuda:1"))
+    assert not torch.backends.cudnn.allow_tf32
+    asked: list[torch.device] = []
+    monkeypatch.setattr(streaming_module, "turn_tf32_off", asked.append)
+    StreamingDecoder(decoder, 1)
+    assert asked == [torch.device("cpu")]

@@ -2,13 +2,18 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
+import pytest
+import torch
 
 from higgs_worker.codec.decoder import CodecDecoder
 from higgs_worker.codec.streaming import CodecPiece, StreamingDecoder
 from higgs_worker.codec.thread import CodecStream, CodecThread
+from higgs_worker.cuda import MIDDLE
+from higgs_worker.errors import EngineFailed
 from tests.codec.streams import close, random_codes, whole
 from tests.fakes.engine import StoppedClock
 
@@ -147,26 +152,26 @@ def test_pieces_grow_with_the_lead(decoder: CodecDecoder) -> None:
     clock.now += 10
     feed(3)
     listener.wait(5)
-    assert recorded.calls == [[10], [8], [8], [24], [11]]
-    assert [len(pcm) for pcm in listener.pcm] == [142, 8 * HOP, 8 * HOP, 24 * HOP, 11 * HOP]
+    assert recorded.calls == [[10], [8], [8], [24], [8]]
+    assert [len(pcm) for pcm in listener.pcm] == [142, 8 * HOP, 8 * HOP, 24 * HOP, 8 * HOP]
     feed(30)
     thread.finish(stream)
     assert listener.ended.wait(20)
-    assert recorded.calls[5:] == [[24], [6]]
+    assert recorded.calls[5:] == [[24], [9]]
     close(np.concatenate(listener.pcm), whole(decoder, codes[:fed]))
     thread.close()
 
 
 def test_a_listener_does_not_run_dry(decoder: CodecDecoder) -> None:
-    """Frames that are too few for a large piece are decoded in time, without another call."""
+    """Frames that are too few for a large piece are decoded in time, as many as make a piece."""
     recorded, listener = RecordingDecoder(decoder, 1), RecordingListener()
     thread = CodecThread(recorded)
     stream = thread.open(listener)
     thread.feed(stream, random_codes(1, 24))
     listener.wait(1)
-    thread.feed(stream, random_codes(2, 5))
+    thread.feed(stream, random_codes(2, 11))
     listener.wait(2)
-    assert recorded.calls == [[24], [5]]
+    assert recorded.calls == [[24], [8]]
     thread.close()
 
 
@@ -218,4 +223,148 @@ def test_a_listener_that_fails_harms_no_other(decoder: CodecDecoder) -> None:
     thread.finish(stream)
     assert listener.ended.wait(20)
     close(np.concatenate(listener.pcm), whole(decoder, random_codes(2, 12)))
+    thread.close()
+
+
+class PreparingDecoder(StreamingDecoder):
+    """Waits in `prepare` until a test lets it go on, and then may fail."""
+
+    def __init__(self, decoder: CodecDecoder, error: Exception | None = None) -> None:
+        super().__init__(decoder, 1)
+        self.may_go_on = threading.Event()
+        self.error = error
+
+    def prepare(self) -> None:
+        """Wait."""
+        assert self.may_go_on.wait(20)
+        if self.error is not None:
+            raise self.error
+
+
+def test_streams_wait_until_the_decoder_is_prepared(decoder: CodecDecoder) -> None:
+    """A stream that is opened and fed earlier is served afterwards."""
+    preparing, listener = PreparingDecoder(decoder), RecordingListener()
+    thread = CodecThread(preparing)
+    stream = thread.open(listener)
+    thread.feed(stream, random_codes(1, 12))
+    thread.finish(stream)
+    assert not listener.ended.wait(0.05)
+    assert listener.pcm == []
+    preparing.may_go_on.set()
+    thread.wait_until_ready()
+    assert listener.ended.wait(20)
+    close(np.concatenate(listener.pcm), whole(decoder, random_codes(1, 12)))
+    thread.close()
+
+
+def test_nobody_waits_for_a_decoder_that_cannot_be_prepared(decoder: CodecDecoder) -> None:
+    """Who waits gets the error, streams opened before and after end with it, the thread ends."""
+    error = RuntimeError("no device")
+    preparing, early = PreparingDecoder(decoder, error), RecordingListener()
+    thread = CodecThread(preparing)
+    thread.open(early)
+    preparing.may_go_on.set()
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="no device"):
+            thread.wait_until_ready()
+    assert early.ended.wait(20)
+    assert early.error is error
+    thread._thread.join(20)
+    assert not thread._thread.is_alive()
+    late = RecordingListener()
+    stream = thread.open(late)
+    assert late.ended.is_set()
+    assert late.error is error
+    thread.feed(stream, random_codes(1, 12))
+    thread.finish(stream)
+    thread.drop(stream)
+    thread.close()
+
+
+def test_a_stream_opened_after_the_end_is_ended_at_once(decoder: CodecDecoder) -> None:
+    """A thread that was closed keeps nobody waiting."""
+    thread = CodecThread(StreamingDecoder(decoder, 1))
+    thread.wait_until_ready()
+    thread.close()
+    listener = RecordingListener()
+    thread.open(listener)
+    assert listener.ended.is_set()
+    assert listener.error is not None
+
+
+def test_all_work_is_done_on_a_stream_of_the_thread(
+    decoder: CodecDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Preparing and decoding happen in the codec's thread, inside one CUDA stream."""
+    entered: list[tuple[str, torch.device, int]] = []
+    inside: set[str] = set()
+    seen: list[tuple[str, bool]] = []
+
+    @contextmanager
+    def recorded_stream(device: torch.device, priority: int) -> Iterator[None]:
+        name = threading.current_thread().name
+        entered.append((name, device, priority))
+        inside.add(name)
+        yield
+        inside.remove(name)
+
+    class WatchedDecoder(StreamingDecoder):
+        def prepare(self) -> None:
+            self.record()
+
+        def open(self, stream: int) -> None:
+            self.record()
+            super().open(stream)
+
+        def advance(self, pieces: Sequence[CodecPiece]) -> list[np.ndarray]:
+            self.record()
+            return super().advance(pieces)
+
+        def record(self) -> None:
+            name = threading.current_thread().name
+            seen.append((name, name in inside))
+
+    monkeypatch.setattr("higgs_worker.codec.streaming.own_stream", recorded_stream)
+    thread, listener = CodecThread(WatchedDecoder(decoder, 1)), RecordingListener()
+    stream = thread.open(listener)
+    thread.feed(stream, random_codes(1, 12))
+    thread.finish(stream)
+    assert listener.ended.wait(20)
+    thread.close()
+    assert entered == [("codec", torch.device("cpu"), MIDDLE)]
+    assert seen == [("codec", True)] * 3
+    assert not inside
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDNN_STATUS_ALLOC_FAILED")],
+)
+def test_a_full_device_is_said_in_words(decoder: CodecDecoder, error: Exception) -> None:
+    """The listener gets an error with advice, without the tensors of the call; others go on."""
+
+    class FullOnce(StreamingDecoder):
+        is_full = True
+
+        def advance(self, pieces: Sequence[CodecPiece]) -> list[np.ndarray]:
+            if self.is_full:
+                self.is_full = False
+                raise error
+            return super().advance(pieces)
+
+    thread = CodecThread(FullOnce(decoder, 1))
+    for expected in (EngineFailed, None):
+        listener = RecordingListener()
+        stream = thread.open(listener)
+        thread.feed(stream, random_codes(1, 12))
+        thread.finish(stream)
+        assert listener.ended.wait(20)
+        if expected is None:
+            assert listener.error is None
+            close(np.concatenate(listener.pcm), whole(decoder, random_codes(1, 12)))
+        else:
+            assert isinstance(listener.error, expected)
+            assert "out of memory" in listener.error.message
+            assert "HIGGS_MAX_SLOTS" in listener.error.message
+            assert listener.error.__cause__ is listener.error.__context__ is None
     thread.close()
