@@ -20,6 +20,10 @@ NAMES = {
     "TensorIteratorBase&)::{lambda(int)#1}>(int)": "elementwise_kernel BinaryFunctor MulFunctor",
     "fmha_cutlassF_bf16_aligned_64x128_rf_sm80(PyTorchMemEffAttention::AttentionKernel<cutlass>)":
         "fmha_cutlassF_bf16_aligned_64x128_rf_sm80",
+    "void at::native::vectorized_elementwise_kernel<8, at::native::(anonymous namespace)::"
+    "silu_kernel(at::TensorIteratorBase&)::{lambda()#1}::operator()() const::"
+    "{lambda(c10::BFloat16)#1}, std::array<char*, 2ul> >(int)":
+        "vectorized_elementwise_kernel silu_kernel",
     "nvjet_sm90_tst_128x8_64x12_2x1_v_bz_TNT": "nvjet_sm90_tst_128x8_64x12_2x1_v_bz_TNT",
 }  # fmt: skip
 

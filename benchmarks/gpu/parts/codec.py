@@ -9,35 +9,35 @@ from benchmarks.gpu.devices import free_mb, median_seconds, seconds
 from benchmarks.gpu.models import random_decoder
 from benchmarks.gpu.scale import Scale
 from benchmarks.roofline import FRAME_RATE
+from higgs_worker.codec.piece_schedule import PIECE_FRAMES
 from higgs_worker.codec.streaming import MAX_ROWS, CodecPiece, StreamingDecoder
 from higgs_worker.cuda import cuda_capture
 
 NUM_STREAMS = 16
 ROWS = (1, 2, 4, MAX_ROWS)
-FRAMES = (8, 16, 24)
 LAST_FRAMES = (3, 5, 8, 20)
 
 
 def codec(scale: Scale) -> Iterator[dict[str, Any]]:
     """The codec's pieces inside streams, ms by streams and frames; audio seconds per second"""
-    before = free_mb(scale.device)
     streaming = _streaming(scale)
+    before = free_mb(scale.device)
     with streaming.own_stream():
         took = seconds(scale.device, streaming.prepare)
         used = before - free_mb(scale.device)
         for num_rows in ROWS:
             _open(streaming, num_rows)
             row: dict[str, Any] = {"streams": num_rows}
-            for num_frames in FRAMES:
+            for num_frames in PIECE_FRAMES:
                 pieces = _pieces(num_rows, num_frames)
                 streaming.advance(pieces)
                 took_s = median_seconds(
                     scale.device, lambda pieces=pieces: streaming.advance(pieces), scale.repeats
                 )
                 row[f"{num_frames}_frames_ms"] = 1e3 * took_s
-            row["audio_s_per_s"] = num_rows * FRAMES[-1] / FRAME_RATE / took_s
+            row["audio_s_per_s"] = num_rows * PIECE_FRAMES[-1] / FRAME_RATE / took_s
             yield row
-    yield {"streams": NUM_STREAMS, "note": f"state and captures took {took:.2f} s, {used:.0f} MB"}
+    yield {"streams": NUM_STREAMS, "note": f"captures took {took:.2f} s, {used:.0f} MB"}
 
 
 def codec_ends(scale: Scale) -> Iterator[dict[str, Any]]:

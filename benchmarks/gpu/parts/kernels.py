@@ -19,7 +19,8 @@ MAX_NAME = 56
 PRODUCT = re.compile(r"nvjet|gemm|gemv|cutlass.*(wmma|tensorop)|^aten::(mm|addmm_)$", re.IGNORECASE)
 NO_PRODUCT = re.compile("fmha|flash|reduce", re.IGNORECASE)
 ATTENTION = re.compile("fmha|flash|attention", re.IGNORECASE)
-FUNCTOR = re.compile(r"\w+Functor\w*|\w+_kernel_cuda")
+FUNCTOR = re.compile(r"\w+Functor\w*|\w+(?=\(at::TensorIterator)")
+"""What an elementwise kernel was made for: a functor, or a function that holds a lambda."""
 
 
 @dataclass(frozen=True, slots=True)

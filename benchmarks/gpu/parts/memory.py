@@ -5,12 +5,13 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu.devices import free_mb, synchronize
+from benchmarks.gpu.devices import MB, free_mb, synchronize
 from benchmarks.gpu.models import random_decoder, random_encoder, random_weights, text_prompt
 from benchmarks.gpu.scale import Scale
-from higgs_worker.codec.streaming import StreamingDecoder
+from higgs_worker.codec.memory import encoder_bytes, graph_bytes, state_bytes
+from higgs_worker.codec.streaming import MAX_ROWS, StreamingDecoder
 from higgs_worker.cuda import LOW, cuda_capture, own_stream
-from higgs_worker.engine.memory import free_memory, plan_memory
+from higgs_worker.engine.memory import OtherMemory, free_memory, plan_memory
 from higgs_worker.engine.model import LanguageModel
 from higgs_worker.engine.runner import Runner
 from higgs_worker.engine.sequence import PrefillChunk, Sampling, Submission
@@ -32,12 +33,20 @@ def memory(scale: Scale) -> Iterator[dict[str, Any]]:
     weights = random_weights(scale.model, device, scale.dtype)
     decoder = random_decoder(scale)
     yield row("weights of model and codec")
+    codec, num_streams = scale.codec.codec, 2  # per slot
+    others = OtherMemory(
+        fixed_bytes=state_bytes(codec, 0)
+        + graph_bytes(codec, MAX_ROWS)
+        + encoder_bytes(scale.codec, scale.reference_s[-1]),
+        bytes_per_slot=state_bytes(codec, num_streams) - state_bytes(codec, 0),
+    )
     plan = plan_memory(
         scale.model,
         scale.dtype,
         free_bytes=free_memory(device),
         max_slots=scale.max_slots if scale.is_rehearsal else None,
         max_length=scale.max_length,
+        others=others,
     )
     runner = Runner(
         LanguageModel(scale.model, weights, plan.max_length),
@@ -45,15 +54,20 @@ def memory(scale: Scale) -> Iterator[dict[str, Any]]:
         max_length=plan.max_length,
         prefix_cache_bytes=plan.prefix_cache_bytes,
     )
-    kept = plan.prefix_cache_bytes / 1e6
-    yield row(f"{plan.num_slots} slots of {plan.max_length}; {kept:,.0f} MB more for prefixes")
+    reserved, prefixes = plan.reserved_bytes / MB, plan.prefix_cache_bytes / MB
+    yield row(
+        f"{plan.num_slots} slots of {plan.max_length}; left for the rest {reserved:,.0f}, and for "
+        f"prefixes {prefixes:,.0f}"
+    )
     with runner.own_stream():
         runner.prepare()
         yield row("graphs of a worker that is ready")
         while runner.capture_next():
             pass
         yield row("all graphs")
-    streaming = StreamingDecoder(decoder, 2 * plan.num_slots, capture=cuda_capture(device))
+    streaming = StreamingDecoder(
+        decoder, num_streams * plan.num_slots, capture=cuda_capture(device)
+    )
     with streaming.own_stream():
         streaming.prepare()
         yield row("codec")
