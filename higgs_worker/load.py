@@ -10,7 +10,9 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from higgs_worker.api.result import ModelInfo
@@ -45,6 +47,9 @@ DEMO_WARNING = (
 )
 DEMO_CHUNK_WORDS = 20
 """The most that the demo model can say at once; beyond it loses its place in the text."""
+
+STREAMS_PER_SLOT = 2
+"""Codec streams: one whose last audio is on its way must not keep a new sequence waiting."""
 
 _HEAVY_MODULES = (
     "torch",
@@ -122,7 +127,7 @@ def load_model(
     dtype = _dtype(settings, device)
     with lap("read"):
         parts = _read(model, codec, device, dtype)
-    plan = _plan_memory(settings, parts.config, device, dtype)
+    plan = _plan_memory(settings, parts, codec.directory, device, dtype)
     from higgs_worker.codec.streaming import StreamingDecoder
     from higgs_worker.codec.thread import CodecThread
     from higgs_worker.cuda import cuda_capture
@@ -137,8 +142,18 @@ def load_model(
             max_length=plan.max_length,
             prefix_cache_bytes=plan.prefix_cache_bytes,
         )
-    with lap("graphs"):
-        streams = StreamingDecoder(parts.decoder, 2 * plan.num_slots, capture=cuda_capture(device))
+        streams = StreamingDecoder(
+            parts.decoder, STREAMS_PER_SLOT * plan.num_slots, capture=cuda_capture(device)
+        )
+    with lap("graphs"), ExitStack() as on_failure:
+        # Each captures in the thread that will use what it captured.
+        speaking = CodecThread(streams)
+        on_failure.callback(speaking.close)
+        engine = Engine(runner, max_waiting=settings.queue_size)
+        on_failure.callback(engine.close)
+        speaking.wait_until_ready()
+        engine.wait_until_ready()
+        on_failure.pop_all()
     cold_start.loaded()
     log.info(
         "model loaded",
@@ -155,8 +170,8 @@ def load_model(
     )
     return LoadedModel(
         prompts=parts.prompts,
-        engine=Engine(runner, max_waiting=settings.queue_size),
-        codec=CodecThread(streams),
+        engine=engine,
+        codec=speaking,
         references=load_references(settings, codec),
         sample_rate=parts.decoder.config.sample_rate,
         frame_rate=parts.decoder.config.frame_rate,
@@ -221,8 +236,6 @@ def _read(
     model: LocatedCheckpoint, codec: LocatedCheckpoint, device: "torch.device", dtype: "torch.dtype"
 ) -> _Parts:
     """Read language model, tokenizer and codec side by side."""
-    import torch
-
     from higgs_worker.codec.loader import load_decoder
     from higgs_worker.engine.loader import load
 
@@ -231,23 +244,30 @@ def _read(
         reading_codec = beside.submit(load_decoder, codec.directory, device)
         config, weights, report = load(model.directory, device=device, dtype=dtype)
         prompts, (decoder, codec_report) = reading_prompts.result(), reading_codec.result()
-    # TF32 would cost the codec two digits: streamed and whole audio would no longer be equal.
-    torch.backends.cudnn.allow_tf32 = False
     num_bytes_read = report.num_bytes_read + codec_report.num_bytes_read
     return _Parts(config, weights, prompts, decoder, num_bytes_read)
 
 
 def _plan_memory(
-    settings: Settings, config: "ModelConfig", device: "torch.device", dtype: "torch.dtype"
+    settings: Settings, parts: _Parts, codec: Path, device: "torch.device", dtype: "torch.dtype"
 ) -> "MemoryPlan":
-    from higgs_worker.engine.memory import free_memory, plan_memory
+    """Divide the free memory; `codec` is the codec's directory."""
+    from higgs_worker.codec.encoder_loader import encoder_config
+    from higgs_worker.codec.memory import encoder_bytes, graph_bytes, state_bytes
+    from higgs_worker.engine.memory import OtherMemory, free_memory, plan_memory
 
+    sizes, encoder = parts.decoder.config, encoder_config(codec)
+    encoder_need = encoder_bytes(encoder, settings.max_reference_s) if encoder is not None else 0
     return plan_memory(
-        config,
+        parts.config,
         dtype,
         free_bytes=free_memory(device),
         max_slots=settings.max_slots,
         max_length=settings.max_length,
+        others=OtherMemory(
+            fixed_bytes=graph_bytes(sizes) + encoder_need + state_bytes(sizes, 0),
+            bytes_per_slot=state_bytes(sizes, STREAMS_PER_SLOT) - state_bytes(sizes, 0),
+        ),
     )
 
 

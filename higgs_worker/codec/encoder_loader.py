@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -22,7 +23,7 @@ from higgs_worker.codec.config import SOURCE, CodecConfig
 from higgs_worker.codec.decoder import turn_tf32_off
 from higgs_worker.codec.encoder import CodecEncoder
 from higgs_worker.codec.encoder_config import EncoderConfig
-from higgs_worker.cuda import LOW, is_out_of_memory, own_stream
+from higgs_worker.cuda import LOW, hold_captures, is_out_of_memory, own_stream
 from higgs_worker.errors import EngineFailed, InvalidCheckpoint
 
 log = logging.getLogger(__name__)
@@ -67,9 +68,13 @@ def load_encoder(directory: Path, device: torch.device) -> tuple[CodecEncoder, L
     started = time.perf_counter()
     turn_tf32_off(device)
     codec = CodecConfig.from_directory(directory)
-    # Before reading the encoder's sizes: without an encoder they are arbitrary.
-    _check_encoder_is_there(directory)
-    config = EncoderConfig.from_directory(directory)
+    config = encoder_config(directory)
+    if config is None:
+        raise InvalidCheckpoint(
+            f"{directory / 'model.safetensors'} holds only the decoder of a codec: missing "
+            f"{', '.join(LANDMARKS)}, ...; it can speak but not take in a new voice; use {SOURCE}",
+            details={"problems": [f"missing {name}" for name in LANDMARKS]},
+        )
     wanted = tensor_shapes(config)
     not_needed = {
         f"quantizer.quantizers.{index}.codebook.{name}"
@@ -124,15 +129,15 @@ def fold_weight_norm(magnitude: Tensor, direction: Tensor) -> Tensor:
     return weight.float()
 
 
-def _check_encoder_is_there(directory: Path) -> None:
+def encoder_config(directory: Path) -> EncoderConfig | None:
+    """Return the sizes of the encoder in `directory`; None: the file holds only a decoder."""
+    # Without an encoder the sizes in its configuration are arbitrary.
+    return None if _lacks_encoder(directory) else EncoderConfig.from_directory(directory)
+
+
+def _lacks_encoder(directory: Path) -> bool:
     with open_tensors(directory, SOURCE, wanted={}, is_not_needed=lambda name: True) as file:
-        missing = [name for name in LANDMARKS if name not in file.not_needed]
-    if missing == list(LANDMARKS):
-        raise InvalidCheckpoint(
-            f"{directory / 'model.safetensors'} holds only the decoder of a codec: missing "
-            f"{', '.join(missing)}, ...; it can speak but not take in a new voice; use {SOURCE}",
-            details={"problems": [f"missing {name}" for name in missing]},
-        )
+        return not any(name in file.not_needed for name in LANDMARKS)
 
 
 class LazyEncoder:
@@ -192,8 +197,10 @@ class LazyEncoder:
 
     @torch.inference_mode()
     def _encode(self, pcm: NDArray[np.float32]) -> NDArray[np.int64]:
+        first_use: AbstractContextManager[None] = nullcontext()
         if self._encoder is None:
             self._encoder, report = load_encoder(self._directory, self._device)
+            first_use = hold_captures()
             log.info(
                 "encoder loaded",
                 extra={
@@ -201,7 +208,8 @@ class LazyEncoder:
                     "load_s": round(report.duration_s, 3),
                 },
             )
-        codes = self._encoder(torch.from_numpy(pcm).unsqueeze(0).to(self._device))
+        with first_use:
+            codes = self._encoder(torch.from_numpy(pcm).unsqueeze(0).to(self._device))
         frames: NDArray[np.int64] = codes[0].T.contiguous().cpu().numpy()
         return frames
 

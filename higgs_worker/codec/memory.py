@@ -29,13 +29,13 @@ def state_bytes(config: CodecConfig, num_streams: int) -> int:
     return (num_streams + 1) * _stream_bytes(config)
 
 
-def graph_bytes(config: CodecConfig, num_streams: int) -> int:
+def graph_bytes(config: CodecConfig) -> int:
     """Return what a `StreamingDecoder` needs for its calls on a GPU: 197 MB, published sizes.
 
     Twice its largest call: once in the pool that all graphs share, and once what the allocator
     keeps of the eager calls that come before the captures.
     """
-    return 2 * call_bytes(config, min(MAX_ROWS, num_streams), MAX_PIECE_FRAMES)
+    return 2 * call_bytes(config, MAX_ROWS, MAX_PIECE_FRAMES)
 
 
 def call_bytes(config: CodecConfig, num_rows: int, num_frames: int) -> int:

@@ -24,7 +24,7 @@ from torch import Tensor
 from higgs_worker.codec.decoder import CodecDecoder, turn_tf32_off
 from higgs_worker.codec.graphs import PieceGraphs, call_sizes
 from higgs_worker.codec.stages import AudioMask, plan_stages
-from higgs_worker.cuda import MIDDLE, Capture, Captures, own_stream
+from higgs_worker.cuda import MIDDLE, Capture, Captures, hold_captures, own_stream
 
 UNKNOWN_END = 1 << 40
 """Number of frames of a stream whose end is not known yet: more than any stream has."""
@@ -98,14 +98,15 @@ class StreamingDecoder:
         """
         if not self._captures.enabled:
             return
-        self._graphs = PieceGraphs(
-            self._decode,
-            self._captures,
-            max_rows=min(MAX_ROWS, self.num_streams),
-            spare_row=self.num_streams,
-            num_codebooks=self.config.num_codebooks,
-            device=self._device,
-        )
+        with hold_captures():
+            self._graphs = PieceGraphs(
+                self._decode,
+                self._captures,
+                max_rows=min(MAX_ROWS, self.num_streams),
+                spare_row=self.num_streams,
+                num_codebooks=self.config.num_codebooks,
+                device=self._device,
+            )
 
     def open(self, stream: int) -> None:
         """Reset a stream's state, for a new audio."""
