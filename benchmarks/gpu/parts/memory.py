@@ -9,7 +9,7 @@ from benchmarks.gpu.devices import MB, free_mb, synchronize
 from benchmarks.gpu.models import random_decoder, random_encoder, random_weights, text_prompt
 from benchmarks.gpu.scale import Scale
 from higgs_worker.codec.memory import encoder_bytes, graph_bytes, state_bytes
-from higgs_worker.codec.streaming import MAX_ROWS, StreamingDecoder
+from higgs_worker.codec.streaming import StreamingDecoder
 from higgs_worker.cuda import LOW, cuda_capture, own_stream
 from higgs_worker.engine.memory import OtherMemory, free_memory, plan_memory
 from higgs_worker.engine.model import LanguageModel
@@ -36,7 +36,7 @@ def memory(scale: Scale) -> Iterator[dict[str, Any]]:
     codec, num_streams = scale.codec.codec, 2  # per slot
     others = OtherMemory(
         fixed_bytes=state_bytes(codec, 0)
-        + graph_bytes(codec, MAX_ROWS)
+        + graph_bytes(codec)
         + encoder_bytes(scale.codec, scale.reference_s[-1]),
         bytes_per_slot=state_bytes(codec, num_streams) - state_bytes(codec, 0),
     )
