@@ -31,7 +31,7 @@ def test_every_part_runs(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=300,  # the rehearsal ends itself before
     )
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr
     report = json.loads((out / "report.json").read_text())
