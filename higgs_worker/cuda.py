@@ -1,4 +1,4 @@
-"""What the worker asks of CUDA: a stream for each thread, graphs, and the signs of a full memory.
+"""What the worker asks of CUDA: a stream for each thread, and graphs.
 
 Three threads work on the device at the same time. Each has a stream of its own, so that none waits
 for another's kernels; where kernels compete, the stream with the higher priority runs first.
@@ -24,17 +24,6 @@ log = logging.getLogger(__name__)
 
 HIGH, MIDDLE, LOW = -2, -1, 0
 """Priorities of streams, as CUDA counts them: of the engine, the codec and the encoder."""
-
-_OUT_OF_MEMORY = (
-    "out of memory",
-    "not enough memory",
-    "can't allocate memory",
-    "cublas_status_alloc_failed",
-    "cudnn_status_alloc_failed",
-    "device_allocation_failed",
-)
-"""What errors say, in small letters: CUDA's, the CPU allocator's, cuBLAS's and cuDNN's."""
-
 
 _captures_allowed = threading.RLock()
 
@@ -156,15 +145,3 @@ class Captures:
             return None
         finally:
             _captures_allowed.release()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory is full, on a device or on the host.
-
-    torch has a class of its own for its allocator's; CUDA, cuBLAS and cuDNN say it in a sentence.
-    """
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(
-        sign in str(error).lower() for sign in _OUT_OF_MEMORY
-    )

@@ -222,3 +222,23 @@ class InternalError(WorkerError):
     """An unexpected failure; details are in the log, not in the reply."""
 
     code = "internal_error"
+
+
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+    "device_allocation_failed",
+)
+"""What torch's errors say, in small letters: CUDA's, the CPU allocator's, cuBLAS's and cuDNN's."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory is full, on a device or on the host.
+
+    torch has a class of its own for its allocator's error; CUDA, cuBLAS and cuDNN only say it.
+    """
+    says_so = any(sign in str(error).lower() for sign in _OUT_OF_MEMORY)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and says_so)

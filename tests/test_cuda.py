@@ -12,9 +12,9 @@ from higgs_worker.cuda import (
     Captures,
     cuda_capture,
     hold_captures,
-    is_out_of_memory,
     own_stream,
 )
+from higgs_worker.errors import is_out_of_memory
 from tests.fakes.cuda import FakeGraph, FakeStream, ScriptedCuda
 
 SECOND = torch.device("cuda:1")

@@ -23,8 +23,8 @@ from higgs_worker.codec.config import SOURCE, CodecConfig
 from higgs_worker.codec.decoder import turn_tf32_off
 from higgs_worker.codec.encoder import CodecEncoder
 from higgs_worker.codec.encoder_config import EncoderConfig
-from higgs_worker.cuda import LOW, hold_captures, is_out_of_memory, own_stream
-from higgs_worker.errors import EngineFailed, InvalidCheckpoint
+from higgs_worker.cuda import LOW, hold_captures, own_stream
+from higgs_worker.errors import EngineFailed, InvalidCheckpoint, is_out_of_memory
 
 log = logging.getLogger(__name__)
 

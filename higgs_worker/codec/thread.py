@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 
 from higgs_worker.codec.piece_schedule import NEVER, NOW, PieceSchedule
 from higgs_worker.codec.streaming import CodecPiece, StreamingDecoder
-from higgs_worker.cuda import is_out_of_memory
-from higgs_worker.errors import EngineFailed
+from higgs_worker.errors import EngineFailed, is_out_of_memory
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,6 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING
 
-from higgs_worker.cuda import is_out_of_memory
 from higgs_worker.engine.delay import undelay
 from higgs_worker.engine.frame_feed import FrameFeed, OnFrames
 from higgs_worker.engine.handle import Handle
@@ -30,6 +29,7 @@ from higgs_worker.errors import (
     PromptTooLong,
     QueueFull,
     WorkerError,
+    is_out_of_memory,
 )
 
 if TYPE_CHECKING:

@@ -102,7 +102,7 @@ def test_garbled_columns_fail_their_own_row() -> None:
 def test_out_of_memory_names_the_settings(method: str) -> None:
     """When memory runs out anywhere, the error says which settings to lower; the engine goes on."""
     runner = ScriptedRunner()
-    runner.fail(method, 1, torch.OutOfMemoryError("tried to allocate 20 GiB"))
+    runner.fail(method, 1, torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB."))
     with serve(runner) as engine:
         error = outcome(engine.submit(ask(1)))
         assert isinstance(error, EngineFailed)
