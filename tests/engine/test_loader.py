@@ -65,6 +65,7 @@ def test_a_file_that_shrinks_meanwhile_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_gets_every_value(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through pinned buffers that are used again and again."""
     monkeypatch.setattr(reader, "BLOCK_BYTES", 4096)

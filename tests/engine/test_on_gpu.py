@@ -189,8 +189,7 @@ def test_a_failed_capture_leaves_stream_and_allocator_as_they_were() -> None:
 
 
 def test_captures_beside_threads_that_work() -> None:
-    """Two threads capture in turn; others make tensors, wait for their streams and begin to use
-    cuBLAS and cuDNN all the while."""
+    """Two threads capture; others plan convolutions, wait, and begin to use libraries."""
     stop, errors = threading.Event(), []
     num_captured = []
 
@@ -205,9 +204,13 @@ def test_captures_beside_threads_that_work() -> None:
         thread.start()
         return thread
 
-    def allocate() -> None:
-        while not stop.is_set():
-            torch.randn(1 << 20, device=CUDA).sum().item()
+    def work() -> None:
+        first_use()
+        for length in range(100, 10_000):  # cuDNN plans for each
+            if stop.is_set():
+                return
+            x = torch.randn(1, 16, length, device=CUDA)
+            F.conv1d(x, x[:, :, :7].expand(16, -1, -1)).sum().item()
 
     def begin() -> None:
         while not stop.is_set():
@@ -231,7 +234,7 @@ def test_captures_beside_threads_that_work() -> None:
             assert x[3].item() == 1 + len(graphs)
             assert captures.can_capture
 
-    others = [guarded(allocate), guarded(begin)]
+    others = [guarded(work), guarded(begin)]
     for thread in [guarded(lambda p=p: capture(p)) for p in (HIGH, MIDDLE)]:
         thread.join()
     stop.set()
