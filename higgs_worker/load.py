@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,9 @@ from higgs_worker.weights.progress import OnTransferProgress
 if TYPE_CHECKING:
     import torch
 
-    from higgs_worker.codec.decoder import CodecDecoder
+    from higgs_worker.checkpoint import LoadReport
+    from higgs_worker.codec.config import CodecConfig
+    from higgs_worker.codec.thread import CodecThread
     from higgs_worker.engine.config import ModelConfig
     from higgs_worker.engine.memory import MemoryPlan
     from higgs_worker.engine.parameters import Weights
@@ -125,34 +127,30 @@ def load_model(
         wait_for_device()
         device = _device(settings)
     dtype = _dtype(settings, device)
-    with lap("read"):
-        parts = _read(model, codec, device, dtype)
-    plan = _plan_memory(settings, parts, codec.directory, device, dtype)
-    from higgs_worker.codec.streaming import StreamingDecoder
-    from higgs_worker.codec.thread import CodecThread
-    from higgs_worker.cuda import cuda_capture
     from higgs_worker.engine.engine import Engine
+    from higgs_worker.engine.memory import MAX_AUTO_SLOTS
     from higgs_worker.engine.model import LanguageModel
     from higgs_worker.engine.runner import Runner
 
-    with lap("slots"):
-        runner = Runner(
-            LanguageModel(parts.config, parts.weights, plan.max_length),
-            num_slots=plan.num_slots,
-            max_length=plan.max_length,
-            prefix_cache_bytes=plan.prefix_cache_bytes,
-        )
-        streams = StreamingDecoder(
-            parts.decoder, STREAMS_PER_SLOT * plan.num_slots, capture=cuda_capture(device)
-        )
-    with lap("graphs"), ExitStack() as on_failure:
-        # Each captures in the thread that will use what it captured.
-        speaking = CodecThread(streams)
-        on_failure.callback(speaking.close)
-        engine = Engine(runner, max_waiting=settings.queue_size)
-        on_failure.callback(engine.close)
-        speaking.wait_until_ready()
-        engine.wait_until_ready()
+    num_streams = STREAMS_PER_SLOT * (settings.max_slots or MAX_AUTO_SLOTS)
+    with lap("read"):
+        parts = _read(model, codec, device, dtype, num_streams)
+    with ExitStack() as on_failure:
+        on_failure.callback(parts.codec.close)
+        with lap("codec"):
+            parts.codec.wait_until_ready()
+        plan = _plan_memory(settings, parts.config, codec.directory, device, dtype)
+        with lap("slots"):
+            runner = Runner(
+                LanguageModel(parts.config, parts.weights, plan.max_length),
+                num_slots=plan.num_slots,
+                max_length=plan.max_length,
+                prefix_cache_bytes=plan.prefix_cache_bytes,
+            )
+        with lap("graphs"):
+            engine = Engine(runner, max_waiting=settings.queue_size)
+            on_failure.callback(engine.close)
+            engine.wait_until_ready()
         on_failure.pop_all()
     cold_start.loaded()
     log.info(
@@ -171,10 +169,10 @@ def load_model(
     return LoadedModel(
         prompts=parts.prompts,
         engine=engine,
-        codec=speaking,
+        codec=parts.codec,
         references=load_references(settings, codec),
-        sample_rate=parts.decoder.config.sample_rate,
-        frame_rate=parts.decoder.config.frame_rate,
+        sample_rate=parts.sizes.sample_rate,
+        frame_rate=parts.sizes.frame_rate,
         info=ModelInfo(id=settings.model, revision=model.revision),
         warnings=(DEMO_WARNING,) if settings.model == DEMO else (),
     )
@@ -223,51 +221,83 @@ def checkpoint_source(settings: Settings) -> CheckpointSource:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What was read from the two checkpoints."""
+    """What was read from the two checkpoints; the codec is running already."""
 
     config: "ModelConfig"
     weights: "Weights"
     prompts: PromptBuilder
-    decoder: "CodecDecoder"
+    codec: "CodecThread"
+    sizes: "CodecConfig"
     num_bytes_read: int
 
 
 def _read(
-    model: LocatedCheckpoint, codec: LocatedCheckpoint, device: "torch.device", dtype: "torch.dtype"
+    model: LocatedCheckpoint,
+    codec: LocatedCheckpoint,
+    device: "torch.device",
+    dtype: "torch.dtype",
+    num_streams: int,
 ) -> _Parts:
-    """Read language model, tokenizer and codec side by side."""
-    from higgs_worker.codec.loader import load_decoder
+    """Read language model, tokenizer and codec side by side.
+
+    The codec, a fiftieth of the bytes, is read first and captures its graphs meanwhile.
+    """
     from higgs_worker.engine.loader import load
 
-    with ThreadPoolExecutor(thread_name_prefix="load") as beside:
+    with ExitStack() as on_failure, ThreadPoolExecutor(thread_name_prefix="load") as beside:
         reading_prompts = beside.submit(PromptBuilder.from_directory, model.directory)
-        reading_codec = beside.submit(load_decoder, codec.directory, device)
+        starting_codec = beside.submit(_start_codec, codec.directory, device, num_streams)
+        on_failure.callback(_close_codec, starting_codec)
         config, weights, report = load(model.directory, device=device, dtype=dtype)
-        prompts, (decoder, codec_report) = reading_prompts.result(), reading_codec.result()
+        prompts = reading_prompts.result()
+        thread, sizes, codec_report = starting_codec.result()
+        on_failure.pop_all()
     num_bytes_read = report.num_bytes_read + codec_report.num_bytes_read
-    return _Parts(config, weights, prompts, decoder, num_bytes_read)
+    return _Parts(config, weights, prompts, thread, sizes, num_bytes_read)
+
+
+_StartedCodec = tuple["CodecThread", "CodecConfig", "LoadReport"]
+
+
+def _start_codec(directory: Path, device: "torch.device", num_streams: int) -> _StartedCodec:
+    """Read the decoder and start its thread."""
+    from higgs_worker.codec.loader import load_decoder
+    from higgs_worker.codec.streaming import StreamingDecoder
+    from higgs_worker.codec.thread import CodecThread
+    from higgs_worker.cuda import cuda_capture
+
+    decoder, report = load_decoder(directory, device)
+    streams = StreamingDecoder(decoder, num_streams, capture=cuda_capture(device))
+    return CodecThread(streams), decoder.config, report
+
+
+def _close_codec(starting: "Future[_StartedCodec]") -> None:
+    if starting.exception() is None:
+        starting.result()[0].close()
 
 
 def _plan_memory(
-    settings: Settings, parts: _Parts, codec: Path, device: "torch.device", dtype: "torch.dtype"
+    settings: Settings,
+    config: "ModelConfig",
+    codec: Path,
+    device: "torch.device",
+    dtype: "torch.dtype",
 ) -> "MemoryPlan":
-    """Divide the free memory; `codec` is the codec's directory."""
+    """Divide the memory that is free now, the codec's graphs being there; `codec` is its place."""
     from higgs_worker.codec.encoder_loader import encoder_config
-    from higgs_worker.codec.memory import encoder_bytes, graph_bytes, state_bytes
-    from higgs_worker.engine.memory import OtherMemory, free_memory, plan_memory
+    from higgs_worker.codec.encoder_memory import HELD_PER_BYTE, encoder_bytes
+    from higgs_worker.engine.memory import free_memory, plan_memory
 
-    sizes, encoder = parts.decoder.config, encoder_config(codec)
-    encoder_need = encoder_bytes(encoder, settings.max_reference_s) if encoder is not None else 0
+    encoder, held = encoder_config(codec), 0
+    if encoder is not None:
+        held = round(HELD_PER_BYTE * encoder_bytes(encoder, settings.max_reference_s))
     return plan_memory(
-        parts.config,
+        config,
         dtype,
         free_bytes=free_memory(device),
         max_slots=settings.max_slots,
         max_length=settings.max_length,
-        others=OtherMemory(
-            fixed_bytes=graph_bytes(sizes) + encoder_need + state_bytes(sizes, 0),
-            bytes_per_slot=state_bytes(sizes, STREAMS_PER_SLOT) - state_bytes(sizes, 0),
-        ),
+        encoder_bytes=held,
     )
 
 

@@ -1,9 +1,10 @@
 """When the next piece of a stream should be decoded: as late as its listener allows.
 
 Large pieces cost less per frame. But the first sound should come early, and a listener in real
-time must not run out of audio. So a live stream starts with the smallest piece that gives any
-sound, then decodes the frames it has, and its pieces grow as it gets ahead of its listener. Between
-the first piece and the last, pieces have few sizes, because a GPU has calls of these captured.
+time must not run out of audio. So a live stream starts with a piece that lasts until the next one
+is there, then decodes the frames it has, and its pieces grow as it gets ahead of its listener.
+Between the first piece and the last, pieces have few sizes, because a GPU has calls of these
+captured.
 """
 
 import math
@@ -14,6 +15,9 @@ PIECE_FRAMES = (8, 16, 24)
 """Frames of the pieces between a stream's first and its last. The engine passes on eight at a time;
 pieces of more than about a second of audio gain nothing more (docs/performance.md)."""
 MAX_PIECE_FRAMES = PIECE_FRAMES[-1]
+FIRST_SOUND_FRAMES = 4
+"""Frames that are heard of a live stream's first piece, 0.16 s: the next eight take 33 ms alone and
+some 0.1 s among others whose prompts are read (measured on an H100)."""
 MARGIN_S = 0.5
 """A piece is due this long before its listener runs out: generating the frames that still lack,
 decoding and delivery take time."""
@@ -27,7 +31,7 @@ class PieceSchedule:
 
         Args:
             sample_rate: of the PCM.
-            num_first_frames: frames without which the stream's start gives no sound.
+            num_first_frames: of a live stream's first piece.
             is_live: whether the audio is heard while it is decoded; otherwise only its end matters.
         """
         self._sample_rate = sample_rate

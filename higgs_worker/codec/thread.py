@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from higgs_worker.codec.piece_schedule import NEVER, NOW, PieceSchedule
+from higgs_worker.codec.piece_schedule import FIRST_SOUND_FRAMES, NEVER, NOW, PieceSchedule
 from higgs_worker.codec.streaming import CodecPiece, StreamingDecoder
 from higgs_worker.errors import EngineFailed, is_out_of_memory
 
@@ -95,8 +95,8 @@ class CodecThread:
 
     @property
     def num_first_frames(self) -> int:
-        """Frames without which a stream gives no sound yet."""
-        return self._decoder.num_lag_frames
+        """Frames of a live stream's first piece."""
+        return self._decoder.num_lag_frames + FIRST_SOUND_FRAMES
 
     def wait_until_ready(self) -> None:
         """Block until the decoder is prepared; streams that are opened earlier wait by themselves.

@@ -39,23 +39,11 @@ class MemoryPlan:
     max_length: int
     """Positions per slot."""
     slot_bytes: int
-    """Of one slot, with its share of the codec."""
+    """Of one slot."""
     prefix_cache_bytes: int
     """Upper bound."""
     reserved_bytes: int
     """Left free for all that comes and goes: activations, graphs, the encoder."""
-
-
-@dataclass(frozen=True, slots=True)
-class OtherMemory:
-    """What is allocated on the device beside the engine: codec, encoder, graphs."""
-
-    fixed_bytes: int
-    """Whatever the number of slots."""
-    bytes_per_slot: int
-
-
-NO_OTHERS = OtherMemory(0, 0)
 
 
 def slot_bytes(config: ModelConfig, dtype: torch.dtype, max_length: int) -> int:
@@ -84,7 +72,7 @@ def plan_memory(
     free_bytes: int,
     max_slots: int | None,
     max_length: int,
-    others: OtherMemory = NO_OTHERS,
+    encoder_bytes: int = 0,
 ) -> MemoryPlan:
     """Divide the free memory among slots.
 
@@ -93,15 +81,15 @@ def plan_memory(
         free_bytes: on its device, now.
         max_slots: slots to allocate; None: as many as fit, up to `MAX_AUTO_SLOTS`.
         max_length: positions per slot.
-        others: what else will be allocated on the device.
+        encoder_bytes: of the codec's encoder with its longest reference, which is loaded later.
 
     Raises:
         InvalidSettings: that many slots do not fit; the message names the settings to lower.
     """
-    reserved = LIBRARY_BYTES + working_bytes(config, dtype, max_length) + others.fixed_bytes
+    reserved = LIBRARY_BYTES + working_bytes(config, dtype, max_length) + encoder_bytes
     usable = max(0, free_bytes - reserved)
     prefix_bytes = min(MAX_PREFIX_BYTES, usable // 10)
-    size = slot_bytes(config, dtype, max_length) + others.bytes_per_slot
+    size = slot_bytes(config, dtype, max_length)
     fitting = (usable - prefix_bytes) // size
     if fitting < (max_slots or 1):
         raise InvalidSettings(

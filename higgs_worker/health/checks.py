@@ -37,8 +37,10 @@ PULLED_BYTES = 13e9
 """Size of both published repositories on disk, with room to pull one file again."""
 PUBLISHED_BYTES = 10.8e9
 """Size of the published model's weights in bfloat16, without the text head."""
-CODEC_BYTES = 0.5e9
-"""Size of the published codec's weights in memory."""
+CODEC_BYTES = 0.6e9
+"""Of the published codec's decoder: weights, state and captured calls."""
+ENCODER_BYTES, REFERENCE_BYTES_PER_S = 0.95e9, 35e6
+"""Of its encoder, once and for each second of the longest reference; see `encoder_memory.py`."""
 CONTEXT_BYTES = 0.5e9
 """Device memory that a CUDA context takes."""
 
@@ -223,7 +225,7 @@ def gpu(settings: Settings, source: CheckpointSource) -> CheckResult:
             "gpu",
             "failed",
             f"{sentence}: the model needs {needed / 1e9:.1f} GB; take a GPU with more memory, or "
-            "lower HIGGS_MAX_SLOTS or HIGGS_MAX_LENGTH where they are set",
+            "lower HIGGS_MAX_SLOTS, HIGGS_MAX_LENGTH or HIGGS_MAX_REFERENCE_S",
         )
     return CheckResult("gpu", "ok", f"{sentence}; the model needs {needed / 1e9:.1f} GB")
 
@@ -284,7 +286,8 @@ def needed_bytes(settings: Settings, source: CheckpointSource, dtype: "torch.dty
 
     if settings.dtype != "auto":
         dtype = getattr(torch, settings.dtype)
-    codec = 0 if settings.codec == DEMO else CODEC_BYTES
+    encoder = ENCODER_BYTES + REFERENCE_BYTES_PER_S * settings.max_reference_s
+    codec = 0 if settings.codec == DEMO else CODEC_BYTES + encoder
     found = find_without_verifying(
         settings.model, "model", source, revision=settings.model_revision
     )

@@ -17,7 +17,7 @@ from higgs_worker.errors import EngineFailed
 from tests.codec.streams import close, random_codes, whole
 from tests.fakes.engine import StoppedClock
 
-HOP = 960
+HOP, LAG = 960, 9458
 
 
 class RecordingListener:
@@ -105,7 +105,7 @@ def test_a_failure_ends_its_listeners_and_the_thread_goes_on(decoder: CodecDecod
     thread = CodecThread(StreamingDecoder(decoder, 2))
     bad, good = RecordingListener(), RecordingListener()
     stream = thread.open(bad)
-    thread.feed(stream, np.full((12, 8), 10**6))
+    thread.feed(stream, np.full((14, 8), 10**6))
     assert bad.ended.wait(20)
     assert bad.error is not None
     stream = thread.open(good)
@@ -127,7 +127,7 @@ def test_closing_ends_what_waits(decoder: CodecDecoder) -> None:
 
 
 def test_pieces_grow_with_the_lead(decoder: CodecDecoder) -> None:
-    """A live stream starts at once with small pieces; half a second ahead, they are large."""
+    """A live stream starts with 0.16 s and small pieces; half a second ahead, they are large."""
     recorded, clock, listener = RecordingDecoder(decoder, 1), StoppedClock(), RecordingListener()
     thread = CodecThread(recorded, clock=clock)
     stream = thread.open(listener)
@@ -139,8 +139,8 @@ def test_pieces_grow_with_the_lead(decoder: CodecDecoder) -> None:
         thread.feed(stream, codes[fed : fed + count])
         fed += count
 
+    feed(10)  # all that the first sound needs, and no more
     feed(4)
-    feed(6)
     listener.wait(1)
     feed(8)
     listener.wait(2)
@@ -152,8 +152,14 @@ def test_pieces_grow_with_the_lead(decoder: CodecDecoder) -> None:
     clock.now += 10
     feed(3)
     listener.wait(5)
-    assert recorded.calls == [[10], [8], [8], [24], [8]]
-    assert [len(pcm) for pcm in listener.pcm] == [142, 8 * HOP, 8 * HOP, 24 * HOP, 8 * HOP]
+    assert recorded.calls == [[14], [8], [8], [24], [8]]
+    assert [len(pcm) for pcm in listener.pcm] == [
+        14 * HOP - LAG,
+        8 * HOP,
+        8 * HOP,
+        24 * HOP,
+        8 * HOP,
+    ]
     feed(30)
     thread.finish(stream)
     assert listener.ended.wait(20)

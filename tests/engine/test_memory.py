@@ -15,7 +15,6 @@ from higgs_worker.engine.memory import (
     LIBRARY_BYTES,
     MAX_AUTO_SLOTS,
     MAX_PREFIX_BYTES,
-    OtherMemory,
     container_free_memory,
     free_memory,
     plan_memory,
@@ -115,10 +114,9 @@ def test_what_was_asked_for_is_given() -> None:
         plan_memory(PUBLISHED, torch.bfloat16, free_bytes=exact - 1, max_slots=100, max_length=4096)
 
 
-def test_codec_and_encoder_are_counted() -> None:
-    """What others allocate, once and for each slot, is left to them."""
-    others = OtherMemory(fixed_bytes=3 * GB, bytes_per_slot=GB // 1000)
-    size = slot_bytes(PUBLISHED, torch.bfloat16, 4096) + GB // 1000
+def test_the_encoder_is_counted() -> None:
+    """It is loaded later, and what it will take is left to it."""
+    size = slot_bytes(PUBLISHED, torch.bfloat16, 4096)
     exact = RESERVED + 3 * GB + MAX_PREFIX_BYTES + 40 * size
     for free_bytes, num_slots in ((exact, 40), (exact - 1, 39)):
         plan = plan_memory(
@@ -127,10 +125,9 @@ def test_codec_and_encoder_are_counted() -> None:
             free_bytes=free_bytes,
             max_slots=None,
             max_length=4096,
-            others=others,
+            encoder_bytes=3 * GB,
         )
         assert plan.num_slots == num_slots
-        assert plan.slot_bytes == size
         assert plan.reserved_bytes == RESERVED + 3 * GB
 
 

@@ -4,6 +4,7 @@ They need torch and numpy alone, so that they run on a machine with nothing inst
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -191,7 +192,6 @@ def test_a_failed_capture_leaves_stream_and_allocator_as_they_were() -> None:
 def test_captures_beside_threads_that_work() -> None:
     """Two threads capture; others plan convolutions, wait, and begin to use libraries."""
     stop, errors = threading.Event(), []
-    num_captured = []
 
     def guarded(work: Callable[[], None]) -> threading.Thread:
         def run() -> None:
@@ -213,7 +213,7 @@ def test_captures_beside_threads_that_work() -> None:
             F.conv1d(x, x[:, :, :7].expand(16, -1, -1)).sum().item()
 
     def begin() -> None:
-        while not stop.is_set():
+        while not stop.wait(0.005):
             guarded(first_use).join()
 
     def first_use() -> None:
@@ -226,13 +226,15 @@ def test_captures_beside_threads_that_work() -> None:
             captures = Captures(cuda_capture(CUDA))
             x = torch.zeros(1 << 16, device=CUDA)
             x.add_(1)
-            graphs = [captures.capture(lambda: x.add_(1).mul_(1.0), "any") for _ in range(200)]
-            graphs = [graph for graph in graphs if graph is not None]
+            graphs = []
+            while len(graphs) < 30 and captures.can_capture:
+                if (graph := captures.capture(lambda: x.add_(1).mul_(1.0), "any")) is not None:
+                    graphs.append(graph)
+                else:
+                    time.sleep(0.001)  # another thread captures, or holds captures off
             for graph in graphs:
                 graph.replay()
-            num_captured.append(len(graphs))
-            assert x[3].item() == 1 + len(graphs)
-            assert captures.can_capture
+            assert x[3].item() == 31
 
     others = [guarded(work), guarded(begin)]
     for thread in [guarded(lambda p=p: capture(p)) for p in (HIGH, MIDDLE)]:
@@ -241,7 +243,6 @@ def test_captures_beside_threads_that_work() -> None:
     for thread in others:
         thread.join()
     assert errors == []
-    assert min(num_captured) > 0
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs a second CUDA device")

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from benchmarks.gpu.scale import REAL
+from higgs_worker.codec.encoder_memory import HELD_PER_BYTE, encoder_bytes
 from higgs_worker.engine import memory
 from higgs_worker.errors import EngineBroken, VolumeUnusable
 from higgs_worker.health import checks, startup
@@ -60,6 +62,7 @@ def test_a_volume_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """Too little room for the weights is a failure; bytes that another worker pulled count."""
     usage = SimpleNamespace(free=12_999_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(checks, "_memory_bytes", lambda: 64e9)  # whatever this machine has
     hub = {"HIGGS_MODEL": "", "HF_ENDPOINT": "http://127.0.0.1:9"}
     refused = refusals(tmp_path, **hub)
     assert "the weights need 13 GB; enlarge it" in refused["volume_is_writable"]
@@ -94,7 +97,9 @@ def card(monkeypatch: pytest.MonkeyPatch, total_bytes: float) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
 
 
-@pytest.mark.parametrize(("total_bytes", "is_fit"), [(12e9, False), (15.5e9, True), (24e9, True)])
+@pytest.mark.parametrize(
+    ("total_bytes", "is_fit"), [(12e9, False), (15.5e9, False), (16.5e9, True), (24e9, True)]
+)
 def test_a_gpu_that_is_too_small(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, total_bytes: float, is_fit: bool
 ) -> None:
@@ -102,7 +107,15 @@ def test_a_gpu_that_is_too_small(
     card(monkeypatch, total_bytes)
     published = {"HIGGS_MODEL": "", "HF_ENDPOINT": "http://127.0.0.1:9", "HIGGS_DEVICE": "cuda"}
     refused = refusals(tmp_path, **published).get("gpu_is_usable", "")
-    assert ("the model needs 12.9 GB; take a GPU with more" in refused) is not is_fit
+    assert ("the model needs 15.9 GB; take a GPU with more" in refused) is not is_fit
+
+
+def test_the_encoder_is_counted_as_the_plan_does() -> None:
+    """The constants of the published one are those of its sizes, whatever the reference."""
+    for reference_s in (1, 60, 600):
+        held = HELD_PER_BYTE * encoder_bytes(REAL.codec, reference_s)
+        counted = checks.ENCODER_BYTES + checks.REFERENCE_BYTES_PER_S * reference_s
+        assert counted == pytest.approx(held, rel=0.05)
 
 
 def test_slots_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +131,7 @@ def test_a_machine_with_little_memory(tmp_path: Path, monkeypatch: pytest.Monkey
     assert checks._memory_bytes() > 1e9
     monkeypatch.setattr(memory, "container_free_memory", lambda: 100_000_000)
     refused = refusals(tmp_path, HIGGS_MODEL="", HF_ENDPOINT="http://127.0.0.1:9")
-    assert "the model needs 23.2 GB of memory" in refused["gpu_is_usable"]
+    assert "the model needs 26.2 GB of memory" in refused["gpu_is_usable"]
     assert "take a machine with a GPU" in refused["gpu_is_usable"]
 
 

@@ -8,10 +8,10 @@ import torch
 from benchmarks.gpu.devices import MB, free_mb, synchronize
 from benchmarks.gpu.models import random_decoder, random_encoder, random_weights, text_prompt
 from benchmarks.gpu.scale import Scale
-from higgs_worker.codec.memory import encoder_bytes, graph_bytes, state_bytes
+from higgs_worker.codec.encoder_memory import HELD_PER_BYTE, encoder_bytes
 from higgs_worker.codec.streaming import StreamingDecoder
 from higgs_worker.cuda import LOW, cuda_capture, own_stream
-from higgs_worker.engine.memory import OtherMemory, free_memory, plan_memory
+from higgs_worker.engine.memory import MAX_AUTO_SLOTS, free_memory, plan_memory
 from higgs_worker.engine.model import LanguageModel
 from higgs_worker.engine.runner import Runner
 from higgs_worker.engine.sequence import PrefillChunk, Sampling, Submission
@@ -33,20 +33,18 @@ def memory(scale: Scale) -> Iterator[dict[str, Any]]:
     weights = random_weights(scale.model, device, scale.dtype)
     decoder = random_decoder(scale)
     yield row("weights of model and codec")
-    codec, num_streams = scale.codec.codec, 2  # per slot
-    others = OtherMemory(
-        fixed_bytes=state_bytes(codec, 0)
-        + graph_bytes(codec)
-        + encoder_bytes(scale.codec, scale.reference_s[-1]),
-        bytes_per_slot=state_bytes(codec, num_streams) - state_bytes(codec, 0),
-    )
+    num_streams = 2 * (scale.max_slots if scale.is_rehearsal else MAX_AUTO_SLOTS)
+    streaming = StreamingDecoder(decoder, num_streams, capture=cuda_capture(device))
+    with streaming.own_stream():
+        streaming.prepare()
+    yield row("codec")
     plan = plan_memory(
         scale.model,
         scale.dtype,
         free_bytes=free_memory(device),
         max_slots=scale.max_slots if scale.is_rehearsal else None,
         max_length=scale.max_length,
-        others=others,
+        encoder_bytes=round(HELD_PER_BYTE * encoder_bytes(scale.codec, scale.reference_s[-1])),
     )
     runner = Runner(
         LanguageModel(scale.model, weights, plan.max_length),
@@ -65,12 +63,6 @@ def memory(scale: Scale) -> Iterator[dict[str, Any]]:
         while runner.capture_next():
             pass
         yield row("all graphs")
-    streaming = StreamingDecoder(
-        decoder, num_streams * plan.num_slots, capture=cuda_capture(device)
-    )
-    with streaming.own_stream():
-        streaming.prepare()
-        yield row("codec")
     with runner.own_stream():
         num_positions = min(scale.contexts[1], scale.max_length // 2)
         prompt = text_prompt(num_positions)
