@@ -54,6 +54,8 @@ PUBLISHED = ModelConfig(
     stream_eos_id=1025,
 )
 """Source: config.json of bosonai/higgs-audio-v2-generation-3B-base."""
+MAX_LENGTH = 1 << 20
+"""Positions of a slot: more than any context."""
 FRAME_RATE = 25
 """Frames, and so decode steps, per second of audio."""
 NUM_SPLITS, TILE = 8, 64
@@ -153,27 +155,12 @@ class Step:
         return self.batch / FRAME_RATE / (self.ms(card, host_us) / 1e3)
 
 
-def step_of(
-    design: Design,
-    batch: int,
-    context: int,
-    config: ModelConfig = PUBLISHED,
-    positions_read: int | None = None,
-) -> Step:
-    """Return the step of a design for some slots.
-
-    Args:
-        design: see above.
-        batch: slots.
-        context: positions in use in each.
-        config: sizes.
-        positions_read: by today's attention; None: those of the engine's shape.
-    """
+def step_of(design: Design, batch: int, context: int, config: ModelConfig = PUBLISHED) -> Step:
+    """Return the step of a design for `batch` slots of `context` positions each."""
     if batch < 1 or context < 1:
         raise ValueError(f"batch {batch} and context {context} must both be at least 1")
-    if positions_read is None:
-        shapes = StepShapes(batch, 1 << 20, are_captured=True)
-        _, positions_read = shapes.fit(batch, context)
+    # Today's attention reads all positions of a shape.
+    _, positions_read = StepShapes(batch, MAX_LENGTH, are_captured=True).fit(batch, context)
     sizes = _Sizes(config, batch, weight_size=1 if design == "fused-int8" else 2)
     is_fused = design.startswith("fused")
     parts = _fused_parts(sizes, context) if is_fused else _todays_parts(sizes, positions_read)

@@ -37,9 +37,8 @@ if TYPE_CHECKING:
     from higgs_worker.checkpoint import LoadReport
     from higgs_worker.codec.config import CodecConfig
     from higgs_worker.codec.thread import CodecThread
-    from higgs_worker.engine.config import ModelConfig
     from higgs_worker.engine.memory import MemoryPlan
-    from higgs_worker.engine.parameters import Weights
+    from higgs_worker.engine.model import LanguageModel
 
 log = logging.getLogger(__name__)
 
@@ -129,20 +128,19 @@ def load_model(
     dtype = _dtype(settings, device)
     from higgs_worker.engine.engine import Engine
     from higgs_worker.engine.memory import MAX_AUTO_SLOTS
-    from higgs_worker.engine.model import LanguageModel
     from higgs_worker.engine.runner import Runner
 
     num_streams = STREAMS_PER_SLOT * (settings.max_slots or MAX_AUTO_SLOTS)
     with lap("read"):
-        parts = _read(model, codec, device, dtype, num_streams)
+        parts = _read(model, codec, device, dtype, settings.max_length, num_streams)
     with ExitStack() as on_failure:
         on_failure.callback(parts.codec.close)
         with lap("codec"):
             parts.codec.wait_until_ready()
-        plan = _plan_memory(settings, parts.config, codec.directory, device, dtype)
+        plan = _plan_memory(settings, parts.model, codec.directory)
         with lap("slots"):
             runner = Runner(
-                LanguageModel(parts.config, parts.weights, plan.max_length),
+                parts.model,
                 num_slots=plan.num_slots,
                 max_length=plan.max_length,
                 prefix_cache_bytes=plan.prefix_cache_bytes,
@@ -223,8 +221,7 @@ def checkpoint_source(settings: Settings) -> CheckpointSource:
 class _Parts:
     """What was read from the two checkpoints; the codec is running already."""
 
-    config: "ModelConfig"
-    weights: "Weights"
+    model: "LanguageModel"
     prompts: PromptBuilder
     codec: "CodecThread"
     sizes: "CodecConfig"
@@ -236,6 +233,7 @@ def _read(
     codec: LocatedCheckpoint,
     device: "torch.device",
     dtype: "torch.dtype",
+    max_length: int,
     num_streams: int,
 ) -> _Parts:
     """Read language model, tokenizer and codec side by side.
@@ -243,6 +241,7 @@ def _read(
     The codec, a fiftieth of the bytes, is read first and captures its graphs meanwhile.
     """
     from higgs_worker.engine.loader import load
+    from higgs_worker.engine.model import LanguageModel
 
     with ExitStack() as on_failure, ThreadPoolExecutor(thread_name_prefix="load") as beside:
         reading_prompts = beside.submit(PromptBuilder.from_directory, model.directory)
@@ -253,7 +252,8 @@ def _read(
         thread, sizes, codec_report = starting_codec.result()
         on_failure.pop_all()
     num_bytes_read = report.num_bytes_read + codec_report.num_bytes_read
-    return _Parts(config, weights, prompts, thread, sizes, num_bytes_read)
+    language_model = LanguageModel(config, weights, max_length)
+    return _Parts(language_model, prompts, thread, sizes, num_bytes_read)
 
 
 _StartedCodec = tuple["CodecThread", "CodecConfig", "LoadReport"]
@@ -276,13 +276,7 @@ def _close_codec(starting: "Future[_StartedCodec]") -> None:
         starting.result()[0].close()
 
 
-def _plan_memory(
-    settings: Settings,
-    config: "ModelConfig",
-    codec: Path,
-    device: "torch.device",
-    dtype: "torch.dtype",
-) -> "MemoryPlan":
+def _plan_memory(settings: Settings, model: "LanguageModel", codec: Path) -> "MemoryPlan":
     """Divide the memory that is free now, the codec's graphs being there; `codec` is its place."""
     from higgs_worker.codec.encoder_loader import encoder_config
     from higgs_worker.codec.encoder_memory import HELD_PER_BYTE, encoder_bytes
@@ -292,9 +286,9 @@ def _plan_memory(
     if encoder is not None:
         held = round(HELD_PER_BYTE * encoder_bytes(encoder, settings.max_reference_s))
     return plan_memory(
-        config,
-        dtype,
-        free_bytes=free_memory(device),
+        model.config,
+        model.dtype,
+        free_bytes=free_memory(model.device),
         max_slots=settings.max_slots,
         max_length=settings.max_length,
         encoder_bytes=held,

@@ -110,6 +110,7 @@ def plan_memory(
 def free_memory(device: torch.device) -> int:
     """Return the free bytes of a GPU, or half of a CPU's: other processes need memory too."""
     if device.type == "cuda":
+        torch.cuda.empty_cache()  # of weights that were copied into another layout
         return torch.cuda.mem_get_info(device)[0]
     machine = _available_bytes()
     container = container_free_memory()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.roofline import PUBLISHED
 from higgs_worker.cuda import cuda_capture
 from higgs_worker.engine.graphs import StepGraphs
 from higgs_worker.engine.model import LanguageModel
@@ -15,7 +16,6 @@ from higgs_worker.engine.runner import Runner
 from higgs_worker.engine.sequence import PrefillChunk, Sampling, Submission
 from higgs_worker.engine.slot_state import SlotState
 from tests.engine.pairs import GREEDY, NUM_CODEBOOKS, Pairs
-from tests.engine.test_memory import PUBLISHED
 from tests.fakes.twin_capture import TwinCapture, TwinReplay
 from tests.oracles.language_model import random_prompt
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.roofline import PUBLISHED
 from higgs_worker.engine.columns import Columns
-from higgs_worker.engine.config import ModelConfig, Rope
 from higgs_worker.engine.kv_cache import KVCache
 from higgs_worker.engine.memory import (
     LIBRARY_BYTES,
@@ -30,24 +30,6 @@ from tests.fakes.live_bytes import LiveBytes
 from tests.oracles.language_model import random_prompt
 
 GB, MIB = 10**9, 1 << 20
-PUBLISHED = ModelConfig(
-    vocab_size=128256,
-    width=3072,
-    mlp_width=8192,
-    num_layers=28,
-    num_heads=24,
-    num_kv_heads=8,
-    head_dim=128,
-    norm_eps=1e-5,
-    rope=Rope(theta=500000.0, factor=32.0),
-    num_codebooks=8,
-    codebook_size=1026,
-    stream_bos_id=1024,
-    stream_eos_id=1025,
-)
-"""Sizes of bosonai/higgs-audio-v2-generation-3B-base."""
-
-
 RESERVED = LIBRARY_BYTES + working_bytes(PUBLISHED, torch.bfloat16, 4096)
 """What a plan without a codec leaves free."""
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from benchmarks.roofline import PUBLISHED
 from higgs_worker.engine.rows import PromptRows, num_positions, pack
 from higgs_worker.engine.sequence import AudioSegment, Prompt, TextSegment
-from tests.engine.test_memory import PUBLISHED
 
 CONFIG = replace(PUBLISHED, num_codebooks=2, codebook_size=12, stream_bos_id=10, stream_eos_id=11)
 
