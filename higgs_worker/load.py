@@ -250,9 +250,9 @@ def _read(
         config, weights, report = load(model.directory, device=device, dtype=dtype)
         prompts = reading_prompts.result()
         thread, sizes, codec_report = starting_codec.result()
+        language_model = LanguageModel(config, weights, max_length)
         on_failure.pop_all()
     num_bytes_read = report.num_bytes_read + codec_report.num_bytes_read
-    language_model = LanguageModel(config, weights, max_length)
     return _Parts(language_model, prompts, thread, sizes, num_bytes_read)
 
 
