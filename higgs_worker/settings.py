@@ -170,7 +170,9 @@ class Settings:
     max_reference_s: int = field(
         default=60,
         metadata=_env_field(
-            "MAX_REFERENCE_S", Integer(1, 600), "The longest recording of a voice, in seconds."
+            "MAX_REFERENCE_S",
+            Integer(1, 600),
+            "The longest recording of a voice, in seconds; a GPU keeps 35 MB free for each.",
         ),
     )
     max_reference_bytes: int = field(
