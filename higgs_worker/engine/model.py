@@ -83,10 +83,7 @@ class LanguageModel:
         # The two values of an additive attention mask.
         self._visible = torch.zeros((), device=self.device, dtype=self.dtype)
         self._masked = torch.full_like(self._visible, -torch.inf)
-        if self.device.type == "cuda":
-            # cuDNN's attention is a little faster, and plans for 46 ms at each new shape: at every
-            # new length of a prompt, while other sequences wait (measured on an H100).
-            torch.backends.cuda.enable_cudnn_sdp(False)
+        turn_cudnn_attention_off(self.device)
 
     def decode(
         self, columns: Tensor, positions: Tensor, cache: KVCache, window: CacheWindow
@@ -283,6 +280,17 @@ class LanguageModel:
 
 def _aligned(length: int) -> int:
     return -(-length // MASK_ALIGNMENT) * MASK_ALIGNMENT
+
+
+def turn_cudnn_attention_off(device: torch.device) -> None:
+    """Keep the process from attention by cuDNN; on a CPU there is none.
+
+    It is torch's default on an H100, and a third faster once it runs. But it plans for 46 ms at
+    each new shape, so at every new length of a prompt, and all other sequences wait meanwhile
+    (measured on an H100).
+    """
+    if device.type == "cuda":
+        torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def rope_table(rope: Rope, head_dim: int, max_length: int) -> Tensor:
