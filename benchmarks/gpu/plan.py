@@ -30,18 +30,18 @@ def _part(name: str, about: str, expected_s: int, max_s: int) -> Part:
 
 
 PARTS = (
-    _part("environment", "card, versions, bandwidths, the host's time per operator", 10, 25),
-    _part("device_tests", "pytest -m gpu tests/engine tests/codec", 45, 100),
-    _part("parity", "graph against eager steps, ours against transformers", 25, 60),
-    _part("steps", "the decode step by batch and context", 10, 30),
-    _part("prompts", "prefill, first at a new length and again", 9, 20),
-    _part("captures", "the time and the memory of each step graph", 8, 20),
-    _part("kernels", "the kernels that take most of a step", 8, 20),
-    _part("codec", "the codec by rows and frames, ends, new shapes", 12, 25),
-    _part("serving", "engine and codec together, first audio, underruns", 45, 70),
-    _part("encoder", "references of 10 and 60 s", 9, 20),
-    _part("loading", "a checkpoint of the real size from the page cache", 20, 45),
-    _part("memory", "the plan against what is left", 12, 25),
+    _part("environment", "card, versions, bandwidths, the host's time per operator", 8, 25),
+    _part("device_tests", "pytest -m gpu tests/engine tests/codec", 40, 100),
+    _part("parity", "graph against eager steps, ours against transformers", 28, 60),
+    _part("steps", "the decode step by batch and context", 8, 30),
+    _part("prompts", "prefill, first at a new length and again", 8, 20),
+    _part("captures", "the time and the memory of each step graph", 6, 20),
+    _part("kernels", "the kernels that take most of a step", 7, 20),
+    _part("codec", "the codec by rows and frames, ends, new shapes", 6, 25),
+    _part("serving", "engine and codec together, first audio, underruns", 35, 70),
+    _part("encoder", "references of 10 and 60 s", 5, 20),
+    _part("loading", "a checkpoint of the real size from the page cache", 15, 45),
+    _part("memory", "the plan against what is left", 7, 25),
 )
 
 
