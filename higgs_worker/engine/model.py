@@ -72,6 +72,12 @@ class LanguageModel:
             config.num_codebooks, device=self.device
         )
         self._scale = config.head_dim**-0.5
+        self._is_output_by_query = returns_heads_by_query(self.device)
+        heads = (config.num_kv_heads, config.num_heads // config.num_kv_heads)
+        self._output_shape = (
+            *(heads[::-1] if self._is_output_by_query else heads),
+            config.head_dim,
+        )
         # On a CPU a layer norm is one kernel and an RMS norm eight.
         self._norms_by_layer_norm = self.device.type == "cpu"
         num_bytes = sum(tensor.nbytes for tensor in weights.by_name(config).values())
@@ -115,8 +121,9 @@ class LanguageModel:
             out = F.scaled_dot_product_attention(
                 queries, keys, values, attn_mask=mask, scale=self._scale
             )
-            # A view where the kernel put the positions, here the queries, before the heads.
-            return out.transpose(1, 2).reshape(num_rows, -1)
+            if self._is_output_by_query:
+                out = out.transpose(1, 2)
+            return out.reshape(num_rows, -1)  # a view
 
         return self._logits(self._forward(self._embed_audio(columns), 0, positions, attend))
 
@@ -143,15 +150,13 @@ class LanguageModel:
         def attend(layer: int, heads: Tensor) -> Tensor:
             cache.write(layer, cache_rows, heads[:, config.num_heads :])
             queries = heads[:, : config.num_heads]
-            # The heads as the output's weights have them, see `_output_by_query`.
-            num_groups = config.num_heads // config.num_kv_heads
-            shape = (len(queries), num_groups, config.num_kv_heads, config.head_dim)
-            out = torch.empty(shape, device=device, dtype=self.dtype)
+            out = torch.empty_like(queries).view(len(queries), *self._output_shape)
+            by_head = out.transpose(1, 2) if self._is_output_by_query else out
             for part, rows, mask in zip(batch.sequences, own_rows, masks, strict=True):
                 # Each alone, so that no sequence depends on its neighbours.
                 slot = slice(part.slot, part.slot + 1)
                 keys, values = cache.read(layer, slot, part.start + len(rows))
-                out[rows] = self._attend_to_chunk(queries[rows], keys, values, mask)
+                by_head[rows] = self._attend_to_chunk(queries[rows], keys, values, mask)
             return out.flatten(1)
 
         x = torch.cat([F.embedding(text_ids, self._embed_text_weight), self._embed_audio(columns)])
@@ -186,7 +191,7 @@ class LanguageModel:
     def _attend_to_chunk(
         self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
     ) -> Tensor:
-        """Return the attention output of one chunk, [T, H / H_kv, H_kv, head_dim].
+        """Return the attention output of one chunk, [T, H_kv, H / H_kv, head_dim].
 
         Args:
             queries: [T, H, head_dim], of the chunk's rows.
@@ -202,7 +207,7 @@ class LanguageModel:
                 scale=self._scale,
                 enable_gqa=True,
             )
-            return out.view(keys.shape[1], -1, *out.shape[2:]).permute(2, 1, 0, 3)
+            return out.view(keys.shape[1], -1, *out.shape[2:]).permute(2, 0, 1, 3)
         # With a mask no fused kernel of CUDA shares KV heads, and the plain one would write out
         # H x T x (start + T) scores: grouped as in `decode` instead.
         num_rows, _, head_dim = queries.shape
@@ -210,7 +215,7 @@ class LanguageModel:
         out = F.scaled_dot_product_attention(
             grouped.flatten(1, 2).unsqueeze(0), keys, values, attn_mask=mask, scale=self._scale
         )
-        return out.view(keys.shape[1], -1, num_rows, head_dim).permute(2, 1, 0, 3)
+        return out.view(keys.shape[1], -1, num_rows, head_dim).permute(2, 0, 1, 3)
 
     def logits_after(self, hidden: Tensor, rows: Tensor) -> Tensor:
         """Return the logits [len(rows), K, V] float32 of some rows of a prefill."""
@@ -225,16 +230,15 @@ class LanguageModel:
             return _LlamaFeedForward(*norms, linear(part.gate_up), linear(part.down))
 
         text, audio = feed_forward(layer.text), feed_forward(layer.audio)
-        out = linear(self._output_by_query(layer.out))
-        return _LlamaLayer(linear(layer.qkv), out, text, audio)
+        return _LlamaLayer(linear(layer.qkv), linear(self._order_output(layer.out)), text, audio)
 
-    def _output_by_query(self, out: Tensor) -> Tensor:
+    def _order_output(self, out: Tensor) -> Tensor:
         """Return `out` with its columns in the order in which attention returns the heads.
 
-        Where the queries of a KV head are laid out as positions, a kernel returns the first query
-        of all KV heads, then the second: the heads [H_kv, H / H_kv] transposed. To transpose the
-        weight instead, once, saves a copy in every layer of every step.
+        To transpose the weight, once, saves a copy in every layer of every step.
         """
+        if not self._is_output_by_query:
+            return out
         heads = out.view(len(out), self.config.num_kv_heads, -1, self.config.head_dim)
         return heads.transpose(1, 2).reshape(out.shape)
 
@@ -280,6 +284,15 @@ class LanguageModel:
 
 def _aligned(length: int) -> int:
     return -(-length // MASK_ALIGNMENT) * MASK_ALIGNMENT
+
+
+def returns_heads_by_query(device: torch.device) -> bool:
+    """Whether attention returns the first query of all KV heads, then the second.
+
+    Where the queries of a KV head are laid out as positions, CUDA's kernels do, because they put
+    positions before heads in memory; the CPU's returns one KV head after another.
+    """
+    return device.type != "cpu"
 
 
 def turn_cudnn_attention_off(device: torch.device) -> None:

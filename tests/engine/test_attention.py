@@ -9,8 +9,11 @@ import torch.nn.functional as F
 
 from higgs_worker.cuda import HIGH
 from higgs_worker.engine import model, runner
+from higgs_worker.engine.model import LanguageModel
 from higgs_worker.engine.runner import Runner
-from higgs_worker.engine.sequence import PrefillChunk, Sampling, Submission
+from higgs_worker.engine.sampling import Mode
+from higgs_worker.engine.sequence import PrefillChunk, Prompt, Sampling, Submission
+from higgs_worker.engine.slot_state import SlotState
 from tests.engine.pairs import Pairs
 from tests.oracles.language_model import random_prompt
 
@@ -70,6 +73,44 @@ def test_masks_begin_at_multiples_of_eight(
         assert all(stride % 8 == 0 for stride in mask.stride()[:-1]), mask.stride()
     lengths = {mask.shape[-1] for mask in masks}
     assert lengths == {63, 12, 302, 64, 80, 304, max_length}
+
+
+def logits_of(
+    runner: Runner, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
+) -> list[torch.Tensor]:
+    """Return what is drawn from after a whole prompt, after one in two chunks, and in a step."""
+    logits: list[torch.Tensor] = []
+    draw = runner._columns.draw
+
+    def see(state: SlotState, drawn: torch.Tensor, mode: Mode) -> None:
+        logits.append(drawn.clone())
+        draw(state, drawn, mode)
+
+    monkeypatch.setattr(runner._columns, "draw", see)
+    for slot, prompt in enumerate(prompts):
+        left = runner.begin(slot, Submission(prompt, Sampling(seed=0), 5))
+        for count in ((left,), (7, left - 7))[slot]:
+            runner.prefill([PrefillChunk(slot, count)])
+    runner.step()
+    return logits
+
+
+def test_both_orders_of_heads_give_the_same_logits(
+    monkeypatch: pytest.MonkeyPatch, pairs: Pairs
+) -> None:
+    """CUDA's and a CPU's: the output's weight follows attention."""
+    pair = pairs(1, "wide", end=0.0)
+    config = pair.runner.model.config
+    prompts = [random_prompt(np.random.default_rng(0), size, 5) for size in (20, 31)]
+    seen = []
+    for is_by_query in (False, True):
+        monkeypatch.setattr(model, "returns_heads_by_query", lambda _, by=is_by_query: by)
+        runner = Runner(LanguageModel(config, pair.weights, 320), num_slots=2, max_length=320)
+        seen.append(logits_of(runner, prompts, monkeypatch))
+    assert len(seen[0]) == 3
+    for ours, theirs in zip(*seen, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-4)
+        assert not torch.equal(ours, theirs)  # the same sums in another order
 
 
 def test_the_engine_runs_first(monkeypatch: pytest.MonkeyPatch, pairs: Pairs) -> None:
