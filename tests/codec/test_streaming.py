@@ -6,12 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.measure import OperatorCounter
 from higgs_worker.codec import streaming as streaming_module
 from higgs_worker.codec.decoder import CodecDecoder, turn_tf32_off
 from higgs_worker.codec.stages import plan_stages
 from higgs_worker.codec.streaming import MAX_ROWS, CodecPiece, StreamingDecoder
 from tests.codec.streams import any_cuts, close, end_of, random_codes, stream_pcm, whole
-from tests.fakes.operators import Operators
 
 HOP = 960
 LAG = 9458
@@ -93,9 +93,9 @@ def test_an_inner_call_divides_nothing_and_joins_once(decoder: CodecDecoder) -> 
     num_stages = len(plan_stages(decoder))
     counts = []
     for is_last in (False, False, True):
-        with Operators() as operators:
+        with OperatorCounter() as operators:
             streaming.advance([CodecPiece(0, random_codes(1, 24), is_last=is_last)])
-        counts.append(operators.count)
+        counts.append(operators.by_name)
     first, inside, last = counts
     assert inside["reciprocal"] == first["reciprocal"] == 0
     assert inside["cat"] == first["cat"] == num_stages
