@@ -74,11 +74,40 @@ class Card:
     """Of small kernels, gaps and a block's walk, relative to an H100."""
 
 
+DATA_SHEETS = {
+    # The first one whose words are all in the card's name counts.
+    "B200": 8000,
+    "H200": 4800,
+    "H100 NVL": 3900,
+    "H100 PCIe": 2000,
+    "H100": 3350,
+    "A100 80GB PCIe": 1935,
+    "A100 80GB": 2039,
+    "A100": 1555,
+    "RTX PRO 6000": 1792,
+    "RTX 6000 Ada": 960,
+    "RTX A6000": 768,
+    "RTX 5090": 1792,
+    "RTX 4090": 1008,
+    "RTX 3090": 936,
+    "L40S": 864,
+    "L40": 864,
+    "A40": 696,
+    "A10": 600,
+    "L4": 300,
+}
+"""Bandwidth in GB per second by name. Source: NVIDIA's data sheets; H100 and H200 as SXM."""
+
+
 CARDS = {
-    "4090": Card("RTX 4090", 1.008e12, 165e12, 128, read_share=0.92, latency=0.9),
-    "l40s": Card("L40S", 0.864e12, 362e12, 142, read_share=0.92, latency=0.9),
-    "a100": Card("A100-80", 2.039e12, 312e12, 108, read_share=0.90, latency=1.3),
-    "h100": Card("H100", 3.35e12, 989e12, 132, read_share=0.89, latency=1.0),
-    "h200": Card("H200", 4.8e12, 989e12, 132, read_share=0.89, latency=1.0),
+    "4090": Card(
+        "RTX 4090", 1e9 * DATA_SHEETS["RTX 4090"], 165e12, 128, read_share=0.92, latency=0.9
+    ),
+    "l40s": Card("L40S", 1e9 * DATA_SHEETS["L40S"], 362e12, 142, read_share=0.92, latency=0.9),
+    "a100": Card(
+        "A100-80", 1e9 * DATA_SHEETS["A100 80GB"], 312e12, 108, read_share=0.90, latency=1.3
+    ),
+    "h100": Card("H100", 1e9 * DATA_SHEETS["H100"], 989e12, 132, read_share=0.89, latency=1.0),
+    "h200": Card("H200", 1e9 * DATA_SHEETS["H200"], 989e12, 132, read_share=0.89, latency=1.0),
 }
 """Source: NVIDIA's data sheets; A100, H100 and H200 as SXM."""

@@ -22,11 +22,11 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks import ours
+from benchmarks.gpu.scale import REAL
 from benchmarks.measure import Comparison, environment, interleave, mean_step
 from benchmarks.measure import timed as seconds
 from benchmarks.models import GREEDY, NUM_PROMPT_IDS, SIZES
 from higgs_worker import demo
-from higgs_worker.codec.config import CodecConfig
 from higgs_worker.codec.decoder import CodecDecoder
 from higgs_worker.codec.loader import load_decoder
 from higgs_worker.codec.piece_schedule import MAX_PIECE_FRAMES
@@ -40,17 +40,6 @@ from higgs_worker.engine.sequence import Prompt, Submission, TextSegment
 
 DEMO = Path(demo.__file__).parent
 MAX_LENGTH = 512
-REAL_CODEC = CodecConfig(
-    sample_rate=24_000,
-    num_codebooks=8,
-    codebook_size=1024,
-    codebook_dim=64,
-    hidden_size=1024,
-    acoustic_hidden_size=256,
-    decoder_hidden_size=1024,
-    upsampling_ratios=(8, 5, 4, 2, 3),
-)
-"""Sizes of the published codec. Source: transformers `HiggsAudioV2TokenizerConfig`."""
 PROMPT = Prompt((TextSegment(tuple(range(NUM_PROMPT_IDS))),))
 PIECES = (1, 2, 4, 8, 16, 24)
 ROWS = (1, 8, 32)
@@ -120,7 +109,7 @@ def _decoder(name: str) -> CodecDecoder:
     if name == "demo":
         return load_decoder(DEMO / "codec", ours.CPU)[0]
     torch.manual_seed(0)
-    return CodecDecoder(REAL_CODEC).requires_grad_(False).eval()
+    return CodecDecoder(REAL.codec.codec).requires_grad_(False).eval()
 
 
 def _demo_model() -> LanguageModel:

@@ -7,37 +7,18 @@ from collections.abc import Callable
 
 import torch
 
+from benchmarks.cards import DATA_SHEETS
+
 MB = 1e6
 GB = 1e9
-DATA_SHEETS = (
-    # The first one whose words are all in the card's name counts.
-    ("B200", 8000),
-    ("H200", 4800),
-    ("H100 NVL", 3900),
-    ("H100 PCIe", 2000),
-    ("H100", 3350),
-    ("A100 80GB PCIe", 1935),
-    ("A100 80GB", 2039),
-    ("A100", 1555),
-    ("RTX PRO 6000", 1792),
-    ("RTX 6000 Ada", 960),
-    ("RTX A6000", 768),
-    ("RTX 5090", 1792),
-    ("RTX 4090", 1008),
-    ("RTX 3090", 936),
-    ("L40S", 864),
-    ("L40", 864),
-    ("A40", 696),
-    ("A10", 600),
-    ("L4", 300),
-)
-"""GB per second by name. Source: NVIDIA's data sheets."""
 
 
 def data_sheet_bandwidth(name: str) -> float | None:
     """Return the bytes per second of a card, by the name that CUDA gives it; None: not known."""
     own = set(re.split(r"[\s-]+", name.lower()))
-    known = (speed * GB for words, speed in DATA_SHEETS if set(words.lower().split()) <= own)
+    known = (
+        speed * GB for words, speed in DATA_SHEETS.items() if set(words.lower().split()) <= own
+    )
     return next(known, None)
 
 
