@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 
-from benchmarks.gpu.devices import free_mb
 from benchmarks.gpu.scale import Scale
 from higgs_worker.codec.decoder import CodecDecoder
 from higgs_worker.codec.encoder import CodecEncoder
+from higgs_worker.codec.encoder_memory import held_bytes
 from higgs_worker.engine.config import ModelConfig
-from higgs_worker.engine.memory import slot_bytes
+from higgs_worker.engine.memory import MemoryPlan, free_memory, plan_memory
 from higgs_worker.engine.model import LanguageModel
 from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.runner import Runner
@@ -19,11 +19,8 @@ LOGIT_SPREAD = 3.0
 MAX_TEXT_ID = 500
 MAX_FRAMES = 200
 """Of the sequences that fill slots: more than are ever stepped, and they never end before."""
-PREFIX_BYTES = 1 << 30
 TAIL = 8
 """Positions of a filled slot's prompt that are its own."""
-RESERVE_MB = 3000
-"""For everything that is measured beside the slots."""
 
 
 @torch.no_grad()
@@ -64,22 +61,26 @@ def random_encoder(scale: Scale) -> CodecEncoder:
         return CodecEncoder(scale.codec).requires_grad_(False).eval()
 
 
-def num_fitting_slots(scale: Scale) -> int:
-    """Return how many slots the memory holds that is free now, up to the scale's number."""
-    if scale.is_rehearsal:
-        return scale.max_slots
-    size = slot_bytes(scale.model, scale.dtype, scale.max_length)
-    usable = 1e6 * (free_mb(scale.device) - RESERVE_MB) - PREFIX_BYTES
-    return max(1, min(scale.max_slots, int(usable / size)))
+def plan(scale: Scale) -> MemoryPlan:
+    """Divide the memory that is free now as a worker does; a rehearsal has its own few slots."""
+    return plan_memory(
+        scale.model,
+        scale.dtype,
+        free_bytes=free_memory(scale.device),
+        max_slots=scale.max_slots,
+        max_length=scale.max_length,
+        encoder_bytes=held_bytes(scale.codec, scale.reference_s[-1]),
+    )
 
 
 def new_runner(scale: Scale, model: LanguageModel) -> Runner:
     """Return a runner of as many slots as fit."""
+    planned = plan(scale)
     return Runner(
         model,
-        num_slots=num_fitting_slots(scale),
-        max_length=scale.max_length,
-        prefix_cache_bytes=PREFIX_BYTES,
+        num_slots=planned.num_slots,
+        max_length=planned.max_length,
+        prefix_cache_bytes=planned.prefix_cache_bytes,
     )
 
 

@@ -60,8 +60,8 @@ class Scale:
     parity_steps: int
     max_length: int
     """Positions per slot."""
-    max_slots: int
-    """If they fit."""
+    max_slots: int | None
+    """None: as many as fit, as a worker takes them."""
     rows: tuple[int, ...]
     """Batch sizes."""
     contexts: tuple[int, int]
@@ -105,7 +105,7 @@ REAL = Scale(
     parity_layers=4,
     parity_steps=100,
     max_length=4096,
-    max_slots=64,
+    max_slots=None,
     rows=(1, 4, 8, 16, 32, 64),
     contexts=(400, 2000),
     prompt_lengths=(100, 500),

@@ -34,3 +34,8 @@ def encoder_bytes(config: EncoderConfig, max_reference_s: float) -> int:
     hubert = config.hubert
     semantic = 2 * hubert.conv_channels[0] * (num_resampled // hubert.conv_strides[0])
     return FLOAT32_BYTES * (weights + 3 * num_samples + max(acoustic, semantic))
+
+
+def held_bytes(config: EncoderConfig, max_reference_s: float) -> int:
+    """Return what the allocator holds for an encoder at work, see `encoder_bytes`."""
+    return round(HELD_PER_BYTE * encoder_bytes(config, max_reference_s))

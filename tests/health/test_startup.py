@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks.gpu.scale import REAL
-from higgs_worker.codec.encoder_memory import HELD_PER_BYTE, encoder_bytes
+from higgs_worker.codec.encoder_memory import held_bytes
 from higgs_worker.engine import memory
 from higgs_worker.errors import EngineBroken, VolumeUnusable
 from higgs_worker.health import checks, startup
@@ -113,7 +113,7 @@ def test_a_gpu_that_is_too_small(
 def test_the_encoder_is_counted_as_the_plan_does() -> None:
     """The constants of the published one are those of its sizes, whatever the reference."""
     for reference_s in (1, 60, 600):
-        held = HELD_PER_BYTE * encoder_bytes(REAL.codec, reference_s)
+        held = held_bytes(REAL.codec, reference_s)
         counted = checks.ENCODER_BYTES + checks.REFERENCE_BYTES_PER_S * reference_s
         assert counted == pytest.approx(held, rel=0.05)
 

@@ -9,7 +9,7 @@ from benchmarks.gpu.devices import free_mb, median_seconds, seconds
 from benchmarks.gpu.models import random_decoder
 from benchmarks.gpu.scale import Scale
 from benchmarks.roofline import FRAME_RATE
-from higgs_worker.codec.piece_schedule import PIECE_FRAMES
+from higgs_worker.codec.piece_schedule import FIRST_SOUND_FRAMES, PIECE_FRAMES
 from higgs_worker.codec.streaming import MAX_ROWS, CodecPiece, StreamingDecoder
 from higgs_worker.cuda import cuda_capture
 
@@ -46,7 +46,7 @@ def codec_ends(scale: Scale) -> Iterator[dict[str, Any]]:
     with streaming.own_stream():
         streaming.prepare()
         for num_rows in (1, MAX_ROWS):
-            num_frames = streaming.num_lag_frames
+            num_frames = streaming.num_lag_frames + FIRST_SOUND_FRAMES
 
             def first(num_rows: int = num_rows, num_frames: int = num_frames) -> float:
                 for stream in range(num_rows):

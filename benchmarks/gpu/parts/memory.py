@@ -6,14 +6,18 @@ from typing import Any
 import torch
 
 from benchmarks.gpu.devices import MB, free_mb, synchronize
-from benchmarks.gpu.models import random_decoder, random_encoder, random_weights, text_prompt
+from benchmarks.gpu.models import (
+    new_runner,
+    plan,
+    random_decoder,
+    random_encoder,
+    random_model,
+    text_prompt,
+)
 from benchmarks.gpu.scale import Scale
-from higgs_worker.codec.encoder_memory import HELD_PER_BYTE, encoder_bytes
 from higgs_worker.codec.streaming import StreamingDecoder
 from higgs_worker.cuda import LOW, cuda_capture, own_stream
-from higgs_worker.engine.memory import MAX_AUTO_SLOTS, free_memory, plan_memory
-from higgs_worker.engine.model import LanguageModel
-from higgs_worker.engine.runner import Runner
+from higgs_worker.engine.memory import MAX_AUTO_SLOTS
 from higgs_worker.engine.sequence import PrefillChunk, Sampling, Submission
 
 
@@ -30,32 +34,20 @@ def memory(scale: Scale) -> Iterator[dict[str, Any]]:
         return {"after": after, "taken_MB": last - free, "free_MB": free}
 
     yield row("start")
-    weights = random_weights(scale.model, device, scale.dtype)
+    model = random_model(scale)
     decoder = random_decoder(scale)
     yield row("weights of model and codec")
-    num_streams = 2 * (scale.max_slots if scale.is_rehearsal else MAX_AUTO_SLOTS)
+    num_streams = 2 * (scale.max_slots or MAX_AUTO_SLOTS)
     streaming = StreamingDecoder(decoder, num_streams, capture=cuda_capture(device))
     with streaming.own_stream():
         streaming.prepare()
     yield row("codec")
-    plan = plan_memory(
-        scale.model,
-        scale.dtype,
-        free_bytes=free_memory(device),
-        max_slots=scale.max_slots if scale.is_rehearsal else None,
-        max_length=scale.max_length,
-        encoder_bytes=round(HELD_PER_BYTE * encoder_bytes(scale.codec, scale.reference_s[-1])),
-    )
-    runner = Runner(
-        LanguageModel(scale.model, weights, plan.max_length),
-        num_slots=plan.num_slots,
-        max_length=plan.max_length,
-        prefix_cache_bytes=plan.prefix_cache_bytes,
-    )
-    reserved, prefixes = plan.reserved_bytes / MB, plan.prefix_cache_bytes / MB
+    planned = plan(scale)
+    runner = new_runner(scale, model)
+    reserved, prefixes = planned.reserved_bytes / MB, planned.prefix_cache_bytes / MB
     yield row(
-        f"{plan.num_slots} slots of {plan.max_length}; left for the rest {reserved:,.0f}, and for "
-        f"prefixes {prefixes:,.0f}"
+        f"{planned.num_slots} slots of {planned.max_length}; left for the rest {reserved:,.0f}, "
+        f"and for prefixes {prefixes:,.0f}"
     )
     with runner.own_stream():
         runner.prepare()
