@@ -127,17 +127,15 @@ def load_model(
         device = _device(settings)
     dtype = _dtype(settings, device)
     from higgs_worker.engine.engine import Engine
-    from higgs_worker.engine.memory import MAX_AUTO_SLOTS
     from higgs_worker.engine.runner import Runner
 
-    num_streams = STREAMS_PER_SLOT * (settings.max_slots or MAX_AUTO_SLOTS)
     with lap("read"):
-        parts = _read(model, codec, device, dtype, settings.max_length, num_streams)
+        parts = _read(settings, model, codec, device, dtype)
     with ExitStack() as on_failure:
         on_failure.callback(parts.codec.close)
         with lap("codec"):
             parts.codec.wait_until_ready()
-        plan = _plan_memory(settings, parts.model, codec.directory)
+        plan = _plan_memory(settings, parts)
         with lap("slots"):
             runner = Runner(
                 parts.model,
@@ -225,35 +223,40 @@ class _Parts:
     prompts: PromptBuilder
     codec: "CodecThread"
     sizes: "CodecConfig"
+    encoder_bytes: int
+    """What the codec's encoder will take, see `encoder_memory.py`; 0: there is none."""
     num_bytes_read: int
 
 
 def _read(
+    settings: Settings,
     model: LocatedCheckpoint,
     codec: LocatedCheckpoint,
     device: "torch.device",
     dtype: "torch.dtype",
-    max_length: int,
-    num_streams: int,
 ) -> _Parts:
     """Read language model, tokenizer and codec side by side.
 
     The codec, a fiftieth of the bytes, is read first and captures its graphs meanwhile.
     """
     from higgs_worker.engine.loader import load
+    from higgs_worker.engine.memory import MAX_AUTO_SLOTS
     from higgs_worker.engine.model import LanguageModel
 
+    num_streams = STREAMS_PER_SLOT * (settings.max_slots or MAX_AUTO_SLOTS)
     with ExitStack() as on_failure, ThreadPoolExecutor(thread_name_prefix="load") as beside:
         reading_prompts = beside.submit(PromptBuilder.from_directory, model.directory)
         starting_codec = beside.submit(_start_codec, codec.directory, device, num_streams)
         on_failure.callback(_close_codec, starting_codec)
+        sizing_encoder = beside.submit(_encoder_bytes, codec.directory, settings.max_reference_s)
         config, weights, report = load(model.directory, device=device, dtype=dtype)
         prompts = reading_prompts.result()
         thread, sizes, codec_report = starting_codec.result()
-        language_model = LanguageModel(config, weights, max_length)
+        encoder_bytes = sizing_encoder.result()
+        language_model = LanguageModel(config, weights, settings.max_length)
         on_failure.pop_all()
     num_bytes_read = report.num_bytes_read + codec_report.num_bytes_read
-    return _Parts(language_model, prompts, thread, sizes, num_bytes_read)
+    return _Parts(language_model, prompts, thread, sizes, encoder_bytes, num_bytes_read)
 
 
 _StartedCodec = tuple["CodecThread", "CodecConfig", "LoadReport"]
@@ -276,22 +279,25 @@ def _close_codec(starting: "Future[_StartedCodec]") -> None:
         starting.result()[0].close()
 
 
-def _plan_memory(settings: Settings, model: "LanguageModel", codec: Path) -> "MemoryPlan":
-    """Divide the memory that is free now, the codec's graphs being there; `codec` is its place."""
+def _encoder_bytes(codec: Path, max_reference_s: float) -> int:
     from higgs_worker.codec.encoder_loader import encoder_config
-    from higgs_worker.codec.encoder_memory import HELD_PER_BYTE, encoder_bytes
+    from higgs_worker.codec.encoder_memory import held_bytes
+
+    encoder = encoder_config(codec)
+    return 0 if encoder is None else held_bytes(encoder, max_reference_s)
+
+
+def _plan_memory(settings: Settings, parts: _Parts) -> "MemoryPlan":
+    """Divide the memory that is free now, the codec's graphs being there."""
     from higgs_worker.engine.memory import free_memory, plan_memory
 
-    encoder, held = encoder_config(codec), 0
-    if encoder is not None:
-        held = round(HELD_PER_BYTE * encoder_bytes(encoder, settings.max_reference_s))
     return plan_memory(
-        model.config,
-        model.dtype,
-        free_bytes=free_memory(model.device),
+        parts.model.config,
+        parts.model.dtype,
+        free_bytes=free_memory(parts.model.device),
         max_slots=settings.max_slots,
         max_length=settings.max_length,
-        encoder_bytes=held,
+        encoder_bytes=parts.encoder_bytes,
     )
 
 

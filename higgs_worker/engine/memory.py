@@ -108,9 +108,12 @@ def plan_memory(
 
 
 def free_memory(device: torch.device) -> int:
-    """Return the free bytes of a GPU, or half of a CPU's: other processes need memory too."""
+    """Return the free bytes of a GPU, or half of a CPU's: other processes need memory too.
+
+    What torch only keeps, such as weights that were copied into another layout, is given back first.
+    """
     if device.type == "cuda":
-        torch.cuda.empty_cache()  # of weights that were copied into another layout
+        torch.cuda.empty_cache()
         return torch.cuda.mem_get_info(device)[0]
     machine = _available_bytes()
     container = container_free_memory()
