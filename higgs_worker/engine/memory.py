@@ -110,7 +110,7 @@ def plan_memory(
 def free_memory(device: torch.device) -> int:
     """Return the free bytes of a GPU, or half of a CPU's: other processes need memory too.
 
-    What torch only keeps, such as weights that were copied into another layout, is given back first.
+    What torch only keeps, as weights that were copied into another layout, is given back first.
     """
     if device.type == "cuda":
         torch.cuda.empty_cache()
