@@ -16,7 +16,7 @@ from higgs_worker.errors import InvalidSettings
 from higgs_worker.health.startup import fitness_checks
 from higgs_worker.load import checkpoint_source
 from higgs_worker.serverless.sdk import serve
-from higgs_worker.settings import Settings, nearest_name
+from higgs_worker.settings import Settings
 
 MAX_CHECKS_S = 60.0
 """How long the model's load waits for the SDK's checks of the GPU; after that it goes on."""
@@ -34,9 +34,8 @@ def main() -> None:
     except InvalidSettings as error:
         sys.exit(f"{error.code}: {error.message}")
     logs.setup(settings.log_level)
-    for name in settings.unknown_names:
-        near = nearest_name(name)
-        log.warning("nothing reads %s%s", name, f"; did you mean {near}?" if near else "")
+    for sentence in settings.warnings:
+        log.warning("%s", sentence)
     is_checked = threading.Event()
     runner = build(settings, partial(is_checked.wait, MAX_CHECKS_S))
     if is_to_preload(settings):

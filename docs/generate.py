@@ -35,7 +35,8 @@ def settings_table() -> str:
     rows = ["| variable | default | allowed | meaning |", "| --- | --- | --- | --- |"]
     for each in variables():
         default = "" if each.default in (None, frozenset()) else f"`{each.default}`"
-        rows.append(f"| `{each.name}` | {default} | {each.kind.allowed} | {each.meaning} |")
+        names = " or ".join(f"`{name}`" for name in each.names)
+        rows.append(f"| {names} | {default} | {each.kind.allowed} | {each.meaning} |")
     return "\n".join(rows) + "\n"
 
 

@@ -1,10 +1,11 @@
 """Environment variables: their types, and how to declare and read those that fill a dataclass.
 
-A variable is declared in the metadata of the field that it fills, so that its name, meaning and
+A variable is declared in the metadata of the field that it fills, so that its names, meaning and
 bounds stand in one place. A type refuses a value with a bare ValueError, which `read_variables`
 turns into a sentence.
 """
 
+import os.path
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
@@ -77,11 +78,28 @@ class Choice:
 class Switch(Choice):
     """On or off."""
 
-    words: tuple[str, ...] = ("true", "false", "1", "0")
+    words: tuple[str, ...] = ("true", "false", "1", "0", "on", "off", "yes", "no")
 
     def parse(self, raw: str) -> Any:
         """Return whether it is on."""
-        return Choice.parse(self, raw) in ("true", "1")
+        return Choice.parse(self, raw) in ("true", "1", "on", "yes")
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignSwitch:
+    """A switch that belongs to a library: a few words are on, and everything else is off."""
+
+    on: tuple[str, ...]
+    """The words that the library takes, in any case."""
+
+    @property
+    def allowed(self) -> str:
+        """The end of the sentence "it must be …"."""
+        return f"{' or '.join(self.on)} for on; everything else is off"
+
+    def parse(self, raw: str) -> bool:
+        """Return whether it is on."""
+        return raw.casefold() in self.on
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +177,15 @@ class Directory(Text):
 
 
 @dataclass(frozen=True, slots=True)
+class ExpandedDirectory(Directory):
+    """A directory that may begin with `~` and name variables, as its library reads it."""
+
+    def parse(self, raw: str) -> Any:
+        """Return the path, expanded."""
+        return Directory.parse(self, os.path.expandvars(os.path.expanduser(raw)))
+
+
+@dataclass(frozen=True, slots=True)
 class Names(Text):
     """Names, separated by commas."""
 
@@ -177,20 +204,43 @@ class Variable:
     meaning: str
     """A sentence for docs/settings.md."""
     kind: VariableType
+    other_names: tuple[str, ...] = ()
+    """What else it is called; the first name that is set counts, `name` before these."""
     default: Any = None
     is_required: bool = False
     """Whether the dataclass cannot be filled without it."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All its names, in the order in which they count."""
+        return (self.name, *self.other_names)
 
     @property
     def is_secret(self) -> bool:
         """Whether its value must not be shown."""
         return isinstance(self.kind, Secret)
 
-    def describe_problem(self, raw: str) -> str:
-        """Return why a value is refused; quotes neither a secret nor what may hold one."""
-        may_hold_secret = isinstance(self.kind, Secret | Address)
-        shown = "not usable" if may_hold_secret else quote(raw)
-        return f"{self.name} is {shown}; it must be {self.kind.allowed}"
+    def parse(self, name: str, raw: str) -> Any:
+        """Return the typed value.
+
+        Args:
+            name: the one of its names that is set.
+            raw: its value; neither a secret nor what may hold one is quoted.
+
+        Raises:
+            ValueError: why it is refused, as a sentence.
+        """
+        fault = _paste_fault(name, raw)
+        if fault is None and isinstance(self.kind, Text | Matching) and raw.lower() in _NOTHING:
+            fault = f"says '{raw}', as programs write no value; unset it, or set the value"
+        if fault is not None:
+            raise ValueError(f"{name} {fault}")
+        try:
+            return self.kind.parse(raw)
+        except ValueError:
+            may_hold_secret = isinstance(self.kind, Secret | Address)
+            shown = "not usable" if may_hold_secret else quote(raw)
+            raise ValueError(f"{name} is {shown}; it must be {self.kind.allowed}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,16 +253,28 @@ class ParsedVariables:
     """The valid values as text, by variable; secrets are masked."""
     problems: dict[str, str]
     """Why the other values are refused, by variable."""
+    overruled: dict[str, str]
+    """Names that do not count, each with the other name of the variable that does."""
 
     @property
     def names(self) -> frozenset[str]:
         """The variables that are set, valid or not."""
         return frozenset({*self.given, *self.problems})
 
+    @property
+    def warnings(self) -> list[str]:
+        """A sentence for each name that does not count."""
+        return [
+            f"{name} has no effect, because {counting} has another value"
+            for name, counting in self.overruled.items()
+        ]
 
-def env_field(name: str, kind: VariableType, meaning: str) -> dict[str, Any]:
+
+def env_field(
+    name: str, kind: VariableType, meaning: str, *other_names: str
+) -> dict[str, Variable]:
     """Return the metadata of a field that an environment variable fills."""
-    return {"variable": Variable(name, meaning, kind)}
+    return {"variable": Variable(name, meaning, kind, other_names)}
 
 
 def variables_of(table: type) -> dict[str, Variable]:
@@ -231,14 +293,47 @@ def variables_of(table: type) -> dict[str, Variable]:
 
 def read_variables(table: type, environ: Mapping[str, str]) -> ParsedVariables:
     """Read the variables that fill a dataclass; an empty one counts as unset."""
-    parsed = ParsedVariables({}, {}, {})
-    for name, variable in variables_of(table).items():
-        raw = environ.get(variable.name, "").strip()
-        if not raw:
-            continue
-        try:
-            parsed.values[name] = variable.kind.parse(raw)
-            parsed.given[variable.name] = "***" if variable.is_secret else raw
-        except ValueError:
-            parsed.problems[variable.name] = variable.describe_problem(raw)
+    parsed = ParsedVariables({}, {}, {}, {})
+    for field, variable in variables_of(table).items():
+        counting = None
+        for name in variable.names:
+            raw = environ.get(name, "").strip()
+            if not raw:
+                continue
+            try:
+                value = variable.parse(name, raw)
+            except ValueError as problem:
+                parsed.problems[name] = str(problem)
+                continue
+            parsed.given[name] = "***" if variable.is_secret else raw
+            if counting is None:
+                counting = name
+                parsed.values[field] = value
+            elif value != parsed.values[field]:
+                parsed.overruled[name] = counting
     return parsed
+
+
+_NOTHING = frozenset({"none", "null", "nil", "undefined"})
+_QUOTES = frozenset({'""', "''", "``", "“”", "„“", "‘’", "«»"})
+
+
+def _paste_fault(name: str, raw: str) -> str | None:
+    """Return what is wrong with a value that was copied badly; None if nothing is.
+
+    The words complete a sentence that begins with the variable's name, and quote nothing.
+    """
+    if re.search(r"\{\{.*\}\}", raw, re.DOTALL):
+        return (
+            "holds a placeholder, {{ … }}, that was not filled in; make the secret of that name in "
+            "RunPod's console, or set the value itself"
+        )
+    if re.fullmatch(r"<[^<>]*>|\$\{[^{}]*\}", raw):
+        return "is a placeholder; put the value in its place"
+    if len(raw) > 1 and raw[0] + raw[-1] in _QUOTES:
+        return "has quotes around its value; leave them out"
+    if re.match(rf"(export\s+)?{re.escape(name)}\s*=", raw):
+        return "repeats its name in its value; leave the name out"
+    if re.fullmatch(r"[*•]+", raw):
+        return "holds what hides a value, not the value; copy the value itself"
+    return None

@@ -205,7 +205,8 @@ def voice_library(settings: Settings) -> VoiceLibrary:
 
 def checkpoint_source(settings: Settings) -> CheckpointSource:
     """Return where checkpoints are looked for and pulled from."""
-    caches = [RUNPOD_CACHE, *([settings.hf_home / "hub"] if settings.hf_home else [])]
+    hub_cache = settings.hf_hub_cache or (settings.hf_home and settings.hf_home / "hub")
+    caches = [RUNPOD_CACHE, *([hub_cache] if hub_cache else [])]
     return CheckpointSource(
         volume=settings.volume,
         endpoint=settings.hf_endpoint,

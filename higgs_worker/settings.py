@@ -1,12 +1,13 @@
 """The settings of a worker: environment variables, read once and frozen.
 
-Nothing else reads the environment. Each setting is one dataclass field; its metadata holds the
-variable's name, meaning and allowed values, from which docs/settings.md is generated. A value of
-`auto` is resolved where the model and the device are known.
+Nothing else of ours reads the environment; libraries do so by themselves. Each setting is one
+dataclass field; its metadata holds the variable's name, meaning and allowed values, from which
+docs/settings.md is generated. A value of `auto` is resolved where the model and the device are
+known.
 """
 
-import difflib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ from higgs_worker.environment import (
     Address,
     Choice,
     Directory,
+    ExpandedDirectory,
+    ForeignSwitch,
     Integer,
     Names,
     Secret,
@@ -27,18 +30,18 @@ from higgs_worker.environment import (
     variables_of,
 )
 from higgs_worker.errors import InvalidSettings
-from higgs_worker.storage.config import S3_TABLES, S3Config
+from higgs_worker.storage.config import S3Config
+from higgs_worker.storage.variables import S3_TABLES, S3Variables
+from higgs_worker.unused_variables import AWS, HUB, OWN, RUNPODS_BUCKET, unused
 from higgs_worker.weights.locate import DEMO
-
-PREFIX = "HIGGS_"
 
 _VOLUME = Path("/runpod-volume")
 
 
 def _env_field(
-    name: str, kind: VariableType, meaning: str, prefix: str = PREFIX
+    name: str, kind: VariableType, meaning: str, prefix: str = OWN, *other_names: str
 ) -> dict[str, Variable]:
-    return env_field(prefix + name, kind, meaning)
+    return env_field(prefix + name, kind, meaning, *other_names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +91,7 @@ class Settings:
             Secret(),
             "The access token for the hub. Public weights need none.",
             "HF_",
+            "HUGGING_FACE_HUB_TOKEN",
         ),
     )
     runpod_api_key: str | None = field(
@@ -110,19 +114,30 @@ class Settings:
         default=None,
         metadata=_env_field(
             "HOME",
-            Directory(),
+            ExpandedDirectory(),
             "The directory of Hugging Face's tools. Weights in its `hub` folder are used, not "
             "pulled again.",
             "HF_",
+        ),
+    )
+    hf_hub_cache: Path | None = field(
+        default=None,
+        metadata=_env_field(
+            "HUB_CACHE",
+            ExpandedDirectory(),
+            "A cache of Hugging Face's tools, in place of the `hub` folder of HF_HOME.",
+            "HF_",
+            "HUGGINGFACE_HUB_CACHE",
         ),
     )
     hf_hub_offline: bool = field(
         default=False,
         metadata=_env_field(
             "HUB_OFFLINE",
-            Switch(),
+            ForeignSwitch(("1", "on", "yes", "true")),
             "Whether to use no network for weights; missing weights are then an error.",
             "HF_",
+            "TRANSFORMERS_OFFLINE",
         ),
     )
     device: str = field(
@@ -279,12 +294,23 @@ class Settings:
             "The least severe level of log lines to print.",
         ),
     )
+    runpod_log_level: str = field(
+        default="INFO",
+        metadata=_env_field(
+            "LOG_LEVEL",
+            Choice(("NOTSET", "TRACE", "DEBUG", "INFO", "WARN", "ERROR")),
+            "The least severe level of the lines of RunPod's SDK to print; NOTSET: none. No line "
+            "holds a job or a result.",
+            "RUNPOD_",
+            "RUNPOD_DEBUG_LEVEL",
+        ),
+    )
     s3: S3Config | None = None
     """The bucket that results are uploaded to; None for no uploads."""
     given: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     """The variables that are set, with secrets masked."""
-    unknown_names: tuple[str, ...] = ()
-    """Variables with our prefix that nothing reads, probably misspelled."""
+    warnings: tuple[str, ...] = ()
+    """A sentence about each variable that is set and has no effect."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
@@ -298,7 +324,7 @@ class Settings:
         """
         environ = os.environ if environ is None else environ
         ours = read_variables(cls, environ)
-        values, problems = ours.values, ours.problems
+        values, problems = ours.values, ours.problems | _refused_by_the_hub(environ)
         try:
             values["s3"] = S3Config.from_env(environ)
         except InvalidSettings as error:
@@ -310,12 +336,15 @@ class Settings:
         if "volume" not in values and not _VOLUME.is_dir():
             cache = Path(environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
             values["volume"] = cache / "higgs"
-        values["given"] = dict(ours.given)
-        for table in S3_TABLES:
-            values["given"] |= read_variables(table, environ).given
-        known = _known_names()
-        unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
-        return cls(**values, unknown_names=tuple(unknown))
+        s3 = S3Variables.read(environ)
+        values["given"] = ours.given | s3.given
+        families = [OWN, *HUB, RUNPODS_BUCKET]
+        if s3.are_meant:  # otherwise AWS's names may be there for another program
+            families.append(AWS)
+        names = [name for name, value in environ.items() if value.strip()]
+        known = [name for each in variables() for name in each.names]
+        values["warnings"] = (*ours.warnings, *s3.warnings, *unused(names, known, *families))
+        return cls(**values)
 
 
 def variables() -> list[Variable]:
@@ -323,14 +352,10 @@ def variables() -> list[Variable]:
     return [each for table in (Settings, *S3_TABLES) for each in variables_of(table).values()]
 
 
-def nearest_name(name: str) -> str | None:
-    """Return the known variable that an unknown name most resembles, if any does."""
-    # Without the prefix, which would make all names look alike.
-    tails = [each.removeprefix(PREFIX) for each in _known_names()]
-    near = difflib.get_close_matches(name.removeprefix(PREFIX), tails, n=1)
-    return PREFIX + near[0] if near else None
-
-
-def _known_names() -> list[str]:
-    """Return the variables with our prefix."""
-    return [each.name for each in variables() if each.name.startswith(PREFIX)]
+def _refused_by_the_hub(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what keeps huggingface_hub, which reads it by itself, from being imported."""
+    return {
+        name: f"{name} is no whole number, and huggingface_hub does not start with it; unset it"
+        for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT")
+        if not re.fullmatch(r"\s*[+-]?[0-9]+\s*", environ.get(name, "0"))
+    }

@@ -1,15 +1,23 @@
 """The environment: defaults, bounds, and complaints an operator can act on."""
 
+import itertools
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 
 import pytest
 
-from higgs_worker.environment import Choice, Integer, Text, Variable, variables_of
+from higgs_worker.environment import (
+    Choice,
+    ForeignSwitch,
+    Integer,
+    Text,
+    Variable,
+    variables_of,
+)
 from higgs_worker.errors import InvalidSettings
-from higgs_worker.settings import Settings, nearest_name
+from higgs_worker.settings import Settings, variables
 
-RESOLVED = {"s3", "given", "unknown_names"}
+RESOLVED = {"s3", "given", "warnings"}
 """What no variable fills by itself."""
 
 
@@ -37,6 +45,7 @@ def test_every_variable_arrives() -> None:
         "HF_TOKEN": "hf_secret",
         "HF_ENDPOINT": "https://mirror.example",
         "HF_HOME": "/cache",
+        "HF_HUB_CACHE": "~/hub",
         "HF_HUB_OFFLINE": "1",
         "HIGGS_DEVICE": "cuda:1",
         "HIGGS_DTYPE": "bfloat16",
@@ -57,6 +66,7 @@ def test_every_variable_arrives() -> None:
         "HIGGS_PRELOAD": "Never",
         "HIGGS_STARTED_AT": "1767225600",
         "RUNPOD_API_KEY": "rpa_secret",
+        "RUNPOD_LOG_LEVEL": "debug",
     }
     assert environ.keys() == {each.name for each in variables_of(Settings).values()}
     assert Settings.from_env(environ) == Settings(
@@ -67,6 +77,7 @@ def test_every_variable_arrives() -> None:
         hf_token="hf_secret",
         hf_endpoint="https://mirror.example",
         hf_home=Path("/cache"),
+        hf_hub_cache=Path("~/hub").expanduser(),
         hf_hub_offline=True,
         device="cuda:1",
         dtype="bfloat16",
@@ -87,6 +98,7 @@ def test_every_variable_arrives() -> None:
         preload="never",
         started_at=1767225600,
         runpod_api_key="rpa_secret",
+        runpod_log_level="DEBUG",
     )
 
 
@@ -101,6 +113,7 @@ def test_every_variable_arrives() -> None:
         ("HIGGS_QUEUE_SIZE", "0"),
         ("HIGGS_STREAM", "maybe"),
         ("HIGGS_PRELOAD", "sometimes"),
+        ("RUNPOD_LOG_LEVEL", "WARNING"),
     ],
 )
 def test_how_jobs_are_served_has_bounds(name: str, wrong: str) -> None:
@@ -167,12 +180,112 @@ def test_the_hub_has_a_web_address(address: str) -> None:
     assert address not in caught.value.message.partition(";")[0]
 
 
-def test_unknown_names_are_reported_with_the_nearest() -> None:
-    """A misspelled variable of ours is noticed; others are not ours."""
-    settings = Settings.from_env({"HIGGS_MAX_SLOT": "4", "HOME": "/root"})
-    assert settings.unknown_names == ("HIGGS_MAX_SLOT",)
-    assert nearest_name("HIGGS_MAX_SLOT") == "HIGGS_MAX_SLOTS"
-    assert nearest_name("HIGGS_ZZZ") is None
+SPELLINGS = (
+    '"{}"',
+    "“{}”",
+    "{{{{ RUNPOD_SECRET_x }}}}",
+    "https://{{{{RUNPOD_SECRET_x}}}}/{}",
+    "<your-{}>",
+    "None",
+    "undefined",
+)
+
+
+@pytest.mark.parametrize("variable", variables(), ids=lambda each: each.name)
+def test_what_was_pasted_badly_is_refused(variable: Variable) -> None:
+    """Of every variable and under every name of it, and never with the value."""
+    uploads = {"HIGGS_S3_BUCKET": "results"}
+    for name, spelling in itertools.product(variable.names, SPELLINGS):
+        if spelling in ("None", "undefined") and isinstance(variable.kind, ForeignSwitch):
+            continue  # its library takes them for off
+        with pytest.raises(InvalidSettings) as caught:
+            Settings.from_env(uploads | {name: spelling.format("hunter2")})
+        assert name in caught.value.details["errors"]
+        assert "hunter2" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("'hunter2'", "HF_TOKEN has quotes around its value; leave them out"),
+        ("null", "HF_TOKEN says 'null', as programs write no value"),
+        ("{{RUNPOD_SECRET_hf}}", "HF_TOKEN holds a placeholder, {{ … }}, that was not filled in"),
+        ("${HUNTER2}", "HF_TOKEN is a placeholder; put the value in its place"),
+        ("HF_TOKEN=hunter2", "HF_TOKEN repeats its name in its value; leave the name out"),
+        ("export HF_TOKEN = hunter2", "HF_TOKEN repeats its name in its value"),
+        ("********", "HF_TOKEN holds what hides a value, not the value; copy the value itself"),
+        ("hun\nter2", "HF_TOKEN is not usable; it must be one word"),
+        ("hunter2\u200b", "HF_TOKEN is not usable; it must be one word"),
+    ],
+)
+def test_the_reason_why_a_secret_is_refused(value: str, reason: str) -> None:
+    """It tells what is wrong with it, and shows none of it."""
+    with pytest.raises(InvalidSettings) as caught:
+        Settings.from_env({"HF_TOKEN": value})
+    assert reason in caught.value.message
+    assert "hunter2" not in caught.value.message.lower()
+
+
+def test_space_around_a_value_is_nothing() -> None:
+    """A line break after a pasted secret does not become part of it."""
+    assert Settings.from_env({"HF_TOKEN": " hf_secret\n"}).hf_token == "hf_secret"
+
+
+@pytest.mark.parametrize(
+    ("word", "is_on"),
+    [("1", 1), ("ON", 1), ("Yes", 1), ("TRUE", 1), ("0", 0), ("off", 0), ("t", 0)],
+)
+def test_a_switch_of_the_hub_is_read_as_the_hub_does(word: str, is_on: int) -> None:
+    """Four words are on, in any case; no word ends the worker."""
+    from huggingface_hub.constants import _is_true
+
+    assert _is_true(word) is bool(is_on)
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        assert Settings.from_env({name: word}).hf_hub_offline is bool(is_on)
+
+
+@pytest.mark.parametrize("word", ["true", "ON", "yes", "1"])
+def test_a_switch_of_ours_takes_the_usual_words(word: str) -> None:
+    """On in all of them, and off in their opposites."""
+    off = {"true": "False", "on": "off", "yes": "no", "1": "0"}[word.lower()]
+    assert Settings.from_env({"HIGGS_STREAM": word}).stream
+    assert not Settings.from_env({"HIGGS_STREAM": off}).stream
+
+
+@pytest.mark.parametrize("value", ["10s", "", "1.5"])
+def test_what_keeps_the_hubs_library_from_starting_is_refused(value: str) -> None:
+    """The library reads these two when it is imported, and fails then."""
+    with pytest.raises(InvalidSettings, match="HF_HUB_ETAG_TIMEOUT is no whole number"):
+        Settings.from_env({"HF_HUB_ETAG_TIMEOUT": value})
+
+
+def test_names_that_nothing_reads_are_warned_of() -> None:
+    """One of ours comes with the nearest name, one of the hub's with what to set instead."""
+    environ = {
+        "HIGGS_MAX_SLOT": "4",
+        "HIGGS_ZZZ": "1",
+        "HF_HUB_ENABLE_HF_TRANSFER": "1",
+        "HF_TOKEN_PATH": "/token",
+        "HF_DEBUG": "1",
+        "HF_HUB_DISABLE_XET": " ",
+        "HUGGING_FACE_HUB_TOKEN": "hf_secret",
+        "RUNPOD_POD_ID": "w0",
+        "HOME": "/root",
+    }
+    assert Settings.from_env(environ).warnings == (
+        "nothing reads HF_DEBUG",
+        "nothing reads HF_HUB_ENABLE_HF_TRANSFER; weights are pulled by the worker itself, over "
+        "several connections",
+        "nothing reads HF_TOKEN_PATH; set HF_TOKEN",
+        "nothing reads HIGGS_MAX_SLOT; did you mean HIGGS_MAX_SLOTS?",
+        "nothing reads HIGGS_ZZZ",
+    )
+    both = {"HF_TOKEN": "hf_one", "HUGGING_FACE_HUB_TOKEN": "hf_other"}
+    settings = Settings.from_env(both)
+    assert settings.hf_token == "hf_one"
+    assert settings.warnings == (
+        "HUGGING_FACE_HUB_TOKEN has no effect, because HF_TOKEN has another value",
+    )
 
 
 def test_settings_are_frozen() -> None:
@@ -190,7 +303,7 @@ def test_every_setting_is_described_and_bounded(name: str, variable: Variable) -
     assert variable.name.startswith(("HIGGS_", "HF_", "RUNPOD_"))
     assert len(variable.meaning) > 10
     assert variable.meaning.endswith(".")
-    assert isinstance(variable.kind, Integer | Choice | Text)
+    assert isinstance(variable.kind, Integer | Choice | ForeignSwitch | Text)
     assert variable.kind.allowed
     if variable.default:
         assert variable.kind.parse(str(variable.default)) == variable.default

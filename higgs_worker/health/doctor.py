@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from higgs_worker.errors import WorkerError
 from higgs_worker.health import checks
 from higgs_worker.health.checks import CheckResult
-from higgs_worker.settings import Settings, nearest_name
+from higgs_worker.settings import Settings
 from higgs_worker.weights.locate import CheckpointSource
 
 PROBE_BYTES = 32 << 20
@@ -71,10 +71,8 @@ def _versions() -> CheckResult:
 def _settings(settings: Settings) -> Iterator[CheckResult]:
     given = [f"{name}={shown}" for name, shown in settings.given.items()]
     yield CheckResult("settings", "ok", ", ".join(given) or "all have their defaults")
-    for name in settings.unknown_names:
-        near = nearest_name(name)
-        hint = f"; did you mean {near}?" if near else ""
-        yield CheckResult("settings", "warning", f"nothing reads {name}{hint}")
+    for sentence in settings.warnings:
+        yield CheckResult("settings", "warning", sentence)
 
 
 def _volume(settings: Settings, source: CheckpointSource) -> CheckResult:

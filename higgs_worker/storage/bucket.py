@@ -100,26 +100,37 @@ class _Body(io.BytesIO):
 def _connect(config: S3Config) -> Any:
     import botocore.session
     from botocore.config import Config
+    from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
 
     # Its DEBUG lines hold signatures and session tokens.
     library = logging.getLogger("botocore")
     library.setLevel(max(library.level, logging.INFO))
-    # No file and no variable may override `config`.
-    ignored = dict.fromkeys(("profile", "config_file", "credentials_file"), (None,) * 4)
-    return botocore.session.Session(session_vars=ignored).create_client(
+    # No file and no variable may override `config`, or fail a job with a value that the library
+    # refuses. What counts of AWS's variables has been read into `config`.
+    unread = {
+        name: (None, None, default, convert)
+        for name, (_, _, default, convert) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items()
+    }
+    for name in ("config_file", "credentials_file"):
+        unread[name] = (None, None, None, None)
+    return botocore.session.Session(session_vars=unread).create_client(
         "s3",
         region_name=config.region,
         endpoint_url=config.endpoint,
         aws_access_key_id=config.access_key,
         aws_secret_access_key=config.secret_key,
         aws_session_token=config.session_token,
+        verify=config.ca_bundle,
         config=Config(
             connect_timeout=config.connect_timeout_s,
             read_timeout=config.read_timeout_s,
             retries={"mode": "standard", "total_max_attempts": config.attempts},
             max_pool_connections=_MAX_CONNECTIONS,
             signature_version="s3v4",
-            s3={"addressing_style": "virtual" if config.bucket_in_host else "path"},
+            s3={
+                "addressing_style": "virtual" if config.bucket_in_host else "path",
+                "us_east_1_regional_endpoint": "legacy",  # its default, or a variable counts
+            },
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             ignore_configured_endpoint_urls=True,

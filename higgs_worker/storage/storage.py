@@ -12,8 +12,9 @@ from urllib.parse import quote
 
 from higgs_worker.errors import InvalidRequest, StorageFailed
 from higgs_worker.storage.bucket import Bucket
-from higgs_worker.storage.config import PATH, S3Config
+from higgs_worker.storage.config import S3Config
 from higgs_worker.storage.upload import StoredObject, Upload, refuse_taken
+from higgs_worker.storage.variables import PATH
 
 MAX_KEY_BYTES = 1024
 

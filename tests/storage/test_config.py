@@ -2,19 +2,22 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from higgs_worker.environment import Variable, variables_of
 from higgs_worker.errors import InvalidSettings
-from higgs_worker.settings import Settings, nearest_name
-from higgs_worker.storage.config import S3_TABLES, S3Config
+from higgs_worker.settings import Settings
+from higgs_worker.storage.config import S3Config
+from higgs_worker.storage.variables import S3_TABLES
 
 AWS = {
     "HIGGS_S3_BUCKET": "results",
-    "AWS_ACCESS_KEY_ID": "the-key",
+    "AWS_ACCESS_KEY_ID": "AKIATHEKEYOFAMAZON00",
     "AWS_SECRET_ACCESS_KEY": "the-secret",
 }
+MINIO = {"AWS_ACCESS_KEY_ID": "minioadmin", "AWS_ENDPOINT_URL_S3": "http://minio.internal:9000"}
 RUNPOD = {
     "BUCKET_ENDPOINT_URL": "https://results.s3.eu-west-1.amazonaws.com",
     "BUCKET_ACCESS_KEY_ID": "runpods-key",
@@ -50,11 +53,15 @@ def test_nothing_is_uploaded_unless_asked(environ: dict[str, str]) -> None:
     assert S3Config.from_env(environ) is None
 
 
-def test_every_variable_arrives() -> None:
+def test_every_variable_arrives(tmp_path: Path) -> None:
     """AWS's names and ours fill one configuration."""
+    bundle = tmp_path / "ca.pem"
+    bundle.touch()
     assert config(
         AWS
         | {
+            "AWS_CA_BUNDLE": str(bundle),
+            "AWS_MAX_ATTEMPTS": "7",
             "HIGGS_S3_PREFIX": "/audio/out/",
             "HIGGS_S3_URL_TTL_S": "604800",
             "HIGGS_S3_PUBLIC_URL": "https://cdn.example.com/a/",
@@ -64,7 +71,7 @@ def test_every_variable_arrives() -> None:
         }
     ) == S3Config(
         bucket="results",
-        access_key="the-key",
+        access_key=AWS["AWS_ACCESS_KEY_ID"],
         secret_key="the-secret",
         session_token="the-token",
         endpoint="http://[::1]:9000",
@@ -73,9 +80,14 @@ def test_every_variable_arrives() -> None:
         prefix="audio/out/",
         url_ttl_s=604_800,
         public_url="https://cdn.example.com/a",
+        ca_bundle=str(bundle),
+        attempts=7,
     )
     assert config(AWS) == S3Config(
-        bucket="results", access_key="the-key", secret_key="the-secret", prefix="higgs/"
+        bucket="results",
+        access_key=AWS["AWS_ACCESS_KEY_ID"],
+        secret_key="the-secret",
+        prefix="higgs/",
     )
     assert config(AWS | {"HIGGS_S3_PREFIX": "/"}).prefix == ""
 
@@ -97,6 +109,92 @@ def test_runpods_names_count_together_or_not_at_all() -> None:
     for name in RUNPOD:
         rest = {key: value for key, value in both.items() if key != name}
         assert list(complaints(rest)) == [name]
+
+
+@pytest.mark.parametrize(
+    ("second", "first", "field", "expected"),
+    [
+        ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "endpoint", "https://{}.example"),
+        ("AWS_REGION", "AWS_DEFAULT_REGION", "region", "{}"),
+        ("AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN", "session_token", "{}"),
+    ],
+)
+def test_two_names_of_one_thing(second: str, first: str, field: str, expected: str) -> None:
+    """Either counts alone; of two that differ the first counts, and the other is warned of."""
+    one, two = {second: expected.format("two")}, {first: expected.format("one")}
+    assert getattr(config(AWS | one), field) == expected.format("two")
+    assert getattr(config(AWS | one | two), field) == expected.format("one")
+    assert Settings.from_env(AWS | one).warnings == ()
+    assert Settings.from_env(AWS | one | {first: one[second]}).warnings == ()
+    warned = Settings.from_env(AWS | one | two).warnings
+    assert warned == (f"{second} has no effect, because {first} has another value",)
+
+
+def test_no_key_goes_to_amazon_unless_it_is_amazons() -> None:
+    """A key of another storage needs the storage's address, under either of AWS's names."""
+    minio = AWS | MINIO
+    assert config(minio).endpoint == MINIO["AWS_ENDPOINT_URL_S3"]
+    nowhere = AWS | {"AWS_ACCESS_KEY_ID": "minioadmin"}
+    ignored = minio | {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "TRUE"}
+    for environ in (nowhere, ignored):
+        (found,) = complaints(environ).values()
+        assert "AWS_ENDPOINT_URL_S3 is missing" in found
+        assert "minioadmin" not in found
+    amazon = {"AWS_ENDPOINT_URL": "https://s3.eu-west-1.amazonaws.com"}
+    assert config(nowhere | amazon).region == "eu-west-1"
+    named = {"AWS_ENDPOINT_URL_S3": "https://b.example", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "1"}
+    assert config(AWS | named).endpoint == "https://b.example"  # boto3 takes no word but true
+    named["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] = "true"
+    assert config(AWS | named).endpoint is None
+    (warned,) = Settings.from_env(AWS | named).warnings
+    assert warned == "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS takes the effect of AWS_ENDPOINT_URL_S3"
+
+
+@pytest.mark.parametrize(
+    ("environ", "sentences"),
+    [
+        ({"AWS_PROFILE": "p", "AWS_CA_BUNDLE": "/certificates", "AWS_ENDPOINT_URL": "x"}, []),
+        (
+            {"AWS_ENDPOINT_URL_S3": "http://minio:9000", "AWS_PROFILE": "p"},
+            [
+                "without HIGGS_S3_BUCKET, nothing is uploaded with AWS_ENDPOINT_URL_S3",
+                "nothing reads AWS_PROFILE; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            ],
+        ),
+        (
+            {"HIGGS_S3_PREFIX": "out", "AWS_ACCESS_KEY_ID": "k"},
+            [
+                "without HIGGS_S3_BUCKET, nothing is uploaded with "
+                "AWS_ACCESS_KEY_ID, HIGGS_S3_PREFIX"
+            ],
+        ),
+        (
+            AWS | {"BUCKET_PREFIX": "out", "BUCKET_NAME": "b", "AWS_RETRY_MODE": "adaptive"},
+            [
+                "nothing reads AWS_RETRY_MODE; set AWS_MAX_ATTEMPTS",
+                "nothing reads BUCKET_NAME; set HIGGS_S3_BUCKET",
+                "nothing reads BUCKET_PREFIX; set HIGGS_S3_PREFIX",
+            ],
+        ),
+        (
+            AWS | {"AWS_S3_ENDPOINT_URL": "http://minio:9000", "AWS_PAGER": ""},
+            ["nothing reads AWS_S3_ENDPOINT_URL; did you mean AWS_ENDPOINT_URL?"],
+        ),
+        (
+            AWS | RUNPOD,
+            [
+                "beside BUCKET_ENDPOINT_URL and its keys, nothing is done with "
+                "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY"
+            ],
+        ),
+        ({"BUCKET_PREFIX": "out"}, ["nothing reads BUCKET_PREFIX; set HIGGS_S3_PREFIX"]),
+    ],
+)
+def test_what_is_set_for_uploads_and_has_no_effect_is_named(
+    environ: dict[str, str], sentences: list[str]
+) -> None:
+    """With what to set instead; AWS's names alone may be there for another program."""
+    assert list(Settings.from_env(environ).warnings) == sentences
 
 
 ADDRESSES = {
@@ -161,9 +259,14 @@ def test_an_address_that_names_no_region_leaves_it_to_the_variable() -> None:
         ("AWS_ENDPOINT_URL_S3", "https://storage.example.com:hunter2"),
         ("AWS_ENDPOINT_URL_S3", "https://[hunter2"),
         ("AWS_ENDPOINT_URL_S3", "https://storage.example.com/another"),
+        ("AWS_ENDPOINT_URL", "https://user:hunter2@storage.example.com"),
+        ("AWS_ENDPOINT_URL", "https://storage.example.com/another"),
+        ("AWS_CA_BUNDLE", "/nowhere/hunter2"),
         ("AWS_DEFAULT_REGION", "eu west"),
+        ("AWS_REGION", "eu west"),
         ("AWS_SECRET_ACCESS_KEY", "hunter2\nhunter2"),
         ("AWS_SESSION_TOKEN", "hunter2 hunter2"),
+        ("AWS_SECURITY_TOKEN", '"hunter2"'),
     ],
 )
 def test_a_wrong_value_is_named_and_not_repeated(name: str, value: str) -> None:
@@ -185,15 +288,14 @@ def test_no_repr_holds_a_key() -> None:
     """Settings can be printed."""
     printed = repr(Settings.from_env(AWS | {"AWS_SESSION_TOKEN": "the-token"}))
     assert "bucket='results'" in printed
-    for secret in ("the-key", "the-secret", "the-token"):
+    for secret in (AWS["AWS_ACCESS_KEY_ID"], "the-secret", "the-token"):
         assert secret not in printed
 
 
 def test_settings_know_the_variables() -> None:
     """Ours are no unknown names, and what is wrong with them is told with all the rest."""
     assert Settings.from_env(AWS).s3 == config(AWS)
-    assert Settings.from_env(AWS).unknown_names == ()
-    assert nearest_name("HIGGS_S3_BUKCET") == "HIGGS_S3_BUCKET"
+    assert Settings.from_env(AWS).warnings == ()
     with pytest.raises(InvalidSettings) as caught:
         Settings.from_env({"HIGGS_S3_BUCKET": "results", "HIGGS_MAX_SLOTS": "many"})
     assert {"HIGGS_MAX_SLOTS", "AWS_ACCESS_KEY_ID"} < set(caught.value.details["errors"])

@@ -7,11 +7,13 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from higgs_worker.errors import InvalidRequest, KeyTaken, StorageFailed
+from higgs_worker.storage.bucket import Bucket
 from higgs_worker.storage.config import S3Config
 from higgs_worker.storage.storage import MAX_KEY_BYTES, Storage
 from higgs_worker.storage.upload import PART_BYTES
@@ -265,13 +267,23 @@ def test_a_clock_that_is_off_is_named(
 
 
 def test_nothing_but_the_configuration_counts(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Profiles, files and other variables that the library would read change nothing."""
-    monkeypatch.setenv("AWS_PROFILE", "nobody")
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    """No variable that the library knows changes or breaks a request, whatever it holds."""
+    from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES, DEFAULT_S3_CONFIG_VARS
+
+    tables = (BOTOCORE_DEFAUT_SESSION_VARIABLES, DEFAULT_S3_CONFIG_VARS)
+    known = [variables for table in tables for _, variables, *_ in table.values() if variables]
+    names = [name for each in known for name in ([each] if isinstance(each, str) else each)]
+    assert {"AWS_PROFILE", "AWS_DEFAULTS_MODE", "AWS_STS_REGIONAL_ENDPOINTS"} < set(names)
+    for name in (*names, "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
     Storage(config(port)).check()
+
+
+def test_the_certificates_are_those_of_the_configuration(tmp_path: Path) -> None:
+    """A storage with a certificate of one's own is checked with the file that is named."""
+    bundle = str(tmp_path / "ca.pem")
+    client = Bucket(config(9, ca_bundle=bundle))._connected()
+    assert client._endpoint.http_session._verify == bundle
 
 
 def test_no_secret_is_ever_shown(port: int, caplog: pytest.LogCaptureFixture) -> None:
