@@ -5,6 +5,8 @@ The only module that imports `runpod`; what it knows of the SDK's inside was rea
 """
 
 import json
+import logging
+import os
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +21,17 @@ from higgs_worker.settings import Settings
 
 MAX_NESTING = 10_000
 """Levels of JSON that a job may have; the platform itself refuses more."""
+
+_HELD_BACK = (
+    "Async Generator output",
+    "Generator output",
+    "Handler output",
+    "Job result",
+    "Retrieved local job",
+    "Stream output",
+    "run_job return",
+)
+"""How lines of the SDK begin that hold a whole job or result."""
 
 
 def serve(
@@ -39,6 +52,7 @@ def serve(
     """
     allow_deep_json()
     skip_processor_name()
+    keep_results_out_of_log(settings.runpod_log_level)
     import runpod
     from runpod.http_client import AsyncClientSession
     from runpod.serverless.modules import rp_http, worker_state
@@ -92,6 +106,33 @@ def skip_processor_name() -> None:
     module: Any = types.ModuleType("cpuinfo")
     module.get_cpu_info = dict
     sys.modules.setdefault("cpuinfo", module)
+
+
+def keep_results_out_of_log(level: str) -> None:
+    """Import the SDK so that no line of its log holds a job, a result or a signed address.
+
+    By itself it prints all of them: at DEBUG, its default, and in a local run at INFO.
+
+    Args:
+        level: the least severe one to print.
+    """
+    # The SDK reads it when it is imported; so does the process that sends its pings.
+    os.environ["RUNPOD_LOG_LEVEL"] = level
+    # Otherwise the import would show the INFO lines of every library, which hold addresses.
+    logging.basicConfig(level=logging.WARNING)
+    from runpod.serverless.modules.rp_logger import RunPodLogger
+
+    print_line = RunPodLogger.log
+
+    def print_without_results(
+        self: Any, message: object, message_level: str = "INFO", job_id: str | None = None
+    ) -> None:
+        beginning = str(message)[:40].partition(": ")[0]
+        if beginning in _HELD_BACK:
+            message = f"{beginning}: not shown"
+        print_line(self, message, message_level, job_id)
+
+    RunPodLogger.log = print_without_results
 
 
 def cancel_polls_on_stop(intake: Intake) -> None:
