@@ -11,18 +11,17 @@ from higgs_worker.delivery.file import SaveDirectory
 from higgs_worker.delivery.responder import Responder
 from higgs_worker.errors import WorkerError
 from higgs_worker.load import (
-    checkpoint_source,
     load_model,
     load_references,
     max_chunk_words,
     voice_library,
+    weights_are_here,
 )
 from higgs_worker.serverless.runner import JobRunner
 from higgs_worker.settings import Settings
 from higgs_worker.speech.service import SpeechService
 from higgs_worker.storage.storage import Storage
 from higgs_worker.voices.actions import Actions
-from higgs_worker.weights.locate import is_cached
 from higgs_worker.weights.progress import LastProgress
 
 
@@ -58,13 +57,7 @@ def is_to_preload(settings: Settings) -> bool:
     """Return whether the model is loaded before the first job. Quick: no weights are read."""
     if settings.preload != "auto":
         return settings.preload == "always"
-    source = checkpoint_source(settings)
-    model = (settings.model, "model", settings.model_revision)
-    codec = (settings.codec, "codec", settings.codec_revision)
     try:
-        return all(
-            is_cached(name, kind, source, revision=revision)
-            for name, kind, revision in (model, codec)
-        )
+        return weights_are_here(settings)
     except (WorkerError, OSError):
         return False  # the first job gets the error

@@ -1,4 +1,4 @@
-"""What the worker asks of CUDA: a stream for each thread, and graphs.
+"""What the worker asks of CUDA: a device, a stream for each thread, and graphs.
 
 Three threads work on the device at the same time. Each has a stream of its own, so that none waits
 for another's kernels; where kernels compete, the stream with the higher priority runs first.
@@ -20,6 +20,8 @@ from typing import Protocol
 
 import torch
 
+from higgs_worker.errors import InvalidSettings
+
 log = logging.getLogger(__name__)
 
 HIGH, MIDDLE, LOW = -2, -1, 0
@@ -37,6 +39,34 @@ class Replay(Protocol):
 
 Capture = Callable[[Callable[[], None]], Replay]
 """Captures a computation. A stand-in serves the tests, which have no CUDA."""
+
+
+def device_named(name: str) -> torch.device:
+    """Return a device; `auto` is a GPU if there is one, and otherwise the CPU.
+
+    Args:
+        name: as HIGGS_DEVICE has it.
+
+    Raises:
+        InvalidSettings: torch sees no such GPU.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    # Not torch's own number, which takes 256 for 0.
+    index = int(name.partition(":")[2] or 0)
+    if name.startswith("cuda") and index >= torch.cuda.device_count():
+        raise InvalidSettings(
+            f"HIGGS_DEVICE is {name}, and {_seen_gpus()}; use a machine with that GPU, or set "
+            "HIGGS_DEVICE to auto"
+        )
+    return torch.device(name)
+
+
+def _seen_gpus() -> str:
+    if torch.version.cuda is None:
+        return "torch is built without CUDA here"
+    count = torch.cuda.device_count()
+    return f"torch sees cuda:0 to cuda:{count - 1} here" if count else "torch sees no GPU here"
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from higgs_worker.api.result import ModelInfo
 from higgs_worker.cold_start import ColdStart
+from higgs_worker.health.checks import check_gpu
 from higgs_worker.settings import Settings
 from higgs_worker.speech.model import LoadedModel
 from higgs_worker.speech.prompt import PromptBuilder
@@ -27,6 +28,7 @@ from higgs_worker.weights.locate import (
     RUNPOD_CACHE,
     CheckpointSource,
     LocatedCheckpoint,
+    is_cached,
     locate_checkpoint,
 )
 from higgs_worker.weights.progress import OnTransferProgress
@@ -89,6 +91,22 @@ def locate_codec(
     )
 
 
+def weights_are_here(settings: Settings) -> bool:
+    """Return whether nothing has to be pulled. Quick: no weights are read.
+
+    Raises:
+        WeightsNotFound: a checkpoint's name is neither a directory here nor a repository's.
+    """
+    source = checkpoint_source(settings)
+    return all(
+        is_cached(name, kind, source, revision=revision)
+        for name, kind, revision in (
+            (settings.model, "model", settings.model_revision),
+            (settings.codec, "codec", settings.codec_revision),
+        )
+    )
+
+
 def load_model(
     settings: Settings,
     cold_start: ColdStart | None = None,
@@ -109,6 +127,7 @@ def load_model(
         WeightsNotFound: a checkpoint is not where the settings say.
         WeightsRefused, WeightsUnavailable, VolumeUnusable: it cannot be pulled.
         InvalidCheckpoint: a checkpoint is damaged or belongs to another model.
+        InvalidSettings, EngineBroken: the device is not there, or does not work.
     """
     started = time.perf_counter()
     cold_start = cold_start or ColdStart()
@@ -118,6 +137,8 @@ def load_model(
         target=importlib.import_module, args=("torch",), name="import", daemon=True
     ).start()
     with lap("weights"):
+        if not weights_are_here(settings):
+            _device(settings)  # a GPU that is not there is told before gigabytes are pulled
         model, codec = locate_model(settings, on_progress), locate_codec(settings, on_progress)
     with lap("imports"):
         for name in _HEAVY_MODULES:
@@ -125,6 +146,8 @@ def load_model(
     with lap("device"):
         wait_for_device()
         device = _device(settings)
+        if device.type == "cuda":
+            check_gpu(settings.device)
     dtype = _dtype(settings, device)
     from higgs_worker.engine.engine import Engine
     from higgs_worker.engine.runner import Runner
@@ -184,6 +207,7 @@ def load_references(settings: Settings, codec: LocatedCheckpoint | None = None) 
     Raises:
         WeightsNotFound: the codec is not where the settings say.
         WeightsRefused, WeightsUnavailable, VolumeUnusable: it cannot be pulled.
+        InvalidSettings: the device is not there.
     """
     from higgs_worker.codec.encoder_loader import LazyEncoder, codec_id
 
@@ -303,12 +327,9 @@ def _plan_memory(settings: Settings, parts: _Parts) -> "MemoryPlan":
 
 
 def _device(settings: Settings) -> "torch.device":
-    import torch
+    from higgs_worker.cuda import device_named
 
-    name = settings.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    return device_named(settings.device)
 
 
 def _dtype(settings: Settings, device: "torch.device") -> "torch.dtype":

@@ -11,10 +11,11 @@ from higgs_worker.cuda import (
     MIDDLE,
     Captures,
     cuda_capture,
+    device_named,
     hold_captures,
     own_stream,
 )
-from higgs_worker.errors import is_out_of_memory
+from higgs_worker.errors import InvalidSettings, is_out_of_memory
 from tests.fakes.cuda import FakeGraph, FakeStream, ScriptedCuda
 
 SECOND = torch.device("cuda:1")
@@ -24,6 +25,33 @@ SECOND = torch.device("cuda:1")
 def cuda(monkeypatch: pytest.MonkeyPatch) -> ScriptedCuda:
     """CUDA by script."""
     return ScriptedCuda(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("num_devices", "name", "found"),
+    [
+        (0, "auto", "cpu"),
+        (0, "cpu", "cpu"),
+        (2, "auto", "cuda"),
+        (2, "cpu", "cpu"),
+        (2, "cuda", "cuda"),
+        (2, "cuda:1", "cuda:1"),
+        (2, "cuda:2", "torch sees cuda:0 to cuda:1 here"),
+        (2, "cuda:256", "torch sees cuda:0 to cuda:1 here"),  # for torch the same as cuda:0
+        (0, "cuda", "torch sees no GPU here"),
+    ],
+)
+def test_a_gpu_that_is_not_there_is_a_wrong_setting(
+    num_devices: int, name: str, found: str, cuda: ScriptedCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told by name, with what is there instead."""
+    cuda.num_devices = num_devices
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    if "torch" not in found:
+        assert device_named(name) == torch.device(found)
+        return
+    with pytest.raises(InvalidSettings, match=f"HIGGS_DEVICE is {name}, and {found}; use"):
+        device_named(name)
 
 
 @pytest.mark.parametrize("device", [torch.device("cuda"), SECOND])

@@ -200,6 +200,7 @@ def gpu(settings: Settings, source: CheckpointSource) -> CheckResult:
     """Compute on the GPU, and check that the model fits into its memory.
 
     Raises:
+        InvalidSettings: there is no such GPU.
         EngineBroken: the GPU that is asked for does not work.
     """
     # With `auto`, a GPU that torch cannot use must fail: on its CPU a worker is 50 times slower.
@@ -234,12 +235,16 @@ def check_gpu(device: str) -> None:
     """Compute one sum on a GPU.
 
     Raises:
+        InvalidSettings: there is none of that number.
         EngineBroken: it does not work.
     """
     import torch
 
+    from higgs_worker.cuda import device_named
+
+    named = torch.device("cuda") if device == "auto" else device_named(device)
     try:
-        torch.ones(1, device="cuda" if device == "auto" else device).sum().item()
+        torch.ones(1, device=named).sum().item()
     # torch built without CUDA raises an AssertionError.
     except (RuntimeError, AssertionError) as error:
         reason = str(error).partition("\n")[0].strip().rstrip(".")

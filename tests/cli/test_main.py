@@ -54,6 +54,18 @@ def test_voices_are_added_heard_and_removed(capsys: pytest.CaptureFixture[str]) 
     assert "unknown_voice" in capsys.readouterr().err
 
 
+def test_a_gpu_that_is_not_there(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a wrong setting and no defect of ours, and is told before weights are pulled."""
+    monkeypatch.setenv("HIGGS_DEVICE", "cuda:63")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    for model in ("demo", "bosonai/toy"):
+        monkeypatch.setenv("HIGGS_MODEL", model)
+        assert main(["say", "Hello."]) == 1
+        assert capsys.readouterr().err.startswith("invalid_settings: HIGGS_DEVICE is cuda:63, and ")
+
+
 def test_words_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     """Without --json the outcome is a sentence or a line per voice."""
     assert main(["voices", "list"]) == 0

@@ -1,9 +1,9 @@
-"""CUDA by script: streams and graphs that only record who uses them, where and when.
+"""CUDA by script: devices, streams and graphs that only record who uses them, where and when.
 
-It stands in for `torch.cuda` where a test asks which thread works on which stream of which device,
-or what is left after a capture that failed. As in torch, the current device and stream belong to
-the thread, a stream makes its device the current one, a graph is captured from the stream that is
-current when it begins, and ending a broken capture raises.
+It stands in for `torch.cuda` where a test asks which devices there are, which thread works on which
+stream of which device, or what is left after a capture that failed. As in torch, the current device
+and stream belong to the thread, a stream makes its device the current one, a graph is captured from
+the stream that is current when it begins, and ending a broken capture raises.
 """
 
 import threading
@@ -64,6 +64,7 @@ class ScriptedCuda:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.breaks = False
         """Whether captures break: what cannot be captured raises, and ending them too."""
+        self.num_devices = 2
         self.capturing: FakeGraph | None = None
         self.pools: list[object] = []
         self.num_ended_by_hand = 0
@@ -72,6 +73,8 @@ class ScriptedCuda:
         self._defaults: dict[int, FakeStream] = {}
         for name in ("Stream", "stream", "current_stream", "default_stream", "CUDAGraph"):
             monkeypatch.setattr(torch.cuda, name, getattr(self, name))
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: self.num_devices)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: self.num_devices > 0)
         monkeypatch.setattr(torch.cuda, "graph_pool_handle", object)
         monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", self._end_allocating)
 

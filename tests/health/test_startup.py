@@ -12,7 +12,7 @@ import pytest
 from benchmarks.gpu.scale import REAL
 from higgs_worker.codec.encoder_memory import held_bytes
 from higgs_worker.engine import memory
-from higgs_worker.errors import EngineBroken, VolumeUnusable
+from higgs_worker.errors import InvalidSettings, VolumeUnusable
 from higgs_worker.health import checks, startup
 from higgs_worker.health.startup import UnfitWorker, fitness_checks
 from higgs_worker.load import checkpoint_source
@@ -75,12 +75,12 @@ def test_a_volume_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_gpu_that_is_not_there(tmp_path: Path) -> None:
-    """The failure has torch's reason and says what to do, on one line."""
+    """The failure names the setting and says what to do, on one line."""
     import torch
 
     if torch.cuda.device_count() > 63:
         pytest.skip("needs a machine with fewer GPUs")
-    with pytest.raises(EngineBroken, match=r"HIGGS_DEVICE is cuda:63 .*HIGGS_DEVICE=cpu"):
+    with pytest.raises(InvalidSettings, match=r"HIGGS_DEVICE is cuda:63, .*HIGGS_DEVICE to auto"):
         checks.check_gpu("cuda:63")
     refused = refusals(tmp_path, HIGGS_DEVICE="cuda:63")
     assert list(refused) == ["gpu_is_usable"]
