@@ -9,6 +9,8 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -27,6 +29,7 @@ from higgs_worker.weights.locate import (
     CheckpointSource,
     find_without_verifying,
 )
+from higgs_worker.weights.volume import check_abilities
 
 if TYPE_CHECKING:
     import torch
@@ -63,20 +66,21 @@ class CheckResult:
 
 
 def volume(settings: Settings, source: CheckpointSource) -> CheckResult:
-    """Write to the volume, and check that missing weights have room there.
+    """Write to the volume, and check that it can hold missing weights and has room for them.
 
     Raises:
-        VolumeUnusable: it cannot be written.
+        VolumeUnusable: it cannot be written, or its file system lacks something.
         WeightsNotFound: a checkpoint's name is neither a directory nor a repository.
     """
     check_volume(settings.volume)
+    missing = _missing(settings, source)
+    if missing:
+        with _unwritable(settings.volume):
+            check_abilities(settings.volume / DIRECTORY)
     free = shutil.disk_usage(settings.volume).free
     sentence = f"{settings.volume}: {free / 1e9:.0f} GB free"
     # Another worker may be pulling: the bytes it has written are not free, and not needed again.
-    if (
-        _PUBLISHED in _missing(settings, source)
-        and free + _pulled_bytes(settings.volume) < PULLED_BYTES
-    ):
+    if _PUBLISHED in missing and free + _pulled_bytes(settings.volume) < PULLED_BYTES:
         needed = f"the weights need {PULLED_BYTES / 1e9:.0f} GB"
         return CheckResult("volume", "failed", f"{sentence}, and {needed}; enlarge it")
     return CheckResult("volume", "ok", sentence)
@@ -90,10 +94,17 @@ def check_volume(directory: Path) -> None:
     """
     # Only root may be able to write the top of a mounted volume; the worker writes in its folders.
     probe = directory / "voices" / f".fitness-{os.getpid()}"
-    try:
+    with _unwritable(directory):
         probe.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(probe, b"fit", replace=True)
         probe.unlink(missing_ok=True)
+
+
+@contextmanager
+def _unwritable(directory: Path) -> Iterator[None]:
+    """Turn the errors of a volume that cannot be written into `VolumeUnusable`."""
+    try:
+        yield
     except OSError as error:
         raise VolumeUnusable(
             f"{directory} cannot be written ({error.strerror}); mount a writable volume there, or "

@@ -21,6 +21,7 @@ from higgs_worker.weights.cache import REPO, CachedRepo
 from higgs_worker.weights.lease import Lease, LeaseLost
 from higgs_worker.weights.progress import OnTransferProgress, Reporter
 from higgs_worker.weights.retry import Limits
+from higgs_worker.weights.volume import check_abilities
 
 DEMO = "demo"
 DEMO_DIRECTORY = Path(__file__).parents[1] / "demo"
@@ -204,6 +205,7 @@ class _RepoSearch:
 
     def pull_under_lease(self) -> LocatedCheckpoint:
         """Pull into the volume, or wait until another worker has."""
+        check_abilities(self.own.cache)
         limits = self._source.limits
         deadline = time.monotonic() + limits.deadline_s
         found = self._find_in(self.own)

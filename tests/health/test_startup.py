@@ -19,6 +19,7 @@ from higgs_worker.load import checkpoint_source
 from higgs_worker.settings import Settings
 from higgs_worker.weights.locate import DEMO_DIRECTORY, FILES
 from tests.fakes.hub import REPO, TOKEN, StandIn
+from tests.fakes.volume import take_away
 
 DEMO = {"HIGGS_MODEL": "demo", "HIGGS_DEVICE": "cpu"}
 
@@ -56,6 +57,19 @@ def test_a_volume_that_cannot_be_written(tmp_path: Path) -> None:
     assert list(refused) == ["volume_is_writable"]
     first = fitness_checks(settings(tmp_path), checkpoint_source(settings(tmp_path)))[0]
     assert first.__name__ == "volume_is_writable"
+
+
+def test_a_volume_without_symbolic_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It fails where weights are to be pulled onto it, and does where none are."""
+    take_away(monkeypatch, "symlink", tmp_path)
+    assert refusals(tmp_path) == {}
+    pulled = {"HIGGS_MODEL": REPO, "HF_ENDPOINT": "http://127.0.0.1:9"}
+    refused = refusals(tmp_path, **pulled)
+    assert list(refused) == ["volume_is_writable"]
+    assert "its file system has no symbolic links" in refused["volume_is_writable"]
+    (tmp_path / "bosonai").rmdir()
+    (tmp_path / "bosonai").write_text("in the way")
+    assert "cannot be written" in refusals(tmp_path, **pulled)["volume_is_writable"]
 
 
 def test_a_volume_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
