@@ -60,7 +60,7 @@ def finished(plane: ControlPlane, job: Job) -> Job:
 def measure(num_jobs: int, num_slots: int, directory: Path) -> dict[str, Any]:
     """Send the jobs one at a time, then at once, to one worker."""
     jobs = inputs(num_jobs)
-    settings = {"HIGGS_MAX_SLOTS": str(num_slots), "RUNPOD_LOG_LEVEL": "INFO"}
+    settings = {"HIGGS_MAX_SLOTS": str(num_slots)}
     with ControlPlane(hold_s=30) as plane, Worker(plane, directory, HANDLER, **settings) as worker:
         for job_input in jobs[:4]:  # what is warm afterwards is warm for both
             finished(plane, plane.run(job_input))

@@ -37,7 +37,7 @@ def test_two_hundred_jobs(tmp_path: Path) -> None:
     draw = random.Random(7)
     with (
         ControlPlane(hold_s=5) as plane,
-        Worker(plane, tmp_path, HANDLER, HIGGS_MAX_SLOTS="8", RUNPOD_LOG_LEVEL="INFO") as worker,
+        Worker(plane, tmp_path, HANDLER, HIGGS_MAX_SLOTS="8") as worker,
     ):
         inputs = [speech(number, draw) for number in range(200)]
         invalid, cancelled = range(0, 200, 20), range(10, 200, 20)

@@ -26,7 +26,7 @@ def plane() -> Iterator[ControlPlane]:
 def worker(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     """One streaming worker for all of these tests."""
     directory = tmp_path_factory.mktemp("streaming")
-    settings = {"HIGGS_STREAM": "true", "HIGGS_JOB_TIMEOUT_S": "2", "RUNPOD_LOG_LEVEL": "INFO"}
+    settings = {"HIGGS_STREAM": "true", "HIGGS_JOB_TIMEOUT_S": "2"}
     with Worker(plane, directory, SCRIPTED, **settings) as worker:
         yield worker
         assert worker.process.poll() is None, worker.log[-5000:]
