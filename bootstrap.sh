@@ -10,7 +10,9 @@
 # looks beside itself (an environment baked into the image), then on the volume, where the first
 # worker builds it for all. It is built under a temporary name and renamed when it is complete, so
 # that nobody uses half an environment. The lock only saves the others the same work: correctness
-# does not depend on it.
+# does not depend on it. Between a look at a path and its removal, another worker may have put
+# something new there. So what is removed either has a name that is never used again, or is renamed
+# to one and looked at once more.
 #
 # Variables: HIGGS_VOLUME, HIGGS_DEVICE, PIP_FIND_LINKS (a folder of local wheels), uv's own UV_*,
 # and BOOTSTRAP_STALE_S (60): seconds without a sign of life after which a lock's holder counts as
@@ -26,7 +28,6 @@ DIRECTORIES="bosonai environments voices"   # where a worker writes on the volum
 WORKER=higgs           # the user that root becomes, if it exists
 
 started_at=$(date +%s)
-mark=$(cat /proc/sys/kernel/random/uuid)   # no other worker has the same
 lock=''
 new=''
 child=''
@@ -42,11 +43,18 @@ die() {
 
 # --- Exit: remove the lock and half an environment -----------------------------------------------
 
+# A name that no worker has used or will use.
+unique() {
+    cat /proc/sys/kernel/random/uuid
+}
+
+# Remove one holder's mark from a lock, then the lock; if it holds another mark, rmdir leaves it.
+unlock() {
+    rmdir "$1" "${1%/*}" 2>/dev/null || :
+}
+
 release() {
-    # If another worker has taken over, the lock holds its mark, and rmdir leaves it alone.
-    if [ -n "$lock" ]; then
-        rmdir "$lock/$mark" "$lock" 2>/dev/null || :
-    fi
+    [ -z "$lock" ] || unlock "$lock/$mark"
     [ -z "$new" ] || rm -rf "$new"
     lock=''
     new=''
@@ -171,11 +179,14 @@ check_gpu() {
 
 # --- The environment -----------------------------------------------------------------------------
 
-# Remove a directory; rename it first, so that nobody sees it half removed.
+# Remove a directory for a reason, which is a function of its path. It is renamed first, so that
+# nobody sees it half removed; then the reason must still hold.
 discard() {
-    gone=$root/.gone.${1##*/}
-    rm -rf "$gone"
+    gone=$root/.gone.$(unique)
     mv -T "$1" "$gone" 2>/dev/null || return 0  # another worker was faster
+    if ! "$2" "$gone" && mv -T "$gone" "$1" 2>/dev/null; then
+        return
+    fi
     rm -rf "$gone" || say "not all of $gone could be removed"
 }
 
@@ -184,27 +195,43 @@ is_older() {
     [ -n "$(find "$1" -prune -mmin "+$2" 2>/dev/null)" ]
 }
 
+# The reasons to discard something.
+is_left_over() { is_older "$1" "$LEFTOVER_MIN"; }
+is_unused() { is_older "$1/.complete" "$UNUSED_MIN"; }
+is_incomplete() { ! is_complete "$1"; }
+is_of_the_dead() { :; }  # its name says so
+
 sweep() {
-    for each in "$root"/.gone.* "$root"/.new.* "$root"/*.lock; do
-        if is_older "$each" "$LEFTOVER_MIN"; then
+    for each in "$root"/.gone.* "$root"/.new.*; do
+        if is_left_over "$each"; then
             say "removing what a dead worker left: $each"
-            discard "$each"
+            discard "$each" is_left_over
         fi
     done
+    for each in "$root"/*.lock/*; do
+        ! is_left_over "$each" || unlock "$each"
+    done
+    rmdir "$root"/*.lock 2>/dev/null || :  # those that hold no mark
     for each in "$root"/*/.complete; do
-        if [ "$each" != "$root/$key/.complete" ] && is_older "$each" "$UNUSED_MIN"; then
-            say "removing an environment that no worker has used for two days: ${each%/*}"
-            discard "${each%/*}"
+        each=${each%/*}
+        if [ "$each" != "$root/$key" ] && is_unused "$each"; then
+            say "removing an environment that no worker has used for two days: $each"
+            discard "$each" is_unused
         fi
     done
 }
 
-# Acquire the lock; fail if another worker has it.
+# Acquire the lock; fail if another worker has it. The lock is a directory that holds the mark of
+# one claim. It is renamed into place with its mark: that fails where a lock holds another, and
+# replaces one that holds none, which is nobody's.
 claim() {
-    mkdir "$root/$key.lock" 2>/dev/null || return 1
+    mark=$(unique)
+    new=$root/.new.$key.$mark
     lock=$root/$key.lock
-    new=$root/.new.$mark
-    mkdir "$lock/$mark" "$new" || die "$(why_not)"
+    if ! { mkdir -p "$new/lock/$mark" && mv -T "$new/lock" "$lock"; } 2>/dev/null; then
+        release
+        return 1
+    fi
 }
 
 # Check that every file the installer recorded is there, in its size. A volume can lose data that it
@@ -245,7 +272,7 @@ build() {
 
 # Print why the environment could not be built, and what to do.
 why_not() {
-    probe=${new:-$root}/.probe
+    probe=$root/.gone.$(unique)
     if (dd if=/dev/zero of="$probe" bs=1M count=256 conv=fsync && rm "$probe") 2>/dev/null; then
         echo "the environment could not be installed; the lines above say why. It needs about 7 GB" \
             "with CUDA ($(free_gb "$root") GB are free in $root) and a connection to the package index"
@@ -255,6 +282,24 @@ why_not() {
     else
         echo "$root cannot be written by user $(id -u): mount a volume that this user can write, set" \
             "HIGGS_VOLUME to such a directory, or use the image with the environment baked in"
+    fi
+}
+
+build_under_lock() {
+    # The last holder may have completed it after this worker had looked.
+    ! is_complete "$root/$key" || return 0
+    [ ! -e "$root/$key" ] || run discard "$root/$key" is_incomplete
+    for each in "$root/.new.$key".*; do
+        [ "$each" = "$new" ] || run discard "$each" is_of_the_dead  # only the holder builds
+    done
+    say "installing the environment $key into $root ($(free_gb "$root") GB free)"
+    build_started_at=$(date +%s)
+    if build; then
+        say "installed in $(($(date +%s) - build_started_at)) s"
+    elif [ -d "$lock/$mark" ] && [ -d "$new" ]; then
+        die "$(why_not)"
+    else
+        say "this worker was frozen for so long that another took over"
     fi
 }
 
@@ -268,17 +313,8 @@ build_once() {
     silent=0
     waited=0
     until is_complete "$root/$key"; do
-        if claim; then
-            [ ! -e "$root/$key" ] || run discard "$root/$key"  # it is there, but incomplete
-            say "installing the environment $key into $root ($(free_gb "$root") GB free)"
-            build_started_at=$(date +%s)
-            if build; then
-                say "installed in $(($(date +%s) - build_started_at)) s"
-            elif [ -d "$lock/$mark" ]; then
-                die "$(why_not)"
-            else
-                say "this worker was frozen for so long that another took over"
-            fi
+        if [ -z "$(ls -A "$root/$key.lock" 2>/dev/null)" ] && claim; then
+            build_under_lock
             release
             continue
         fi
@@ -291,10 +327,10 @@ build_once() {
             die "$(why_not)"  # there is no lock, and this worker cannot create one
         elif [ "$silent" -ge $((2 * ${BOOTSTRAP_STALE_S:-60})) ]; then
             say "the worker that was installing is dead: taking over"
-            for each in "$root/$key.lock"/*; do
-                discard "$root/.new.${each##*/}"
-            done
-            discard "$root/$key.lock"
+            stale=$root/$key.lock/${seen##* }
+            unlock "$stale"
+            [ ! -e "$stale" ] ||
+                die "user $(id -u) cannot remove the lock of a dead worker: remove $root/$key.lock"
             silent=0
             continue
         fi
@@ -312,13 +348,11 @@ find_environment() {
     root=$volume/environments
     environment=$root/$key
     mkdir -p "$root" 2>/dev/null || [ -d "$root" ] || die "$(why_not)"
-    if is_complete "$environment"; then
-        touch -c "$environment/.complete" 2>/dev/null || :  # a volume mounted read-only is fine
-        sweep
-    else
-        sweep
-        build_once
-    fi
+    # Before the look: a worker that finds it unused looks again when it has taken it away. A volume
+    # mounted read-only is fine.
+    touch -c "$environment/.complete" 2>/dev/null || :
+    sweep
+    is_complete "$environment" || build_once
 }
 
 check_volume() {

@@ -104,8 +104,7 @@ def test_after_a_kill_another_worker_takes_over(machine: Machine) -> None:
     machine.slow_uv()
     process = machine.start()
     machine.wait_for_install()
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    machine.kill(process)
     assert len(machine.names()) == 2  # the lock and the half environment
 
     machine.real_uv()
