@@ -36,7 +36,7 @@ from higgs_worker.weights.progress import OnTransferProgress
 if TYPE_CHECKING:
     import torch
 
-    from higgs_worker.checkpoint import LoadReport
+    from higgs_worker.checkpoint.tensor_file import LoadReport
     from higgs_worker.codec.config import CodecConfig
     from higgs_worker.codec.thread import CodecThread
     from higgs_worker.engine.memory import MemoryPlan

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from higgs_worker.checkpoint import read_config
-from higgs_worker.errors import InvalidCheckpoint
+from higgs_worker.checkpoint.config_file import MAX_SIZE, ConfigSection, is_number, read_config
 
 MODEL_TYPE = "higgs_audio_v2_tokenizer"
 SOURCE = (
@@ -26,6 +25,11 @@ DEFAULT_RATIOS = (8, 5, 4, 2)
 DEFAULT_ACOUSTIC_HIDDEN_SIZE = 256
 DEFAULT_SEMANTIC_HIDDEN_SIZE = 768
 DEFAULT_DECODER_HIDDEN_SIZE = 1024
+
+MAX_HZ = 192_000
+"""The highest rate of recordings; the published codec has 24,000."""
+MAX_CODEBOOKS = 64
+"""Eight times the published number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,35 +79,36 @@ class CodecConfig:
 
         Source: transformers `HiggsAudioV2TokenizerConfig`, its properties included.
         """
-        top = Section(path, "", raw)
+        top = ConfigSection(path, SOURCE, raw)
         if raw.get("model_type") != MODEL_TYPE:
-            raise InvalidCheckpoint(
-                f"{path}: model_type is {raw.get('model_type')!r}, not {MODEL_TYPE!r}; the "
-                f"original boson format is not loadable, use {SOURCE}"
+            raise top.wrong(
+                "model_type", f"{MODEL_TYPE!r} (the original boson format is not loadable)"
             )
         acoustic = top.section("acoustic_model_config")
         semantic = top.section("semantic_model_config")
-        if acoustic.value("model_type", "dac") != "dac":
-            raise acoustic.wrong("model_type", "'dac'")
+        acoustic.require("model_type", "dac")
         acoustic_hidden_size = acoustic.integer("hidden_size", DEFAULT_ACOUSTIC_HIDDEN_SIZE)
         hidden_size = acoustic_hidden_size + semantic.integer(
             "hidden_size", DEFAULT_SEMANTIC_HIDDEN_SIZE
         )
-        ratios = acoustic.ratios("upsampling_ratios")
-        if math.prod(acoustic.ratios("downsampling_ratios")) != math.prod(ratios):
-            raise acoustic.wrong("downsampling_ratios", f"as many samples per frame as {ratios}")
+        upsampling = ratios(acoustic, "upsampling_ratios")
+        if math.prod(ratios(acoustic, "downsampling_ratios")) != math.prod(upsampling):
+            raise acoustic.wrong(
+                "downsampling_ratios", f"as many samples per frame as {upsampling}"
+            )
         decoder_hidden_size = acoustic.integer("decoder_hidden_size", DEFAULT_DECODER_HIDDEN_SIZE)
-        if decoder_hidden_size < 2 ** len(ratios):
-            raise acoustic.wrong("decoder_hidden_size", f"enough to halve {len(ratios)} times")
-        codebook_size = top.integer("codebook_size", 1024)
-        if codebook_size < 2:
-            raise top.wrong("codebook_size", "at least 2")
-        sample_rate = top.integer("sample_rate", 24000)
-        bits_per_second = 1000 * top.bandwidth_kbps()
-        frame_rate = math.ceil(sample_rate / math.prod(ratios))
+        if decoder_hidden_size < 2 ** len(upsampling):
+            raise acoustic.wrong("decoder_hidden_size", f"enough to halve {len(upsampling)} times")
+        codebook_size = top.integer("codebook_size", 1024, minimum=2)
+        sample_rate = top.integer("sample_rate", 24000, most=MAX_HZ)
+        bits_per_second = 1000 * _bandwidth_kbps(top)
+        frame_rate = math.ceil(sample_rate / math.prod(upsampling))
         num_codebooks = int(bits_per_second // (frame_rate * math.ceil(math.log2(codebook_size))))
-        if num_codebooks < 1:
-            raise top.wrong("target_bandwidths", f"enough for one codebook at {frame_rate} Hz")
+        if not 1 <= num_codebooks <= MAX_CODEBOOKS:
+            raise top.wrong(
+                "target_bandwidths",
+                f"enough for 1 to {MAX_CODEBOOKS} codebooks at {frame_rate} frames a second",
+            )
         return cls(
             sample_rate=sample_rate,
             num_codebooks=num_codebooks,
@@ -112,74 +117,28 @@ class CodecConfig:
             hidden_size=hidden_size,
             acoustic_hidden_size=acoustic_hidden_size,
             decoder_hidden_size=decoder_hidden_size,
-            upsampling_ratios=ratios,
+            upsampling_ratios=upsampling,
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One JSON object of the file, and the error messages about it."""
-
-    path: str
-    """Of the file, for the error text."""
-    prefix: str
-    """Name of this object and a dot, for the error text; empty at the top."""
-    values: Mapping[str, Any]
-
-    def value(self, key: str, default: Any) -> Any:
-        """Return a value unchecked."""
-        return self.values.get(key, default)
-
-    def wrong(self, key: str, wanted: str) -> InvalidCheckpoint:
-        """Return the error that names the value found and what is wanted."""
-        found = repr(self.values[key]) if key in self.values else "absent"
-        return InvalidCheckpoint(
-            f"{self.path}: {self.prefix}{key} is {found}, not {wanted}; use {SOURCE}"
-        )
-
-    def section(self, key: str) -> "Section":
-        """Return a nested object; an absent one is empty."""
-        values = self.values.get(key)
-        if values is not None and not isinstance(values, dict):
-            raise self.wrong(key, "an object")
-        return Section(self.path, f"{key}.", values or {})
-
-    def integer(self, key: str, default: int) -> int:
-        """Return a positive integer."""
-        value = self.value(key, default)
-        if not _is_positive_integer(value):
-            raise self.wrong(key, "a positive integer")
-        return int(value)
-
-    def integers(self, key: str, default: tuple[int, ...], minimum: int = 1) -> tuple[int, ...]:
-        """Return a non-empty list of integers, each at least `minimum`."""
-        value = self.value(key, default)
-        if not (
-            isinstance(value, list | tuple)
-            and value
-            and all(_is_positive_integer(item) and item >= minimum for item in value)
-        ):
-            raise self.wrong(key, f"a list of integers, each at least {minimum}")
-        return tuple(value)
-
-    def ratios(self, key: str) -> tuple[int, ...]:
-        """Return the resampling factors of the convolutions."""
-        # With a ratio of 1 the transposed convolution does not exist: its output padding would have
-        # to be smaller than its stride, and is equal to it.
-        return self.integers(key, DEFAULT_RATIOS, minimum=2)
-
-    def bandwidth_kbps(self) -> float:
-        """Return the last and highest bandwidth, which uses all codebooks."""
-        value = self.value("target_bandwidths", DEFAULT_BANDWIDTHS_KBPS)
-        if not (
-            isinstance(value, list | tuple)
-            and value
-            and all(isinstance(item, int | float) and not isinstance(item, bool) for item in value)
-            and math.isfinite(value[-1])
-        ):
-            raise self.wrong("target_bandwidths", "a list of numbers")
-        return float(value[-1])
+def ratios(section: ConfigSection, key: str) -> tuple[int, ...]:
+    """Return the resampling factors of the convolutions."""
+    # With a ratio of 1 the transposed convolution does not exist: its output padding would have to
+    # be smaller than its stride, and is equal to it.
+    found = section.integers(key, DEFAULT_RATIOS, minimum=2)
+    if math.prod(found) > MAX_SIZE:
+        raise section.wrong(key, f"at most {MAX_SIZE} samples per frame")
+    return found
 
 
-def _is_positive_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+def _bandwidth_kbps(section: ConfigSection) -> float:
+    """Return the last and highest bandwidth, which uses all codebooks."""
+    value = section.value("target_bandwidths", DEFAULT_BANDWIDTHS_KBPS)
+    if not (
+        isinstance(value, list | tuple)
+        and value
+        and all(map(is_number, value))
+        and abs(value[-1]) < MAX_SIZE
+    ):
+        raise section.wrong("target_bandwidths", f"a list of numbers below {MAX_SIZE}")
+    return float(value[-1])

@@ -11,11 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from higgs_worker.checkpoint import read_config
-from higgs_worker.codec.config import SOURCE, CodecConfig, Section
+from higgs_worker.checkpoint.config_file import MAX_SIZE, ConfigSection, read_config
+from higgs_worker.codec.config import MAX_HZ, SOURCE, CodecConfig, ratios
 
 SEMANTIC_PADDING_SAMPLES = 160
 """Zeros on both sides of HuBERT's input: half its hop. Upstream's constant, whatever the sizes."""
+
+MAX_RESAMPLING = 1000
+"""Of either side of the ratio of both rates: the resampler's filter has their product of taps."""
+MAX_LAYERS = 200
+"""Far more than any HuBERT has."""
 
 # Defaults of keys that the file lacks. Source: transformers `HubertConfig`.
 DEFAULT_CONV_CHANNELS = (512,) * 7
@@ -129,11 +134,14 @@ class EncoderConfig:
         Source: transformers `HiggsAudioV2TokenizerConfig`, its properties included.
         """
         codec = CodecConfig.from_dict(raw, path)
-        top = Section(path, "", raw)
+        top = ConfigSection(path, SOURCE, raw)
         acoustic = top.section("acoustic_model_config")
         semantic = top.section("semantic_model_config")
         hubert = _hubert(semantic)
-        semantic_sample_rate = top.integer("semantic_sample_rate", 16000)
+        semantic_sample_rate = top.integer("semantic_sample_rate", 16000, most=MAX_HZ)
+        divisor = math.gcd(codec.sample_rate, semantic_sample_rate)
+        if max(codec.sample_rate, semantic_sample_rate) // divisor > MAX_RESAMPLING:
+            raise top.wrong("semantic_sample_rate", f"in a simple ratio to {codec.sample_rate} Hz")
         # In floating point, as upstream does it; less than one means that every feature is used.
         feature_stride = int(
             codec.hop_length
@@ -141,10 +149,16 @@ class EncoderConfig:
             / top.integer("downsample_factor", 320)
         )
         strides = top.integers("strides", (1, 1))
+        acoustic_width = acoustic.integer("encoder_hidden_size", 64)
+        downsampling = ratios(acoustic, "downsampling_ratios")
+        if acoustic_width << len(downsampling) > MAX_SIZE:
+            raise acoustic.wrong(
+                "encoder_hidden_size", f"few enough to double {len(downsampling)} times"
+            )
         config = cls(
             codec=codec,
-            acoustic_width=acoustic.integer("encoder_hidden_size", 64),
-            downsampling_ratios=acoustic.ratios("downsampling_ratios"),
+            acoustic_width=acoustic_width,
+            downsampling_ratios=downsampling,
             hubert=hubert,
             semantic_sample_rate=semantic_sample_rate,
             feature_stride=max(1, feature_stride),
@@ -164,10 +178,9 @@ class EncoderConfig:
         return config
 
 
-def _hubert(section: Section) -> HubertConfig:
+def _hubert(section: ConfigSection) -> HubertConfig:
     for key, wanted in ONLY_HUBERT.items():
-        if section.value(key, wanted) != wanted:
-            raise section.wrong(key, repr(wanted))
+        section.require(key, wanted)
     channels = section.integers("conv_dim", DEFAULT_CONV_CHANNELS)
     kernels = section.integers("conv_kernel", DEFAULT_CONV_KERNELS)
     strides = section.integers("conv_stride", DEFAULT_CONV_STRIDES)
@@ -183,27 +196,22 @@ def _hubert(section: Section) -> HubertConfig:
     }.items():
         if hidden_size % parts:
             raise section.wrong(key, f"a divisor of the width {hidden_size}")
-    eps, bias = section.value("layer_norm_eps", 1e-5), section.value("conv_bias", False)
-    if not (isinstance(eps, float) and 0 < eps < 1):
-        raise section.wrong("layer_norm_eps", "a small positive number")
-    if not isinstance(bias, bool):
-        raise section.wrong("conv_bias", "true or false")
     return HubertConfig(
         hidden_size=hidden_size,
         intermediate_size=section.integer("intermediate_size", 3072),
-        num_layers=section.integer("num_hidden_layers", 12),
+        num_layers=section.integer("num_hidden_layers", 12, most=MAX_LAYERS),
         num_heads=num_heads,
-        layer_norm_eps=eps,
+        layer_norm_eps=section.number("layer_norm_eps", 1e-5, below=1),
         conv_channels=channels,
         conv_kernels=kernels,
         conv_strides=strides,
-        conv_bias=bias,
+        conv_bias=section.boolean("conv_bias", False),
         position_kernel=section.integer("num_conv_pos_embeddings", 128),
         position_groups=groups,
     )
 
 
-def _odd(section: Section, key: str) -> int:
+def _odd(section: ConfigSection, key: str) -> int:
     """Return a kernel size; an even one would change the number of frames."""
     value = section.integer(key, 3)
     if value % 2 == 0:
@@ -211,9 +219,13 @@ def _odd(section: Section, key: str) -> int:
     return value
 
 
-def _channels(section: Section, width: int, num_blocks: int) -> tuple[int, ...]:
+def _channels(section: ConfigSection, width: int, num_blocks: int) -> tuple[int, ...]:
     """Return the channels after each semantic block; after the last, they equal HuBERT's width."""
-    ratios = section.integers("channel_ratios", (1, 1))
-    if len(ratios) != num_blocks or ratios[-1] != 1:
+    factors = section.integers("channel_ratios", (1, 1))
+    if len(factors) != num_blocks or factors[-1] != 1:
         raise section.wrong("channel_ratios", f"{num_blocks} integers of which the last is 1")
-    return tuple(width * ratio for ratio in ratios)
+    if width * max(factors) > MAX_SIZE:
+        raise section.wrong(
+            "channel_ratios", f"at most {MAX_SIZE} channels with a width of {width}"
+        )
+    return tuple(width * factor for factor in factors)

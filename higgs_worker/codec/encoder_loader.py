@@ -18,13 +18,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from higgs_worker.checkpoint import LoadReport, open_tensors
+from higgs_worker.checkpoint.config_file import MAX_CONFIG_BYTES
+from higgs_worker.checkpoint.file import open_file, read_file
+from higgs_worker.checkpoint.tensor_file import LoadReport, open_tensors
 from higgs_worker.codec.config import SOURCE, CodecConfig
 from higgs_worker.codec.decoder import turn_tf32_off
 from higgs_worker.codec.encoder import CodecEncoder
 from higgs_worker.codec.encoder_config import EncoderConfig
 from higgs_worker.cuda import LOW, hold_captures, own_stream
 from higgs_worker.errors import EngineFailed, InvalidCheckpoint, is_out_of_memory
+from higgs_worker.regular_file import size_of
 
 log = logging.getLogger(__name__)
 
@@ -219,7 +222,12 @@ def codec_id(directory: Path) -> str:
 
     Hashing the weights themselves would read 800 MB at every start; they are verified when they are
     downloaded.
+
+    Raises:
+        WeightsNotFound: a file cannot be read.
+        InvalidCheckpoint: a file is not a regular one.
     """
-    config = (directory / "config.json").read_bytes()
-    size = (directory / "model.safetensors").stat().st_size
+    config = read_file(directory / "config.json", SOURCE, MAX_CONFIG_BYTES)
+    with open_file(directory / "model.safetensors", SOURCE) as file:
+        size = size_of(file)
     return hashlib.sha256(config + str(size).encode()).hexdigest()[:16]

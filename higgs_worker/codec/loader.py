@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from higgs_worker.checkpoint import LoadReport, open_tensors
+from higgs_worker.checkpoint.tensor_file import LoadReport, open_tensors
 from higgs_worker.codec.config import SOURCE, CodecConfig
 from higgs_worker.codec.decoder import AcousticDecoder, CodecDecoder, fold
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from higgs_worker.checkpoint import read_config
+from higgs_worker.checkpoint.config_file import ConfigSection, read_config
 from higgs_worker.errors import InvalidCheckpoint
 
 MODEL_TYPE = "higgs_audio_v2"
@@ -18,6 +18,15 @@ SOURCE = (
     "config.json, model.safetensors and tokenizer.json of the main revision of "
     "bosonai/higgs-audio-v2-generation-3B-base"
 )
+
+MAX_LAYERS = 200
+"""Seven times the published number."""
+MAX_CODEBOOKS = 64
+"""Eight times the published number."""
+MAX_THETA = 1e12
+"""Of the rotary base; the published one is 500,000."""
+MAX_FACTOR = 1e6
+"""Of the rotary factors; the largest published one is 32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,39 +76,32 @@ class ModelConfig:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any], path: str = "config.json") -> "ModelConfig":
         """Check and convert a parsed `config.json`; `path` is for the error text."""
+        top = ConfigSection(path, SOURCE, raw)
         if raw.get("model_type") != MODEL_TYPE:
-            raise InvalidCheckpoint(
-                f"{path}: model_type is {raw.get('model_type')!r}, not {MODEL_TYPE!r}; use "
-                f"{SOURCE} (the revision of 2025-07 has another format)"
+            raise top.wrong(
+                "model_type", f"{MODEL_TYPE!r} (the revision of 2025-07 has another format)"
             )
         for key, only in (("hidden_act", "silu"), ("attention_bias", False), ("mlp_bias", False)):
-            if raw.get(key, only) != only:
-                raise InvalidCheckpoint(
-                    f"{path}: {key} is {raw[key]!r}, only {only!r} is supported"
-                )
-
-        def integer(key: str) -> int:
-            value = raw.get(key)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InvalidCheckpoint(f"{path}: {key} is {value!r}, not a positive integer")
-            return value
-
-        width, num_heads = integer("hidden_size"), integer("num_attention_heads")
+            top.require(key, only)
+        width, num_heads = top.integer("hidden_size"), top.integer("num_attention_heads")
+        default_head_dim = max(1, width // num_heads)
         config = cls(
-            vocab_size=integer("vocab_size"),
+            vocab_size=top.integer("vocab_size"),
             width=width,
-            mlp_width=integer("intermediate_size"),
-            num_layers=integer("num_hidden_layers"),
+            mlp_width=top.integer("intermediate_size"),
+            num_layers=top.integer("num_hidden_layers", most=MAX_LAYERS),
             num_heads=num_heads,
-            num_kv_heads=integer("num_key_value_heads"),
-            head_dim=integer("head_dim") if raw.get("head_dim") else width // num_heads,
-            norm_eps=float(raw.get("rms_norm_eps", 1e-5)),
-            rope=_rope(raw, path),
-            num_codebooks=integer("num_codebooks"),
-            codebook_size=integer("codebook_size"),
-            stream_bos_id=integer("audio_stream_bos_id"),
-            stream_eos_id=integer("audio_stream_eos_id"),
+            num_kv_heads=top.integer("num_key_value_heads"),
+            head_dim=top.integer("head_dim") if raw.get("head_dim") else default_head_dim,
+            norm_eps=top.number("rms_norm_eps", 1e-5, below=1),
+            rope=_rope(top),
+            num_codebooks=top.integer("num_codebooks", most=MAX_CODEBOOKS),
+            codebook_size=top.integer("codebook_size"),
+            stream_bos_id=top.integer("audio_stream_bos_id"),
+            stream_eos_id=top.integer("audio_stream_eos_id"),
         )
+        if config.head_dim % 2:
+            raise top.wrong("head_dim", "even")
         if config.num_heads % config.num_kv_heads:
             raise InvalidCheckpoint(
                 f"{path}: {config.num_heads} heads do not divide among "
@@ -115,23 +117,23 @@ class ModelConfig:
         return config
 
 
-def _rope(raw: Mapping[str, Any], path: str) -> Rope:
-    rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
-    theta = rope.get("rope_theta", raw.get("rope_theta"))
-    if not isinstance(theta, int | float):
-        raise InvalidCheckpoint(f"{path}: no rope_theta")
-    kind = rope.get("rope_type", rope.get("type", "default"))
+def _rope(top: ConfigSection) -> Rope:
+    rope = top.section("rope_parameters" if top.value("rope_parameters") else "rope_scaling")
+    with_theta = rope if "rope_theta" in rope.values else top
+    theta = with_theta.number("rope_theta", below=MAX_THETA)
+    kind_key = "rope_type" if "rope_type" in rope.values else "type"
+    kind = rope.value(kind_key, "default")
     if kind == "default":
-        return Rope(theta=float(theta))
+        return Rope(theta=theta)
     if kind != "llama3":
-        raise InvalidCheckpoint(f"{path}: rope_type is {kind!r}, not 'llama3' or 'default'")
-    try:
-        return Rope(
-            theta=float(theta),
-            factor=float(rope["factor"]),
-            low_freq_factor=float(rope["low_freq_factor"]),
-            high_freq_factor=float(rope["high_freq_factor"]),
-            original_positions=int(rope["original_max_position_embeddings"]),
-        )
-    except KeyError as error:
-        raise InvalidCheckpoint(f"{path}: rope settings lack {error.args[0]!r}") from error
+        raise rope.wrong(kind_key, "'llama3' or 'default'")
+    low, high = (rope.number(f"{name}_freq_factor", below=MAX_FACTOR) for name in ("low", "high"))
+    if not low < high:
+        raise rope.wrong("low_freq_factor", f"below {high:g}, the high_freq_factor")
+    return Rope(
+        theta=theta,
+        factor=rope.number("factor", below=MAX_FACTOR),
+        low_freq_factor=low,
+        high_freq_factor=high,
+        original_positions=rope.integer("original_max_position_embeddings"),
+    )

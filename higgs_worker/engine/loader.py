@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from higgs_worker.checkpoint import LoadReport, open_tensors
+from higgs_worker.checkpoint.tensor_file import LoadReport, open_tensors
 from higgs_worker.engine.config import SOURCE, ModelConfig
 from higgs_worker.engine.parameters import NOT_NEEDED, Weights
 from higgs_worker.engine.tensor_reader import FileSpan, fill

@@ -16,8 +16,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from higgs_worker.checkpoint import FLOAT_DTYPES
+from higgs_worker.checkpoint.tensor_file import FLOAT_DTYPES
 from higgs_worker.errors import InvalidCheckpoint
+from higgs_worker.regular_file import open_regular
 from higgs_worker.threads import in_threads
 
 BLOCK_BYTES = 16 << 20
@@ -85,7 +86,7 @@ class _Reader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = os.open(path, os.O_RDONLY)
+        self._file = open_regular(path)
         self._own = threading.local()
         self._copies: list[torch.cuda.Event] = []
         """Per thread, the end of its latest copy to a GPU."""
@@ -94,7 +95,7 @@ class _Reader:
         """Wait for copies that still run, and close the file."""
         for event in self._copies:
             event.synchronize()
-        os.close(self._file)
+        self._file.close()
 
     @torch.inference_mode()
     def read(self, block: _Block) -> int:
@@ -127,7 +128,7 @@ class _Reader:
         """Fill `target`, [n] uint8 on the CPU."""
         rest = memoryview(target.numpy())  # type: ignore[arg-type]
         while rest:
-            count = os.preadv(self._file, [rest], offset)
+            count = os.preadv(self._file.fileno(), [rest], offset)
             if not count:
                 raise InvalidCheckpoint(f"{self._path} ends early; fetch it again")
             rest, offset = rest[count:], offset + count

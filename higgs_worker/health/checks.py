@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from higgs_worker.atomic_file import write_atomic
-from higgs_worker.checkpoint import read_config
+from higgs_worker.checkpoint.config_file import read_config
 from higgs_worker.codec.config import CodecConfig
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.environment import variables_of

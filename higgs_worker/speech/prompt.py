@@ -14,9 +14,13 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from higgs_worker.checkpoint.file import read_file
 from higgs_worker.engine.config import SOURCE
 from higgs_worker.engine.sequence import AudioSegment, Codes, Prompt, TextSegment
-from higgs_worker.errors import InvalidCheckpoint, WeightsNotFound
+from higgs_worker.errors import InvalidCheckpoint
+
+MAX_TOKENIZER_BYTES = 50_000_000
+"""Of `tokenizer.json`; those of Llama 3 have up to 17 MB."""
 
 INSTRUCTION = "Generate audio following instruction."
 DIALOGUE_INSTRUCTION = """You are an AI assistant designed to convert text into speech.
@@ -94,14 +98,13 @@ class PromptBuilder:
         """Return the builder for the `tokenizer.json` in a directory.
 
         Raises:
-            WeightsNotFound: there is no such file.
+            WeightsNotFound: the file cannot be read.
             InvalidCheckpoint: it is not the tokenizer of this model.
         """
         path = directory / "tokenizer.json"
-        if not path.is_file():
-            raise WeightsNotFound(f"{path} does not exist; the directory must hold {SOURCE}")
+        data = read_file(path, SOURCE, MAX_TOKENIZER_BYTES)
         try:
-            tokenizer = Tokenizer.from_file(str(path))
+            tokenizer = Tokenizer.from_buffer(data)
         except Exception as error:  # the library raises a bare Exception for a bad file
             raise InvalidCheckpoint(f"{path} is damaged ({error}); fetch it again") from error
         return cls(tokenizer)

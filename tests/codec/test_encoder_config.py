@@ -150,7 +150,7 @@ def test_every_length_has_a_padding() -> None:
     ],
 )
 def test_wrong_value_is_refused(key: str, value: object) -> None:
-    """An impossible value is refused with the file, the key, the value and a remedy."""
+    """An impossible value is refused with the file, the key and a remedy."""
     raw = json.loads(json.dumps(PUBLISHED))
     *sections, last = key.split(".")
     target = raw
@@ -159,7 +159,7 @@ def test_wrong_value_is_refused(key: str, value: object) -> None:
     target[last] = value
     with pytest.raises(InvalidCheckpoint) as caught:
         EncoderConfig.from_dict(raw, "somewhere/config.json")
-    assert f"somewhere/config.json: {key} is {value!r}" in caught.value.message
+    assert f"somewhere/config.json: {key} is " in caught.value.message
     assert "of the main revision of" in caught.value.message
 
 

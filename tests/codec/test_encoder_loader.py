@@ -183,5 +183,5 @@ def test_damaged_or_absent_file(checkpoint: Path) -> None:
     path.write_bytes(path.read_bytes()[:10000])
     assert f"{path} is damaged" in refusal(checkpoint)
     path.unlink()
-    with pytest.raises(WeightsNotFound, match=r"model\.safetensors does not exist"):
+    with pytest.raises(WeightsNotFound, match=r"model\.safetensors cannot be read"):
         load_encoder(checkpoint, CPU)

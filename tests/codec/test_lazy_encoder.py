@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from higgs_worker.checkpoint import LoadReport
+from higgs_worker.checkpoint.tensor_file import LoadReport
 from higgs_worker.codec import encoder_loader
 from higgs_worker.codec.encoder_loader import LazyEncoder, load_encoder
 from higgs_worker.cuda import LOW

@@ -161,7 +161,7 @@ def test_other_file_is_damaged(checkpoint: Path) -> None:
 def test_no_weights(checkpoint: Path) -> None:
     """A directory without the weights, or no directory at all, is WeightsNotFound."""
     (checkpoint / "model.safetensors").unlink()
-    with pytest.raises(WeightsNotFound, match=r"model\.safetensors does not exist"):
+    with pytest.raises(WeightsNotFound, match=r"model\.safetensors cannot be read"):
         load_decoder(checkpoint, CPU)
     with pytest.raises(WeightsNotFound, match=r"absent/config\.json cannot be read"):
         load_decoder(checkpoint / "absent", CPU)

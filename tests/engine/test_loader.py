@@ -157,15 +157,19 @@ def test_a_directory_without_weights(tmp_path: Path) -> None:
     ("key", "value", "message"),
     [
         ("model_type", "higgs_audio", "main revision"),
-        ("hidden_size", None, "hidden_size is None"),
-        ("num_hidden_layers", True, "num_hidden_layers is True"),
+        ("hidden_size", None, "hidden_size is null"),
+        ("num_hidden_layers", True, "num_hidden_layers is true"),
         ("hidden_act", "gelu", "hidden_act is 'gelu'"),
         ("attention_bias", True, "attention_bias"),
         ("codebook_size", 65, "too small for the stream ids"),
         ("num_key_value_heads", 3, "do not divide"),
         ("rope_parameters", {"rope_type": "yarn", "rope_theta": 1.0}, "rope_type is 'yarn'"),
-        ("rope_parameters", {"rope_type": "llama3", "rope_theta": 1.0}, "lack 'factor'"),
-        ("rope_parameters", {}, "no rope_theta"),
+        (
+            "rope_parameters",
+            {"rope_type": "llama3", "rope_theta": 1.0},
+            "low_freq_factor is absent",
+        ),
+        ("rope_parameters", {}, "rope_theta is absent"),
     ],
 )
 def test_a_wrong_config_is_named(directory: Path, key: str, value: object, message: str) -> None:

@@ -1,4 +1,4 @@
-"""A checkpoint directory as transformers writes it: `config.json` and `model.safetensors`.
+"""A checkpoint's `model.safetensors`.
 
 Opening one checks every tensor's name, shape and dtype before any is read: each is either wanted or
 known to be unneeded. Only the wanted ones are read. Any model's checkpoint can be opened.
@@ -9,9 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from higgs_worker.errors import InvalidCheckpoint, WeightsNotFound
+from higgs_worker.checkpoint.file import open_file
+from higgs_worker.errors import InvalidCheckpoint
+
+MAX_HEADER_BYTES = 4_000_000
+"""Of a file's description of its tensors: ten times what the published ones need. Python parses it
+into a hundred times the memory."""
 
 FLOAT_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 """Dtypes that weights may have: safetensors' name -> torch's. `torch` itself is not imported here.
@@ -58,31 +63,6 @@ class TensorFile:
         return sum(self._sizes.values())
 
 
-def read_config(directory: Path, source: str) -> dict[str, Any]:
-    """Parse `config.json`.
-
-    Args:
-        directory: of the checkpoint.
-        source: what the directory must hold, for the error text.
-
-    Raises:
-        WeightsNotFound: the file cannot be read.
-        InvalidCheckpoint: it is not a JSON object.
-    """
-    path = directory / "config.json"
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WeightsNotFound(
-            f"{path} cannot be read ({error.strerror}); the directory must hold {source}"
-        ) from error
-    except ValueError as error:
-        raise InvalidCheckpoint(f"{path} is not JSON; fetch {source} again") from error
-    if not isinstance(raw, dict):
-        raise InvalidCheckpoint(f"{path} is not a JSON object; fetch {source} again")
-    return raw
-
-
 @contextmanager
 def open_tensors(
     directory: Path,
@@ -100,15 +80,15 @@ def open_tensors(
         is_not_needed: returns whether the file may hold a tensor of this name that is not wanted.
 
     Raises:
-        WeightsNotFound: the file does not exist.
-        InvalidCheckpoint: the file is damaged, or a tensor is missing, unknown, of the wrong shape
-            or not a float; the message names the first three.
+        WeightsNotFound: the file cannot be read.
+        InvalidCheckpoint: the file is damaged or not a regular one; or a tensor is missing,
+            unknown, of the wrong shape or not a float, and the message names the first three.
     """
     from safetensors import SafetensorError, safe_open
 
     path = directory / "model.safetensors"
-    if not path.is_file():
-        raise WeightsNotFound(f"{path} does not exist; the directory must hold {source}")
+    with open_file(path, source) as opened:
+        header = _read_header(opened, path, source)
     try:
         with safe_open(path, framework="pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
@@ -132,7 +112,7 @@ def open_tensors(
             yield TensorFile(
                 path,
                 tuple(sorted(slices.keys() - wanted.keys())),
-                _offsets(path),
+                _offsets(header),
                 {name: each.get_dtype() for name, each in slices.items()},
                 file,
             )
@@ -140,16 +120,23 @@ def open_tensors(
         raise InvalidCheckpoint(f"{path} is damaged ({error}); fetch {source} again") from error
 
 
-def _offsets(path: Path) -> dict[str, int]:
-    """Read from the header where each tensor begins; safetensors' own API does not return it.
+def _read_header(file: BinaryIO, path: Path, source: str) -> bytes:
+    """Return the JSON that describes a file's tensors, unparsed.
 
     Source: https://github.com/huggingface/safetensors, "Format".
     """
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size))
+    num_bytes = int.from_bytes(file.read(8), "little")
+    if num_bytes > MAX_HEADER_BYTES:
+        raise InvalidCheckpoint(
+            f"{path} is damaged (a header of {num_bytes} bytes); fetch {source} again"
+        )
+    return file.read(num_bytes)
+
+
+def _offsets(header: bytes) -> dict[str, int]:
+    """Return where each tensor begins, which safetensors' own API does not tell."""
     return {
-        name: 8 + size + each["data_offsets"][0]
-        for name, each in header.items()
+        name: 8 + len(header) + each["data_offsets"][0]
+        for name, each in json.loads(header).items()
         if name != "__metadata__"
     }

@@ -1,0 +1,1 @@
+"""Checkpoint directories as transformers writes them."""
