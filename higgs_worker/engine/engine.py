@@ -26,6 +26,7 @@ from higgs_worker.errors import (
     Cancelled,
     EngineBroken,
     EngineFailed,
+    InvalidCheckpoint,
     PromptTooLong,
     QueueFull,
     WorkerError,
@@ -313,6 +314,10 @@ class Engine:
         """Call `work`, which serves some sequences; if it raises, they fail and no others."""
         try:
             work()
+        except InvalidCheckpoint as error:  # before the device was touched
+            for sequence in sequences:
+                self._end(sequence, error)
+            return False
         except Exception as error:
             log.exception("work on the device failed", extra={"num_sequences": len(sequences)})
             if self._device_answers():

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.delay import delay
 from higgs_worker.engine.sequence import AudioSegment, Codes, Prompt
+from higgs_worker.errors import InvalidCheckpoint
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,16 +43,22 @@ class PromptRows:
 
     @classmethod
     def from_prompt(cls, prompt: Prompt, config: ModelConfig) -> "PromptRows":
-        """Lay out a prompt."""
+        """Lay out a prompt.
+
+        Raises:
+            InvalidCheckpoint: the model lacks an id or a code. Indexing with one would end the
+                device for everybody.
+        """
         bos, eos = config.stream_bos_id, config.stream_eos_id
         ids: list[NDArray[np.int64]] = []
         columns: list[Codes] = []
         for part in prompt.segments:
             if isinstance(part, AudioSegment):
+                _check_codes(part.codes, config)
                 columns.append(delay(part.codes, bos, eos))
                 ids.append(np.full(len(columns[-1]), -1))
             else:
-                ids.append(np.asarray(part.ids, dtype=np.int64))
+                ids.append(_check_ids(np.asarray(part.ids, dtype=np.int64), config))
                 columns.append(np.zeros((len(part.ids), config.num_codebooks), dtype=np.int64))
         ids.append(np.full(1, -1))
         columns.append(np.full((1, config.num_codebooks), bos))
@@ -136,3 +143,25 @@ def num_positions(prompt: Prompt, config: ModelConfig) -> int:
         len(part.codes) + extra if isinstance(part, AudioSegment) else len(part.ids)
         for part in prompt.segments
     )
+
+
+def _check_ids(ids: NDArray[np.int64], config: ModelConfig) -> NDArray[np.int64]:
+    """Return text ids if the model has them all."""
+    if len(ids) and (ids.min() < 0 or ids.max() >= config.vocab_size):
+        raise InvalidCheckpoint(
+            f"the text has ids from {ids.min()} to {ids.max()}, and the model has "
+            f"{config.vocab_size}; tokenizer.json belongs to another model"
+        )
+    return ids
+
+
+def _check_codes(codes: Codes, config: ModelConfig) -> None:
+    """Check that codes are [F, K] and the model's."""
+    is_right = codes.ndim == 2 and codes.shape[1] == config.num_codebooks
+    if is_right and codes.size:
+        is_right = bool(codes.min() >= 0 and codes.max() < config.codebook_size)
+    if not is_right:
+        raise InvalidCheckpoint(
+            "the codes of a recording are not the model's; remove the directory of codes from the "
+            "volume, and see that HIGGS_CODEC belongs to HIGGS_MODEL"
+        )

@@ -8,7 +8,7 @@ import torch
 
 from higgs_worker.engine.handle import Handle
 from higgs_worker.engine.sequence import Generation
-from higgs_worker.errors import EngineBroken, EngineFailed
+from higgs_worker.errors import EngineBroken, EngineFailed, InvalidCheckpoint
 from tests.fakes.engine import (
     TIMEOUT_S,
     ScriptedRunner,
@@ -43,6 +43,16 @@ def test_a_fault_in_begin_fails_one() -> None:
         assert kinds(others) == [Generation, EngineFailed, Generation]
         assert "send it again" in outcome(others[1]).message
     assert runner.log.slots == [0, 1, 2, 2]
+
+
+def test_a_prompt_of_another_model_says_so() -> None:
+    """The error that names what is wrong is the outcome of this sequence, and of no other."""
+    runner = ScriptedRunner()
+    runner.fail("begin", 2, InvalidCheckpoint("the codes are not the model's"))
+    with serve(runner) as engine:
+        others = arrive_beside(runner, 4, 4)
+        check_result(engine.submit(ask(0, num_frames=60)), 0, 60)
+        assert kinds(others) == [InvalidCheckpoint, Generation]
 
 
 def test_a_fault_in_prefill_fails_those_of_its_round() -> None:

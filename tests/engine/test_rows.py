@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from benchmarks.roofline import PUBLISHED
 from higgs_worker.engine.rows import PromptRows, num_positions, pack
 from higgs_worker.engine.sequence import AudioSegment, Prompt, TextSegment
+from higgs_worker.errors import InvalidCheckpoint
 
 CONFIG = replace(PUBLISHED, num_codebooks=2, codebook_size=12, stream_bos_id=10, stream_eos_id=11)
 
@@ -26,6 +28,23 @@ def test_a_prompt_ends_with_the_forced_column() -> None:
     assert rows.num_positions == num_positions(prompt(1), CONFIG) == 9
     assert rows.num_shared_positions == 7
     assert rows.last_audio_columns(2).tolist() == [[11, 11], [10, 10]]
+
+
+@pytest.mark.parametrize(
+    "segment",
+    [
+        TextSegment((5, CONFIG.vocab_size)),
+        TextSegment((-1,)),
+        AudioSegment(np.array([[0, 12]])),
+        AudioSegment(np.array([[-1, 0]])),
+        AudioSegment(np.array([[0, 0, 0]])),
+        AudioSegment(np.array([0, 0])),
+    ],
+)
+def test_what_the_model_lacks_is_refused(segment: TextSegment | AudioSegment) -> None:
+    """An index beyond a table would end the device for everybody."""
+    with pytest.raises(InvalidCheckpoint, match="belongs to"):
+        PromptRows.from_prompt(Prompt((segment,)), CONFIG)
 
 
 def test_a_packed_batch_holds_every_row_once() -> None:
