@@ -18,6 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from higgs_worker.atomic_file import remove_stale_temporaries, write_atomic
+from higgs_worker.regular_file import UnfitFile, read_regular
+
+MAX_FILE_BYTES = 1_000_000
+"""Of a file; ten minutes of 8 codebooks need a fourth."""
 
 _STORES_PER_PRUNING = 256  # listing a network volume is slow
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -66,14 +70,13 @@ class CodeCache:
                 self._memory.move_to_end(path)
                 return self._memory[path]
         try:
-            data = path.read_bytes()
+            codes = _unpack(read_regular(path, MAX_FILE_BYTES, follow_links=False), key, codec_id)
+        except UnfitFile:
+            codes = None
         except OSError:
             return None
-        codes = _unpack(data, key, codec_id)
-        if codes is None:
-            log.warning("damaged codes were dropped and will be computed again: %s", path.name)
-            with suppress(OSError):
-                path.unlink()
+        if codes is None:  # left in its place: another worker may have replaced it by now
+            log.warning("damaged codes will be computed again: %s", path.name)
             return None
         self._remember(path, codes)
         return codes

@@ -8,7 +8,9 @@ only in case. Codes lie beside the voices, in a cache of their own.
 import difflib
 import io
 import json
+import os
 import re
+import struct
 import wave
 import zipfile
 from collections.abc import Iterator
@@ -16,11 +18,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from higgs_worker.atomic_file import remove_stale_temporaries, write_atomic
 from higgs_worker.errors import DamagedVoice, InvalidRequest, UnknownVoice, VolumeUnusable
 from higgs_worker.messages import check_readable
+from higgs_worker.regular_file import open_regular
 from higgs_worker.voices.code_cache import CodeCache, content_key
 
 SAMPLE_RATE = 24_000
@@ -32,6 +35,12 @@ MAX_NOTE_CHARS = 500
 MAX_WAV_BYTES = 10_000_000  # 3.5 minutes, far more than a voice needs
 
 _MAX_NAMED = 5
+_MAX_JSON_BYTES = 100_000  # six bytes for each character of the longest texts are 18,000
+_MAX_DIRECTORY_BYTES = 1000  # two members need 150
+_MAX_FILE_BYTES = MAX_WAV_BYTES + _MAX_JSON_BYTES + 2 * _MAX_DIRECTORY_BYTES
+_ZIP_END = struct.Struct("<4s4H2IH")  # the record that ends every zip without a comment
+_ZIP64_LOCATOR_BYTES = 20
+_CREATED_AT = re.compile(r"[0-9T:+.Z-]{10,40}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _RESERVED = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")  # no file of Windows may have these names
 
@@ -271,19 +280,15 @@ def _volume_errors() -> Iterator[None]:
 
 
 @contextmanager
-def _open_voice(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, Any]]]:
-    """Open a voice's file and check its JSON."""
+def _open_voice(path: Path, preset: bool) -> Iterator[tuple[zipfile.ZipFile, dict[str, Any]]]:
+    """Open a voice's file and check its JSON; only the package's own files may be links."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            raw = json.loads(_member(archive, "voice.json", 100_000))
-            names = ("name", "text", "created_at", "sha256")
-            is_whole = all(isinstance(raw[each], str) for each in names)
-            is_whole &= all(
-                isinstance(raw[each], str | None) for each in ("description", "licence")
-            )
-            if not is_whole or raw["name"].lower() != path.stem or not 0 < raw["duration_s"] < 1e6:
-                raise ValueError
-            yield archive, raw
+        with open_regular(path, _MAX_FILE_BYTES, follow_links=preset) as file:
+            _check_directory(file)
+            with zipfile.ZipFile(file) as archive:
+                raw = json.loads(_member(archive, "voice.json", _MAX_JSON_BYTES))
+                _check_fields(raw, path.stem)
+                yield archive, raw
     except FileNotFoundError as error:
         raise UnknownVoice(f"there is no voice named {path.stem!r}") from error
     except Exception as error:  # zipfile raises a dozen classes for damaged files
@@ -292,9 +297,36 @@ def _open_voice(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, Any]]]:
         ) from error
 
 
-def _member(archive: zipfile.ZipFile, name: str, max_bytes: int) -> bytes:
-    if archive.getinfo(name).file_size > max_bytes:
+def _check_directory(file: BinaryIO) -> None:
+    """Check that a zip ends as `_zip` ends it: `zipfile` reads a directory of any length."""
+    file.seek(-_ZIP_END.size, os.SEEK_END)
+    signature, _, _, _, num_members, num_bytes, _, _ = _ZIP_END.unpack(file.read(_ZIP_END.size))
+    if signature != b"PK\5\6" or num_members != 2 or num_bytes > _MAX_DIRECTORY_BYTES:
         raise ValueError
+    file.seek(-_ZIP_END.size - _ZIP64_LOCATOR_BYTES, os.SEEK_END)
+    if file.read(4) == b"PK\6\7":  # it would name another directory
+        raise ValueError
+
+
+def _check_fields(raw: Any, stem: str) -> None:
+    """Check a voice's JSON as strictly as `VoiceLibrary.add` checks what becomes it."""
+    limits = {"text": MAX_TEXT_CHARS, "description": MAX_NOTE_CHARS, "licence": MAX_NOTE_CHARS}
+    is_right = (
+        _stem(raw["name"]) == stem
+        and all(_check_text(each, raw[each], most) == raw[each] for each, most in limits.items())
+        and raw["text"]
+        and type(raw["duration_s"]) is float
+        and 0 < raw["duration_s"] <= MAX_WAV_BYTES / (2 * SAMPLE_RATE)
+        and _CREATED_AT.fullmatch(raw["created_at"])
+    )
+    if not is_right:
+        raise ValueError
+
+
+def _member(archive: zipfile.ZipFile, name: str, max_bytes: int) -> bytes:
+    info = archive.getinfo(name)
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size > max_bytes:
+        raise ValueError  # a compressed one can unfold to any size
     return archive.read(name)
 
 
@@ -305,7 +337,7 @@ def _info_fields(raw: dict[str, Any], preset: bool) -> dict[str, Any]:
 
 def _read_info(path: Path, preset: bool) -> VoiceInfo:
     try:
-        with _open_voice(path) as (_, raw):
+        with _open_voice(path, preset) as (_, raw):
             return VoiceInfo(**_info_fields(raw, preset))
     except (DamagedVoice, UnknownVoice) as error:
         return VoiceInfo(
@@ -321,8 +353,8 @@ def _read_info(path: Path, preset: bool) -> VoiceInfo:
 
 
 def _read_voice(path: Path, preset: bool) -> Voice:
-    with _open_voice(path) as (archive, raw):
+    with _open_voice(path, preset) as (archive, raw):
         wav = _member(archive, "voice.wav", MAX_WAV_BYTES)
-        if content_key(wav) != raw["sha256"]:
+        if content_key(wav) != raw["sha256"] or _duration_s(wav) != raw["duration_s"]:
             raise ValueError
         return Voice(**_info_fields(raw, preset), wav=wav, key=raw["sha256"])

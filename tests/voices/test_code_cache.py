@@ -52,7 +52,7 @@ def test_codes_belong_to_one_recording_and_one_codec(tmp_path: Path) -> None:
     assert CodeCache(tmp_path / "none").load(KEY, "codec@1") is None
 
 
-def test_foreign_codes_are_dropped(tmp_path: Path) -> None:
+def test_foreign_codes_are_not_taken(tmp_path: Path) -> None:
     """A whole file under the name of another recording or codec is not taken for its own."""
     cache = CodeCache(tmp_path)
     cache.store(KEY, "codec@1", CODES)
@@ -63,15 +63,17 @@ def test_foreign_codes_are_dropped(tmp_path: Path) -> None:
         file_in(tmp_path / codec_id / key).write_bytes(whole)
         fresh = CodeCache(tmp_path / codec_id / key)
         assert fresh.load(key, codec_id) is None
-        assert list((tmp_path / codec_id / key).iterdir()) == []
 
 
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
 )
 @given(st.data())
-def test_damaged_codes_are_dropped_and_computed_again(tmp_path: Path, data: st.DataObject) -> None:
-    """Any changed, missing or added byte is found; storing again repairs it."""
+def test_damaged_codes_are_computed_again(tmp_path: Path, data: st.DataObject) -> None:
+    """Any changed, missing or added byte is found; storing again repairs it, and only that.
+
+    A file that was found damaged may by now be another worker's whole one.
+    """
     CodeCache(tmp_path).store(KEY, "codec@1", CODES)
     path = file_in(tmp_path)
     whole = bytearray(path.read_bytes())
@@ -86,7 +88,7 @@ def test_damaged_codes_are_dropped_and_computed_again(tmp_path: Path, data: st.D
     path.write_bytes(whole)
     cache = CodeCache(tmp_path)
     assert cache.load(KEY, "codec@1") is None
-    assert not path.exists()
+    assert path.read_bytes() == whole
     cache.store(KEY, "codec@1", CODES)
     assert CodeCache(tmp_path).load(KEY, "codec@1") is not None
 
