@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from higgs_worker.atomic_file import write_atomic
+from higgs_worker.regular_file import open_regular, read_regular
 from higgs_worker.threads import in_threads
 
 ETAG = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -27,6 +28,8 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 _PIECE_BYTES = 1 << 20
 _NUM_THREADS = 8  # more than cores: reading a network volume is mostly waiting
+_MAX_BYTES = 100_000_000_000  # ten times the largest; one full of holes may claim any size
+_MAX_JOURNAL_BYTES = 10_000_000  # of 130,000 blocks
 _LINE = re.compile(r"([0-9]{1,9}) ([0-9a-f]{64})")
 
 OnBytes = Callable[[int], None]
@@ -51,6 +54,13 @@ class Blob:
     def partial(self) -> Path:
         """Where the file is while it grows."""
         return self.path.with_name(f"{self.etag}.incomplete")
+
+    def is_at(self, path: Path) -> bool:
+        """Return whether a path, or the link that it is, leads to the complete file."""
+        try:
+            return self.path.is_file() and path.samefile(self.path)
+        except OSError:
+            return False
 
     def num_blocks(self, num_bytes: int) -> int:
         """Return how many blocks a file of `num_bytes` has; an empty one has none."""
@@ -80,8 +90,8 @@ class Blob:
             size: of the complete file, in bytes; anything beyond it is cut off.
             on_bytes: called with the number of bytes that were read.
         """
-        if not self.partial.exists():
-            self.journal.unlink(missing_ok=True)
+        if self.partial.is_symlink() or not self.partial.is_file():
+            self.discard()
             return set()
         if self.partial.stat().st_size > size:
             os.truncate(self.partial, size)
@@ -102,6 +112,8 @@ class Blob:
             OSError: the file cannot be read.
         """
         size = self.path.stat().st_size
+        if size > _MAX_BYTES:
+            return False
         digests = self._digests(self.path, range(self.num_blocks(size)), on_bytes)
         if digests and digests == self._read_journal():
             return True
@@ -129,9 +141,10 @@ class Blob:
     def _read_journal(self) -> dict[int, str]:
         """Return checksums by block; an incomplete or damaged line counts as not written."""
         try:
-            lines = self.journal.read_text(errors="replace").splitlines()
+            data = read_regular(self.journal, _MAX_JOURNAL_BYTES, follow_links=False)
         except OSError:
             return {}
+        lines = data.decode(errors="replace").splitlines()
         found = (_LINE.fullmatch(line) for line in lines)
         return {int(match[1]): match[2] for match in found if match}
 
@@ -183,7 +196,7 @@ def _hash_into(update: Callable[[memoryview], None], path: Path, start: int, end
     """Hash a part of a file, as far as it reaches, and return its length."""
     buffer = memoryview(bytearray(min(_PIECE_BYTES, max(end - start, 1))))
     position = start
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         file.seek(start)
         while position < end:
             num_bytes = file.readinto(buffer[: min(len(buffer), end - position)])

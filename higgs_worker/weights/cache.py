@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from higgs_worker.atomic_file import remove_stale_temporaries, write_atomic
+from higgs_worker.regular_file import read_regular
 from higgs_worker.weights.blob import ETAG, Blob
 
 REPO = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 """`organisation/name`, which is also used as a path and in addresses."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
+_MAX_REF_BYTES = 100  # a commit, and perhaps the end of a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,10 @@ class CachedRepo:
         if COMMIT.fullmatch(revision):
             return revision
         try:
-            recorded = (self.directory / "refs" / revision).read_text().strip()
-        except (OSError, UnicodeDecodeError):
+            data = read_regular(self.directory / "refs" / revision, _MAX_REF_BYTES)
+        except OSError:
             return None
+        recorded = data.decode(errors="replace").strip()
         return recorded if COMMIT.fullmatch(recorded) else None
 
     def record(self, revision: str, commit: str) -> None:
@@ -78,9 +81,11 @@ class CachedRepo:
                 etag = os.path.basename(os.readlink(self.snapshot(commit) / name))
             except OSError:
                 return None
-            if not ETAG.fullmatch(etag) or not self.blob(etag).path.is_file():
+            blob = self.blob(etag)
+            # The name of a blob says nothing of where the link leads.
+            if not ETAG.fullmatch(etag) or not blob.is_at(self.snapshot(commit) / name):
                 return None
-            found[name] = self.blob(etag)
+            found[name] = blob
         return found
 
     def link(self, commit: str, name: str, etag: str) -> None:

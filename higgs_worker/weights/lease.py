@@ -12,6 +12,7 @@ The lease only saves traffic: what workers write under it is right even if two o
 
 import logging
 import os
+import re
 import socket
 import threading
 import time
@@ -19,7 +20,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from higgs_worker.regular_file import UnfitFile, open_regular, read_regular
+
 _POLL_S = 0.5
+_NUMBER = re.compile(r"[1-9][0-9]{0,17}")
+_MAX_HOLDER_BYTES = 300  # a host's name and a process's number
 
 log = logging.getLogger(__name__)
 
@@ -97,20 +102,23 @@ class Lease:
 
     def _newest(self) -> tuple[int, int]:
         """Return number and time of the newest lease; (0, 0) when there is none."""
-        numbers = [int(name) for name in os.listdir(self._directory) if name.isdecimal()]
-        number = max(numbers, default=0)
+        number = max(self._numbers(), default=0)
         try:
             # Opening makes network file systems ask the server instead of their cache.
-            with self._path(number).open("rb") as file:
+            with open_regular(self._path(number)) as file:
                 return number, os.fstat(file.fileno()).st_mtime_ns
-        except FileNotFoundError:
+        except (FileNotFoundError, UnfitFile):  # released, or never a lease
             return number, 0
+
+    def _numbers(self) -> list[int]:
+        return [int(name) for name in os.listdir(self._directory) if _NUMBER.fullmatch(name)]
 
     def _holder(self) -> str:
         try:
-            return self._path(self._newest()[0]).read_text(errors="replace").strip()
+            data = read_regular(self._path(self._newest()[0]), _MAX_HOLDER_BYTES)
         except OSError:
             return ""
+        return data.decode(errors="replace").strip()
 
     def _create(self, number: int) -> bool:
         path = self._path(number)
@@ -124,10 +132,10 @@ class Lease:
         self._released.clear()
         self._beating = threading.Thread(target=self._beat, args=(path,), daemon=True)
         self._beating.start()
-        for name in os.listdir(self._directory):
-            if name.isdecimal() and int(name) < number:
+        for each in self._numbers():
+            if each < number:
                 with suppress(OSError):
-                    self._path(int(name)).unlink()
+                    self._path(each).unlink()
         return True
 
     def _beat(self, path: Path) -> None:

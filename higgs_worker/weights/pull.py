@@ -160,6 +160,7 @@ class Pull:
             if blob.is_right():
                 return
             log.warning("%s is damaged on the volume and is repaired", file.name)
+            self._check_lease()  # hashing took long; another worker may have repaired it
             blob.reopen()
         download = _FileDownload(file, blob, blob.held(file.size))
         blob.partial.touch()  # an empty file has no block that would create it

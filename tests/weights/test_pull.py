@@ -87,7 +87,7 @@ def pull(name: str, volume: Path, check_lease: Callable[[], None]) -> None:
         pulling = Pull(
             cast(Hub, hub), cached, limits=limits, deadline=deadline, check_lease=check_lease
         )
-        cached.directory.mkdir(parents=True)
+        cached.directory.mkdir(parents=True, exist_ok=True)
         await pulling.run("main", ["weights"])
 
     asyncio.run(run())
@@ -122,3 +122,19 @@ def test_a_worker_that_lost_its_lease_does_not_give_up(name: str, tmp_path: Path
     assert num_checks_left == 0
     if name == "the volume is full":
         assert list(tmp_path.rglob("*.incomplete")), "what another worker pulls now was removed"
+
+
+def test_a_file_is_repaired_under_the_lease_only(tmp_path: Path) -> None:
+    """Hashing takes minutes: what was damaged at its end may be another worker's repaired file."""
+    blob = CachedRepo(tmp_path, REPO, BLOCK).blob("a" * 64)
+    blob.path.parent.mkdir(parents=True)
+    blob.path.write_bytes(b"damaged")
+    checks = [LeaseLost(), None]
+
+    def check_lease() -> None:
+        if error := checks.pop():
+            raise error
+
+    with pytest.raises(LeaseLost):
+        pull("wrong bytes", tmp_path, check_lease)
+    assert blob.path.exists()
