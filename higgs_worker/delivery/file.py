@@ -9,6 +9,7 @@ from pathlib import Path
 
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.api.result import AudioInfo, SpeechResult
+from higgs_worker.atomic_file import write_atomic
 from higgs_worker.audio.pcm import PCM
 from higgs_worker.delivery.encoding import FileWriter, audio_info
 
@@ -151,4 +152,4 @@ def _file_stem(name: str) -> str:
 
 def _write_file(path: Path, audio: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(audio)
+    write_atomic(path, audio, replace=True)
