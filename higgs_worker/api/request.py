@@ -146,7 +146,8 @@ class SpeechRequest(BaseModel):
         None,
         ge=0.2,
         le=600,
-        description="Most seconds of audio; null: a limit that follows from the text's length.",
+        description="Most seconds of audio, pauses and speed included; what would follow is left "
+        "out. Null: a limit that follows from the text's length.",
     )
     format: Format = Field(
         "wav",

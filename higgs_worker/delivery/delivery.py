@@ -129,14 +129,19 @@ class Delivery:
 
 
 def _refuse_too_long_for_reply(request: SpeechRequest, limit: int) -> None:
-    """Refuse a text whose audio cannot fit, before it is spoken; half the likely length counts."""
+    """Refuse a text whose audio cannot fit, before it is spoken.
+
+    Half the likely length counts, or what the caller limits it to.
+    """
     seconds = expected_duration_s(request.text) / request.speed / 2
+    if request.max_duration_s is not None:
+        seconds = min(seconds, request.max_duration_s)
     per_second = _MIN_BYTES_PER_S.get(request.format, 2 * request.sample_rate)
     num_bytes = round(4 / 3 * seconds * per_second)
     if num_bytes > limit:
         raise ResultTooLarge(
             f"the audio of this text would have more than {num_bytes / 1e6:.0f} MB and the "
-            f"platform takes {limit / 1e6:.0f} MB; ask for mp3 or opus, send a shorter text, or "
-            "give the endpoint a bucket (HIGGS_S3_BUCKET)",
+            f"platform takes {limit / 1e6:.0f} MB; ask for mp3 or opus, send a shorter text "
+            "or a lower max_duration_s, or give the endpoint a bucket (HIGGS_S3_BUCKET)",
             details={"num_bytes": num_bytes, "max_bytes": limit},
         )

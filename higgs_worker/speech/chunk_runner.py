@@ -37,8 +37,8 @@ class ChunkPolicy:
 
     expected_s: float
     """How long the text should take to speak."""
-    cap_is_ours: bool
-    """Whether reaching the length limit is a fault; it is not when the caller set the limit."""
+    max_frames: int
+    """What the caller's limit leaves for the chunk. To reach it is no fault; an earlier cap is."""
     retries: int
     may_wait: bool
     """Whether a full queue is waited for. The first chunk of a request is refused instead."""
@@ -53,6 +53,8 @@ class ChunkResult:
     pieces: list[PCM]
     codes: Codes
     hit_cap: bool
+    is_cut: bool
+    """Whether the caller's limit ended it."""
     queue_s: float
     faults: list[SpeechFault]
 
@@ -73,7 +75,7 @@ class ChunkRunner:
 
     def __init__(self, model: LoadedModel, policy: ChunkPolicy) -> None:
         self._model = model
-        self._policy = policy
+        self.policy = policy
         self._state = _State.WAITING
         self._changed = asyncio.Event()
         self._pieces: list[PCM] = []
@@ -82,6 +84,8 @@ class ChunkRunner:
         """Pieces that the listener has read."""
         self._error: WorkerError | None = None
         self.num_attempts = 0
+        self.num_text_ids = 0
+        """Of the prompts of all attempts."""
         self.result: ChunkResult | None = None
 
     def go_live(self) -> None:
@@ -149,7 +153,7 @@ class ChunkRunner:
     async def _best_attempt(self, submission: Submission, seeds: ChunkSeeds) -> ChunkResult:
         best: ChunkResult | None = None
         failure: WorkerError | None = None
-        while self.num_attempts <= self._policy.retries:
+        while self.num_attempts <= self.policy.retries:
             self._pieces = []
             seed = seeds.of_attempt(self.num_attempts)
             sampling = replace(submission.sampling, seed=seed)
@@ -174,6 +178,7 @@ class ChunkRunner:
     async def _attempt(self, submission: Submission) -> ChunkResult:
         attempt = await self._submit(submission)
         self.num_attempts += 1
+        self.num_text_ids += submission.prompt.num_text_ids
         edges = Edges(self._model.sample_rate)
         fell_silent = False
         async with aclosing(aiter(attempt)) as pieces:
@@ -187,19 +192,21 @@ class ChunkRunner:
             raise NoSound("the model said nothing that can be heard; send another seed")
         codes, generation = attempt.codes, attempt.generation
         hit_cap = generation is not None and generation.finish_reason == "length"
+        is_cut = hit_cap and submission.max_frames >= self.policy.max_frames
         said = AttemptAudio(
             pcm=np.concatenate(self._pieces),
             sample_rate=self._model.sample_rate,
             frame_rate=self._model.frame_rate,
             codes=codes,
-            expected_s=self._policy.expected_s,
-            hit_cap=hit_cap and self._policy.cap_is_ours,
+            expected_s=0.0 if is_cut else self.policy.expected_s,
+            hit_cap=hit_cap and not is_cut,
             fell_silent=fell_silent,
         )
         return ChunkResult(
             pieces=self._pieces,
             codes=codes,
             hit_cap=hit_cap,
+            is_cut=is_cut,
             queue_s=generation.queue_s if generation else 0.0,
             faults=await asyncio.to_thread(quality.judge, said),
         )
@@ -211,10 +218,10 @@ class ChunkRunner:
                     self._model.engine,
                     self._model.codec,
                     submission,
-                    is_live=self._policy.is_live,
+                    is_live=self.policy.is_live,
                 )
             except QueueFull:
-                if not self._policy.may_wait:
+                if not self.policy.may_wait:
                     raise
             # A half-spoken request is not dropped because other requests filled the queue.
             await asyncio.sleep(RESUBMIT_S)

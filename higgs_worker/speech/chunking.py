@@ -28,6 +28,8 @@ TURN_PAUSE_S = 0.25
 """Silence between two speakers."""
 MAX_PAUSES_S = 600.0
 """All pauses of a text together. Silence is cheap to ask for and takes memory to return."""
+MIN_HEARD_S = 0.1
+"""What a pause at the start must leave of the caller's limit; less than two frames say nothing."""
 OPENING_WORDS = 30
 """Length of a first chunk from which the others take their voice. The others wait for it, and ten
 seconds of speech are a good reference."""
@@ -94,11 +96,23 @@ def plan(request: SpeechRequest) -> "ChunkPlan":
         )
     language = request.language or detect(" ".join(passage.text for passage in passages))
     chunk_plan = ChunkPlan(request, passages, assign_roles(request, passages), language)
-    if not chunk_plan.first(1):
+    first = chunk_plan.first(1)
+    if not first:
         raise InvalidRequest(
             "text has nothing to say once tags, symbols and emoji are taken out; send words"
         )
+    _refuse_silence(request, first[0].pause_s)
     return chunk_plan
+
+
+def _refuse_silence(request: SpeechRequest, pause_s: float) -> None:
+    """Refuse a pause at the start that takes all the time there is: nothing would be heard."""
+    limit_s = request.max_duration_s
+    if limit_s is not None and pause_s and limit_s * request.speed < pause_s + MIN_HEARD_S:
+        raise InvalidRequest(
+            f"text begins with a pause of {pause_s:g} s and max_duration_s is {limit_s:g}, so "
+            "nothing would be heard; make the pause shorter or the limit longer"
+        )
 
 
 class ChunkPlan:

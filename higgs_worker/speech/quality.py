@@ -38,6 +38,7 @@ class AttemptAudio:
     codes: NDArray[np.int64]
     """[F, K], of the whole attempt."""
     expected_s: float
+    """0: there is no telling, because the caller's limit ended it."""
     hit_cap: bool
     """Whether our own cap on its length ended it."""
     fell_silent: bool

@@ -3,30 +3,36 @@
 As many chunks run as the engine has slots, and no more than twice as many are generated ahead of
 the listener. So a text of any length needs bounded memory, requests share the engine, and a
 listener who stops listening stops the engine. Chunks are cut to a breath at their edges, brought to
-one loudness and joined with pauses.
+one loudness and joined with pauses, up to the caller's limit of length.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from higgs_worker.api.request import SpeechRequest
-from higgs_worker.api.result import Segment, SpeechResult, Timing, Usage
-from higgs_worker.audio import borders, edges, shape
+from higgs_worker.api.result import SpeechResult, Timing, Usage
+from higgs_worker.audio import edges, shape
 from higgs_worker.audio.pcm import PCM
 from higgs_worker.engine.sequence import Prompt, Sampling
 from higgs_worker.messages import MAX_QUOTED
 from higgs_worker.speech.chunk_runner import ChunkPolicy, ChunkResult, ChunkRunner
 from higgs_worker.speech.chunking import Chunk, ChunkPlan
 from higgs_worker.speech.conditioning import Conditioning
+from higgs_worker.speech.limit import AudioLimit
 from higgs_worker.speech.model import LoadedModel
 from higgs_worker.speech.seeds import ChunkSeeds
+from higgs_worker.speech.timeline import Timeline
 from higgs_worker.text.duration import expected_duration_s, max_duration_s
 from higgs_worker.voices.references import Reference
+
+FAST = 0.5
+"""Share of its expected length that a chunk takes at least, spoken as fast as people speak."""
 
 
 @dataclass(slots=True)
@@ -73,7 +79,6 @@ class SpeechSession:
         self.seed = seed
         self.sample_rate = model.sample_rate
         """Of the PCM, in hertz."""
-        self.num_samples = 0
         self.fraction_spoken = 0.0
         """Of the text, by characters, 0 to 1."""
         self._model = model
@@ -83,20 +88,33 @@ class SpeechSession:
         self._conditioning = Conditioning(
             model.prompts, plan, request.scene, references, num_context=request.context_chunks
         )
+        self._limit = AudioLimit.of(request, model.sample_rate)
+        self._hop = model.sample_rate // model.frame_rate
+        """Samples of a frame."""
         self._free_slots = asyncio.Semaphore(model.engine.num_slots)
         self._chunks: list[Chunk] = []
         """Those that were started; runners and tasks stand at the same index."""
         self._runners: list[ChunkRunner] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._num_heard = 0
+        """Chunks that were heard to their end."""
+        self._num_silent = 0
+        """Samples of the pauses before the chunks that were started."""
+        self._least_s = 0.0
+        """What those chunks take at least, pauses included."""
         self._num_chars_spoken = 0
         self._loudness: float | None = None
         """Of the first chunk, in LUFS; the other chunks are brought to it."""
-        self._segments: dict[int, Segment] = {}
-        """By the index of the sentence."""
+        self._timeline = Timeline(plan, model.sample_rate, request.speed)
         self._warnings: list[str] = []
         self._num_frames = 0
         self._num_text_ids = 0
         self._hit_cap = False
+
+    @property
+    def num_samples(self) -> int:
+        """How many samples were given out so far."""
+        return self._limit.num_taken
 
     async def __aiter__(self) -> AsyncGenerator[PCM, None]:
         """Yield the PCM piece by piece; a piece is final.
@@ -113,12 +131,18 @@ class SpeechSession:
                 ahead = asyncio.create_task(self._start_chunks(num_ahead))
                 async with aclosing(self._hear(index, chunk)) as pieces:
                     async for pcm in pieces:
-                        self.num_samples += len(pcm)
                         yield pcm
+                if self._limit.is_reached:
+                    break
                 await ahead
-            if silence := self._samples(self._plan.end_pause_s):
-                self.num_samples += silence
-                yield np.zeros(silence, np.float32)
+                self._num_heard += 1
+                if self._num_heard == len(self._chunks):
+                    await self._start_chunks(self._num_heard + 1)
+            else:
+                if len(final := self._limit.pass_on(self._silence(self._plan.end_pause_s))):
+                    yield final
+            if len(held := self._limit.finish()):
+                yield held
         finally:
             tasks = [*self._tasks, *([ahead] if ahead else [])]
             for task in tasks:
@@ -129,13 +153,13 @@ class SpeechSession:
         """Describe what was said; call it after the iteration has ended."""
         request, clock = self.request, self._clock
         spoken_s = self.num_samples / self.sample_rate
+        is_cut = self._hit_cap or self._limit.is_reached
         started = clock.arrived + clock.queue_s + clock.load_s
-        segments = tuple(self._segments.values()) if request.timestamps == "sentence" else ()
         return SpeechResult(
             duration_s=spoken_s / request.speed,
-            segments=segments,
+            segments=self._timeline.segments if request.timestamps == "sentence" else (),
             seed=self.seed,
-            finish_reason="length" if self._hit_cap else "stop",
+            finish_reason="length" if is_cut else "stop",
             warnings=(*self._model.warnings, *self._warnings),
             usage=Usage(
                 text_tokens=self._num_text_ids,
@@ -153,18 +177,31 @@ class SpeechSession:
         )
 
     async def _start_chunks(self, num: int) -> None:
-        """Start chunks until `num` are under way or the text ends; splits the text as needed."""
+        """Start chunks until `num` are under way or the text ends; splits the text as needed.
+
+        A chunk that begins beyond the caller's limit, as far as anybody can tell, waits for its
+        turn.
+        """
         planned = await asyncio.to_thread(self._plan.first, num)
         for index, chunk in enumerate(planned[len(self._chunks) :], len(self._chunks)):
+            is_next = index == self._num_heard
+            if not is_next and self._samples(self._least_s) >= self._limit.max_samples:
+                return
             self._chunks.append(chunk)
             self._conditioning.add(chunk)
-            self._runners.append(ChunkRunner(self._model, self._policy(index, chunk)))
+            policy = self._policy(index, chunk)
+            self._least_s += chunk.pause_s + FAST * policy.expected_s
+            self._runners.append(ChunkRunner(self._model, policy))
             self._tasks.append(asyncio.create_task(self._run_chunk(index)))
 
     def _policy(self, index: int, chunk: Chunk) -> ChunkPolicy:
+        # Known beforehand are the pauses alone. A cap that followed from what was spoken so far
+        # would depend on what happened to be done, and equal requests would sound different.
+        self._num_silent += self._samples(chunk.pause_s)
+        num_left = self._limit.max_samples - self._num_silent
         return ChunkPolicy(
             expected_s=expected_duration_s(chunk.words),
-            cap_is_ours=self.request.max_duration_s is None,
+            max_frames=max(0, num_left // self._hop),
             retries=self.request.retries,
             may_wait=index > 0,
             is_live=self._is_live,
@@ -177,16 +214,17 @@ class SpeechSession:
             if self._runners[needed].result is None:
                 return  # the listener meets the error there, and hears nothing after it
         chunk, runner = self._chunks[index], self._runners[index]
+        if not runner.policy.max_frames:
+            return  # not a frame of it would be heard
         async with self._free_slots:
             try:
                 prompt = self._conditioning.prompt(index)
-                max_frames = self._max_frames(chunk, prompt)
+                max_frames = min(runner.policy.max_frames, self._max_frames(chunk, prompt))
             except Exception as error:
                 runner.fail(error)
                 return
             seeds = ChunkSeeds(self.seed, index)
             result = await runner.run(prompt, self._sampling(), seeds, max_frames)
-        self._num_text_ids += runner.num_attempts * prompt.num_text_ids
         if result is not None:
             self._conditioning.learn(index, result.codes)
         self._num_chars_spoken += len(chunk.text)
@@ -205,34 +243,48 @@ class SpeechSession:
         )
 
     def _max_frames(self, chunk: Chunk, prompt: Prompt) -> int:
-        frame_rate = self._model.frame_rate
-        if self.request.max_duration_s is not None:
-            return round(self.request.max_duration_s * frame_rate)
-        # Our own cap may be lowered to what fits; a caller's may not, for audio would be cut off
-        # that the caller asked for.
-        expected = round(expected_duration_s(chunk.words) * frame_rate)
-        cap = round(max_duration_s(chunk.words) * frame_rate)
-        return max(expected, min(cap, self._model.engine.max_frames(prompt)))
+        """Return the cap on a chunk's length where the caller's limit does not end it first.
+
+        It follows from the text if the caller has no limit, and is lowered to what fits into a
+        slot, as long as the text can be expected to fit.
+        """
+        fits = self._model.engine.max_frames(prompt)
+        if self.request.max_duration_s is None:
+            fits = min(fits, round(max_duration_s(chunk.words) * self._model.frame_rate))
+        return max(fits, round(expected_duration_s(chunk.words) * self._model.frame_rate))
 
     async def _hear(self, index: int, chunk: Chunk) -> AsyncGenerator[PCM, None]:
-        """Yield a chunk with the silence before it, then record what its result tells."""
-        runner = self._runners[index]
+        """Yield a chunk with the silence before it, then record what was heard of it."""
+        runner, silence = self._runners[index], self._silence(chunk.pause_s)
+        if len(silence) + self._hop > self._limit.num_left:
+            if len(final := self._limit.pass_on(silence)):
+                yield final
+            self._limit.end()
+            return
         if self._is_live:
             runner.go_live()
-        silence = self._samples(chunk.pause_s)
-        start = self.num_samples + silence
+        start = self._limit.num_taken + len(silence)
         heard: list[PCM] = []
         gain = 1.0
-        async for pcm in runner.pcm():
-            if not heard:
-                self._clock.first_audio = self._clock.first_audio or time.perf_counter()
-                gain = await asyncio.to_thread(self._gain, runner.result)
-                if silence:
-                    yield np.zeros(silence, np.float32)
-            heard.append(pcm if gain == 1 else pcm * np.float32(gain))
-            self._clock.last_audio = time.perf_counter()
-            yield heard[-1]
-        await asyncio.to_thread(self._record_segments, chunk, np.concatenate(heard), start)
+        async with aclosing(runner.pcm()) as pieces:
+            async for pcm in pieces:
+                if not heard:
+                    self._clock.first_audio = self._clock.first_audio or time.perf_counter()
+                    gain = await asyncio.to_thread(self._gain, runner.result)
+                    if len(final := self._limit.pass_on(silence)):
+                        yield final
+                heard.append(pcm if gain == 1 else pcm * np.float32(gain))
+                self._clock.last_audio = time.perf_counter()
+                if len(final := self._limit.pass_on(heard[-1])):
+                    yield final
+                if self._limit.is_reached:
+                    break
+        await asyncio.to_thread(self._record_sound, chunk, runner.result, heard, start)
+        self._num_text_ids += runner.num_text_ids
+        if self._limit.is_reached:
+            self._num_frames += math.ceil((self._limit.num_taken - start) / self._hop)
+        elif runner.result is not None:
+            self._num_frames += len(runner.result.codes)
         if runner.result is not None:
             self._record_result(index, runner, runner.result)
             runner.result.pieces.clear()
@@ -243,32 +295,21 @@ class SpeechSession:
             return 1.0
         return edges.matching_gain(np.concatenate(result.pieces), self.sample_rate, self._loudness)
 
-    def _record_segments(self, chunk: Chunk, pcm: PCM, start: int) -> None:
-        """Record when each sentence of a chunk is heard; the chunk begins at sample `start`."""
+    def _record_sound(
+        self, chunk: Chunk, kept: ChunkResult | None, heard: list[PCM], start: int
+    ) -> None:
+        """Record when a chunk that begins at sample `start` is heard, and how loud the first is."""
+        pcm = np.concatenate(heard if kept is None else kept.pieces)
         if self._loudness is None:
             self._loudness = shape.loudness_lufs(pcm, self.sample_rate)
-        lengths = [expected_duration_s(part.text) for part in chunk.parts]
-        inner = borders.align(pcm, self.sample_rate, lengths)
-        marks = [start, *(start + border for border in inner), start + len(pcm)]
-        scale = 1 / (self.sample_rate * self.request.speed)
-        for part, begin, end in zip(chunk.parts, marks[:-1], marks[1:], strict=True):
-            if part.sentence in self._segments:
-                # The sentence began in an earlier chunk.
-                earlier = self._segments[part.sentence]
-                self._segments[part.sentence] = replace(earlier, end_s=end * scale)
-                continue
-            sentence = self._plan.sentences[part.sentence]
-            self._segments[part.sentence] = Segment(
-                text=sentence.text,
-                speaker=sentence.speaker,
-                start_s=begin * scale,
-                end_s=end * scale,
-                spoken=sentence.spoken if sentence.spoken != sentence.text else None,
-            )
+        span = (start, self._limit.num_taken)
+        is_whole = kept is not None and not kept.is_cut
+        self._timeline.add(chunk, pcm, span, is_whole=is_whole)
 
     def _record_result(self, index: int, runner: ChunkRunner, kept: ChunkResult) -> None:
-        self._num_frames += len(kept.codes)
         self._hit_cap = self._hit_cap or kept.hit_cap
+        if kept.is_cut:
+            self._limit.end()
         if index == 0:
             self._clock.queue_s += kept.queue_s
         quoted = f"{self._chunks[index].text.strip()[:MAX_QUOTED]!r}"
@@ -286,3 +327,6 @@ class SpeechSession:
 
     def _samples(self, seconds: float) -> int:
         return round(seconds * self.sample_rate)
+
+    def _silence(self, seconds: float) -> PCM:
+        return np.zeros(self._samples(seconds), np.float32)

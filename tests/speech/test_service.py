@@ -25,6 +25,7 @@ from higgs_worker.speech.prompt import PromptContext
 from higgs_worker.speech.service import SpeechService
 from higgs_worker.text.duration import expected_duration_s, max_duration_s
 from tests.fakes import toy_model
+from tests.fakes.scripted_model import scripted_model
 from tests.fakes.speeches import listen
 
 
@@ -117,15 +118,15 @@ def test_every_format_plays(speaker: LoadedModel, format: str) -> None:
         SpeechService(lambda: speaker), seed=1, format=format, sample_rate=22050, speed=0.8
     )
     assert spoken.audio.info.format == format
-    assert spoken.result.duration_s == pytest.approx(0.5)
+    assert spoken.result.duration_s == pytest.approx(0.4)
     if format == "pcm":
-        assert len(spoken.audio.data) == 2 * round(0.5 * 22050)
+        assert len(spoken.audio.data) == 2 * round(0.4 * 22050)
         return
     with av.open(io.BytesIO(spoken.audio.data)) as container:
         samples = sum(frame.samples for frame in container.decode(audio=0))
         rate = container.streams.audio[0].rate
     assert rate == (48000 if format == "opus" else spoken.audio.info.sample_rate)
-    assert samples / rate == pytest.approx(0.5, abs=0.1)
+    assert samples / rate == pytest.approx(0.4, abs=0.1)
 
 
 def test_the_edges_are_silent(speaker: LoadedModel) -> None:
@@ -220,17 +221,18 @@ def test_the_length_follows_the_text(speaker: LoadedModel) -> None:
     assert result.duration_s == pytest.approx(max_duration_s("Hello there."), abs=0.04)
 
 
-def test_a_model_may_say_less_at_once_than_is_asked_for(speaker: LoadedModel) -> None:
+@pytest.mark.parametrize(
+    ("max_chunk_words", "chunk_words", "expected"), [(None, 50, 1), (8, 50, 3), (8, 6, 4)]
+)
+def test_a_model_may_say_less_at_once_than_is_asked_for(
+    max_chunk_words: int | None, chunk_words: int, expected: int
+) -> None:
     """Chunks are as short as the model needs them; shorter ones are granted."""
+    model = scripted_model()
+    service = SpeechService(lambda: model, max_chunk_words=max_chunk_words)
     text = "word " * 23 + "word."
-    of_small_model = SpeechService(lambda: speaker, max_chunk_words=8)
-    for service, chunk_words, expected in (
-        (SpeechService(lambda: speaker), 50, 1),
-        (of_small_model, 50, 3),
-        (of_small_model, 6, 4),
-    ):
-        result = speak(service, text=text, chunk_words=chunk_words).result
-        assert result.duration_s == pytest.approx(expected * 0.4, abs=0.1)  # each to its limit
+    speak(service, text=text, chunk_words=chunk_words, max_duration_s=None)
+    assert len(model.prompts.asked) == expected  # type: ignore[attr-defined]
 
 
 def test_our_own_limit_is_cut_to_what_fits(speaker: LoadedModel) -> None:
@@ -244,10 +246,11 @@ def test_our_own_limit_is_cut_to_what_fits(speaker: LoadedModel) -> None:
     assert result.usage.audio_frames == room
 
 
-def test_a_callers_limit_that_does_not_fit_is_refused(speaker: LoadedModel) -> None:
-    """Nobody gets less than was asked for without an error."""
+def test_a_text_that_cannot_fit_is_refused(speaker: LoadedModel) -> None:
+    """Nobody gets less than the text needs without an error."""
+    text = "word " * 140 + "word."
     with pytest.raises(PromptTooLong, match="shorter text"):
-        speak(SpeechService(lambda: speaker), max_duration_s=60.0)
+        speak(SpeechService(lambda: speaker), text=text, chunk_words=400, max_duration_s=60.0)
 
 
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:
