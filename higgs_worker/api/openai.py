@@ -2,7 +2,8 @@
 
 RunPod forwards `POST /openai/v1/audio/speech` as a job `{"openai_route": "/v1/audio/speech",
 "openai_input": {…}}` and returns the job's output as JSON. So audio comes as base64 or as an
-address, never as the body of the response. Every field of ours may stand beside OpenAI's.
+address, never as the body of the response. Every field of ours may stand beside OpenAI's. Texts
+sent there know nothing of our tags, so brackets are text by default.
 Source: https://platform.openai.com/docs/api-reference/audio/createSpeech
 """
 
@@ -87,6 +88,7 @@ def speech_fields(body: object) -> dict[Any, Any]:
         )
     if not {"format", "response_format"} & fields.keys():
         fields["response_format"] = DEFAULT_FORMAT
+    fields.setdefault("strict_tags", False)
     voice = fields.get("voice")
     if isinstance(voice, Mapping) and voice.keys() == {"id"}:
         fields["voice"] = voice["id"]

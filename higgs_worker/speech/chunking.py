@@ -17,7 +17,8 @@ from higgs_worker.api.request import SpeechRequest
 from higgs_worker.errors import InvalidRequest
 from higgs_worker.speech.roles import SpeakerRole, assign_roles
 from higgs_worker.text.language import detect
-from higgs_worker.text.markup import Passage, parse
+from higgs_worker.text.link_references import LinkReferences
+from higgs_worker.text.markup import Passage, doubts, parse
 from higgs_worker.text.normalise.normalise import normalise
 from higgs_worker.text.split import border, sentences, split
 from higgs_worker.text.words import is_speakable, num_words
@@ -132,7 +133,12 @@ class ChunkPlan:
         """Whether chunks hold the turns of several speakers, tagged."""
         self.sentences: list[Sentence] = []
         """Those of the chunks that were planned."""
+        self.warnings: tuple[str, ...] = ()
+        """Of brackets that may have been meant as tags and are read as text."""
+        if not request.strict_tags:
+            self.warnings = doubts(request.text, names=list(request.speakers))
         self._request = request
+        self._links = LinkReferences(request.text)
         self._planned: list[Chunk] = []
         self._coming = self._all_chunks(passages)
         self._lock = Lock()
@@ -195,7 +201,9 @@ class ChunkPlan:
     def _write_out(self, stretch: list[str], speaker: str | None) -> Iterator[SentencePart]:
         """Write sentences out as they are spoken, and leave out what cannot be spoken."""
         for text in stretch:
-            spoken = normalise(text, self.language) if self._request.normalise else text.strip()
+            spoken = text.strip()
+            if self._request.normalise:
+                spoken = normalise(self._links.without_ids(text), self.language)
             if not is_speakable(spoken):
                 continue
             self.sentences.append(Sentence(text.strip(), spoken, speaker))

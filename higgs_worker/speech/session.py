@@ -160,7 +160,7 @@ class SpeechSession:
             segments=self._timeline.segments if request.timestamps == "sentence" else (),
             seed=self.seed,
             finish_reason="length" if is_cut else "stop",
-            warnings=(*self._model.warnings, *self._warnings),
+            warnings=(*self._model.warnings, *self._plan.warnings, *self._warnings),
             usage=Usage(
                 text_tokens=self._num_text_ids,
                 audio_frames=self._num_frames,

@@ -8,13 +8,16 @@ pause tags.
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from higgs_worker.errors import InvalidRequest
+from higgs_worker.text.link_references import LinkReferences
 from higgs_worker.text.tags import EVENT, MAX_PAUSE_S, EventTag, PauseTag, SpeakerTag, Tags
 from higgs_worker.text.words import is_speakable
 
 _BRACKET = re.compile(rf"(?P<event>{EVENT.pattern})|\[(?P<inner>[^\[\]\r\n]*+)\]|\[")
 _MAX_LISTED = 50
+_MAX_DOUBTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,11 @@ def parse(text: str, *, names: Collection[str] = (), strict: bool = True) -> lis
         InvalidRequest: a name cannot be used, a pause is out of bounds, or a tag is unknown or not
             closed; `details["errors"]` lists such tags.
     """
+    tags = Tags(names)
+    if strict and (problems := list(islice(_problems(text, tags), _MAX_LISTED))):
+        raise _invalid(problems)
     divider = _Divider()
-    for tag in _read(text, Tags(names), strict):
+    for tag in _read(text, tags):
         if isinstance(tag, SpeakerTag):
             divider.switch_to(tag.name)
         elif isinstance(tag, PauseTag):
@@ -56,33 +62,57 @@ def parse(text: str, *, names: Collection[str] = (), strict: bool = True) -> lis
     return divider.finish()
 
 
-def _read(text: str, tags: Tags, strict: bool) -> Iterator[str | SpeakerTag | PauseTag]:
-    """Yield text, events included, and the tags that divide it.
+def doubts(text: str, *, names: Collection[str] = ()) -> tuple[str, ...]:
+    """Return warnings of brackets that are read as text and were perhaps meant as tags.
 
-    Raises:
-        InvalidRequest: see `parse`.
+    Args:
+        text: as the caller wrote it.
+        names: see `parse`.
     """
-    problems: list[tuple[int, str]] = []
+    tags = Tags(names)
+    meant = {
+        inner: None
+        for inner, before, after, _ in _other_brackets(text, tags)
+        if inner is not None and tags.looks_meant(inner, before, after)
+    }
+    found = (tags.doubt(inner) for inner in islice(meant, _MAX_LISTED))
+    return tuple(islice(filter(None, found), _MAX_DOUBTS))
+
+
+def _read(text: str, tags: Tags) -> Iterator[str | SpeakerTag | PauseTag]:
+    """Yield text, events included, and the tags that divide it."""
     done = 0
     for found in _BRACKET.finditer(text):
-        inner, start, end = found["inner"], found.start(), found.end()
-        if found["event"]:
-            continue
-        tag = None if inner is None else tags.read(inner)
+        tag = None if found["inner"] is None else tags.read(found["inner"])
         if tag is not None:
-            yield text[done:start]
+            yield text[done : found.start()]
             yield tag.form if isinstance(tag, EventTag) else tag
-            done = end
-        elif strict and len(problems) < _MAX_LISTED:
-            if inner is None:
-                problem = tags.unclosed(text[end : end + tags.unclosed_span])
-            else:
-                problem = tags.mistake(inner, text[max(0, start - 1) : start], text[end : end + 1])
-            if problem:
-                problems.append((start, problem))
+            done = found.end()
     yield text[done:]
-    if problems:
-        raise _invalid(problems)
+
+
+def _problems(text: str, tags: Tags) -> Iterator[tuple[int, str]]:
+    """Yield where a bracket looks like a tag and is none, and what is wrong with it."""
+    for inner, before, after, start in _other_brackets(text, tags):
+        if inner is None:
+            problem = tags.unclosed(text[start + 1 : start + 1 + tags.unclosed_span])
+        else:
+            problem = tags.mistake(inner, before, after)
+        if problem:
+            yield start, problem
+
+
+def _other_brackets(text: str, tags: Tags) -> Iterator[tuple[str | None, str, str, int]]:
+    """Yield each bracket that is neither a tag nor an event nor part of a link by reference.
+
+    What it holds (None: it is not closed), the characters around it, and where it begins.
+    """
+    links = LinkReferences(text).brackets(text)
+    for found in _BRACKET.finditer(text):
+        inner, start, end = found["inner"], found.start(), found.end()
+        if found["event"] or start in links or (inner is not None and tags.read(inner)):
+            continue
+        yield inner, text[max(0, start - 1) : start], text[end : end + 1], start
 
 
 class _Divider:

@@ -6,7 +6,7 @@
     [SPEAKER0] [Anna]                                         who speaks from here
 
 Case and spaces do not matter. Any other bracket is text, unless it looks like a mistyped tag: see
-`Tags.mistake`. This module examines one bracket at a time; `markup` parses a text.
+`Tags.looks_meant`. This module examines one bracket at a time; `markup` parses a text.
 Source: boson-ai/higgs-audio `examples/generation.py`, the replacements before prompting.
 """
 
@@ -121,8 +121,8 @@ class Tags:
             return PauseTag(_duration_ms(pause[1], pause[2], inner))
         return None
 
-    def mistake(self, inner: str, before: str, after: str) -> str | None:
-        """Return what is wrong with a bracket that looks like a tag; None if it is text.
+    def looks_meant(self, inner: str, before: str, after: str) -> bool:
+        """Return whether a bracket that is no tag looks like one; otherwise it is text.
 
         It looks like a tag if it holds one to three words of letters, 2 to 32 characters, perhaps
         with `-`, `_`, `'` and a number at the end: [sigh], [SPEKER1], [clears throat], [Speaker 2].
@@ -137,17 +137,31 @@ class Tags:
         """
         key = _key(inner)
         if _PAUSE_LIKE.fullmatch(key):
-            return f"{_quote_tag(inner)} is no pause; write [pause 500ms] or [pause 1.5s]"
-        if before.isalnum() or after == "(" or key in EDITORIAL or not _looks_like_tag(key):
+            return True
+        is_text = before.isalnum() or after == "(" or key in EDITORIAL
+        return not is_text and _looks_like_tag(key)
+
+    def mistake(self, inner: str, before: str, after: str) -> str | None:
+        """Return what is wrong with a bracket that looks like a tag; None if it is text.
+
+        Args:
+            inner, before, after: see `looks_meant`.
+        """
+        if not self.looks_meant(inner, before, after):
             return None
-        if key.startswith("pause "):
+        if _is_like_pause(inner):
             return f"{_quote_tag(inner)} is no pause; write [pause 500ms] or [pause 1.5s]"
-        near = self._nearest(key)
+        near = self._nearest(_key(inner))
         advice = f"did you mean [{near}]?" if near else f"there are {self._known_tags()}."
         return (
             f"unknown tag {_quote_tag(inner)}; {advice} To have the words read aloud, leave out "
-            "the brackets"
+            "the brackets or set strict_tags to false"
         )
+
+    def doubt(self, inner: str) -> str | None:
+        """Return a warning of a bracket that is read as text; None if it is like no tag."""
+        near = "pause 500ms" if _is_like_pause(inner) else self._nearest(_key(inner))
+        return near and f"{_quote_tag(inner)} was read as text; did you mean [{near}]?"
 
     def unclosed(self, rest: str) -> str | None:
         """Return what is wrong with an unclosed bracket; None unless a tag starts there.
@@ -198,6 +212,11 @@ def _looks_like_tag(key: str) -> bool:
         and letters[0].isalpha()
         and all(each in " -_'’" or unicodedata.category(each)[0] in "LM" for each in letters)
     )
+
+
+def _is_like_pause(inner: str) -> bool:
+    key = _key(inner)
+    return _PAUSE_LIKE.fullmatch(key) is not None or key.startswith("pause ")
 
 
 def _quote_tag(inner: str) -> str:

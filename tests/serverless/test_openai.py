@@ -95,6 +95,27 @@ def test_every_field_of_openai_has_a_meaning() -> None:
     assert (request.format, request.speed, request.seed) == ("opus", 1.5, 3)
 
 
+BRACKETS = ("Dear [Your Name], hi.", "[Chorus] La.", "See [text][1].", "[lauhg] Ha.")
+
+
+@pytest.mark.parametrize("text", BRACKETS)
+def test_brackets_are_text(runner: JobRunner, text: str) -> None:
+    """OpenAI's clients know no tags; who sends `strict_tags` beside OpenAI's fields is heard."""
+    body = {"input": text, "max_duration_s": 0.4, "seed": 1}
+    output = forward(runner, SPEECH, body)
+    assert output["audio"]["base64"]
+    doubts = [each for each in output["warnings"] if "was read as text; did you mean" in each]
+    assert len(doubts) == ("[lauhg]" in text)
+    strict = forward(runner, SPEECH, body | {"strict_tags": True})
+    assert ("strict_tags to false" in strict.get("error", "")) == ("[1]" not in text)
+
+    async def stream() -> list[dict[str, Any]]:
+        asked = {"openai_route": SPEECH, "openai_input": body}
+        return [each async for each in runner.stream({"id": "1", "input": asked})]
+
+    assert asyncio.run(stream())[-1]["segments"][0]["text"].startswith(text.split(".")[0])
+
+
 def test_openai_s_voices_have_stand_ins_unless_there_is_one_of_that_name() -> None:
     """Every stand-in is built in."""
     built_in = {each.name for each in VoiceLibrary(PRESETS).list()}

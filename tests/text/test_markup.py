@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from higgs_worker.errors import InvalidRequest
-from higgs_worker.text.markup import Passage, parse
+from higgs_worker.text.markup import Passage, doubts, parse
 from higgs_worker.text.tags import EVENTS
 from higgs_worker.text.words import is_speakable
 from tests.text.timing import check_linear
@@ -85,6 +85,17 @@ def test_tags_that_were_meant_are_refused(text: str, message: str) -> None:
     )
 
 
+def test_what_was_perhaps_meant_is_told() -> None:
+    """A few warnings, each once, of what is like a tag; of other brackets none."""
+    assert doubts("Ha [lauhg], [Chorus] [laugh], [Ana], [lauhg] [pause 3]", names=NAMES) == (
+        "'[lauhg]' was read as text; did you mean [laugh]?",
+        "'[Ana]' was read as text; did you mean [Anna]?",
+        "'[pause 3]' was read as text; did you mean [pause 500ms]?",
+    )
+    assert doubts("Dear [Your Name], [a][1] [x] [sic] list[laugh] [Verse 1] [") == ()
+    assert len(doubts("".join(f"[laugh {n}]" for n in range(2000)))) == 5
+
+
 @pytest.mark.parametrize("strict", [True, False])
 def test_pauses_have_bounds(strict: bool) -> None:
     """Also where they add up, and always: nothing else can be meant by them."""
@@ -127,7 +138,7 @@ def test_nothing_is_lost_but_tags(text: str) -> None:
 )
 def test_time_grows_with_the_text_alone(unit: str) -> None:
     """Whatever is repeated, a longer text takes longer only in proportion."""
-    check_linear(lambda num: parse(unit * num, strict=False), 1500)
+    check_linear(lambda num: (parse(unit * num, strict=False), doubts(unit * num)), 1500)
 
 
 def test_a_flood_of_mistakes_stays_small() -> None:

@@ -1,8 +1,9 @@
-"""Remove Markdown and HTML: emphasis, headings, lists, links, tables, tags.
+"""Remove Markdown and HTML: emphasis, headings, lists, links, footnotes, tables, tags.
 
 A heading, a list item and a table row become sentences, because without their marks nothing else
-separates them from the next line. The address behind a link's label is dropped. Symbols that are
-not markup stay.
+separates them from the next line. The address behind a link's label is dropped, wherever it is
+defined, and so are the marks of footnotes and check boxes. Symbols that are not markup stay: [12]
+may be a year and is read.
 """
 
 import html
@@ -56,13 +57,21 @@ _RULES: tuple[Rule, ...] = (
     ),
     rule("fence", r"^[ ]{0,3}(?:```|~~~|''')[\w+-]{0,20}[ ]*+$", "", re.MULTILINE),
     rule("link", r"!?\[([^\[\]\n]{1,500})\]\([^()\s]{1,2000}(?:[ ]\"[^\"\n]{0,300}\")?\)", r"\1"),
-    rule("reference", r"!?\[([^\[\]\n]{1,500})\]\[[^\[\]\n]{0,100}\]", r"\1"),
+    # Behind a label a number is an id; words may be text. See `text.link_references`.
+    rule("reference", r"!?\[((?![0-9, ]{1,500}\])[^\[\]\n]{1,500})\]\[[0-9]{0,4}\]", r"\1"),
+    rule(
+        "definition",
+        r"(?<!\S)\[[^\[\]\n]{1,100}\]:[ \t]+<?(?:https?://|mailto:|www\.|\.{0,2}/|#)"
+        r"[^\s\ue000]{1,2000}(?:[ ]\"[^\"\n\ue000]{0,300}\")?",
+        "",
+    ),
+    rule("footnote", r"\[\^[\w-]{1,50}\]:?", ""),
     rule("address", r"<((?:https?://|mailto:)[^<>\s]{1,2000})>", r"\1"),
     rule("rule", r"^[ ]{0,3}(?:[-*_=][ ]?){3,}+$", "", re.MULTILINE),
     rule("table", r"^[ ]*+(\|[^\n]*+)$", _row, re.MULTILINE),
     rule(
         "heading or item",
-        r"^[ ]*+(?:(?:#{1,6}|[-*•>])[ ]++)++([^\n]*+)$",
+        r"^[ ]*+(?:(?:#{1,6}|[-*•>])[ ]++)++(?:\[[ xX]\][ ]++)?([^\n]*+)$",
         _sentence,
         re.MULTILINE,
     ),
