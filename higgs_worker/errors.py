@@ -32,7 +32,7 @@
     └── InternalError         internal_error         a defect of ours; the log has the traceback
 
 The message says what is wrong and what to do about it, to the reader who can. It never holds a
-secret or a traceback.
+secret or a traceback. One that may quote the caller goes to the caller alone, and to no log.
 """
 
 from collections.abc import Mapping
@@ -43,6 +43,8 @@ class WorkerError(Exception):
     """A failure with a stable code and a message that says what to do."""
 
     code: ClassVar[str] = "internal_error"
+    quotes_caller: ClassVar[bool] = False
+    """Whether the message may repeat what a caller wrote."""
 
     def __init__(self, message: str, *, details: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -54,6 +56,7 @@ class InvalidRequest(WorkerError):
     """The job itself is wrong; no retry helps."""
 
     code = "invalid_request"
+    quotes_caller = True
 
 
 class CredentialsRefused(InvalidRequest):
@@ -126,6 +129,7 @@ class DamagedVoice(WorkerError):
     """The file of one voice has changed since it was written; other voices still work."""
 
     code = "damaged_voice"
+    quotes_caller = True  # callers name voices, and save them
 
 
 class VolumeUnusable(WorkerError):
@@ -174,6 +178,7 @@ class BatchFailed(WorkerError):
     """All texts of a batch failed; the details say why, text by text."""
 
     code = "batch_failed"
+    quotes_caller = True
 
 
 class NoSound(WorkerError):

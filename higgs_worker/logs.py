@@ -1,14 +1,15 @@
 """Log lines: JSON for machines, one short line for people at a terminal.
 
 Each line carries the id of its job, taken from the context. Registered secrets are masked in
-everything that is printed: message, extras and traceback. Only the worker's own logger is
-configured.
+everything that is printed: message, extras and traceback. What a caller wrote stands in no line,
+see `frames_of`. Only the worker's own logger is configured.
 """
 
 import json
 import logging
 import math
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,6 +19,7 @@ from typing import Any, TextIO
 LOGGER = "higgs_worker"
 
 _MASK = "***"
+_MAX_ERRORS = 10
 _MIN_SECRET_LENGTH = 6  # masking every "a" or "true" would ruin the log and reveal the secret
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
@@ -54,6 +56,27 @@ def mask(secret: str) -> None:
     """Mask this value in all later log lines; values under six characters are ignored."""
     if len(secret) >= _MIN_SECRET_LENGTH:
         _secrets.add(secret)
+
+
+def frames_of(error: BaseException) -> str:
+    """Return the tracebacks of an error and of those that led to it, without their messages.
+
+    A message may quote anything: a key that is missing, a text that cannot be encoded. So an error
+    within a job is logged like this, as the extra `exception`, and not as `exc_info`.
+    """
+    told: list[str] = []
+    pending: list[BaseException | None] = [error]
+    while pending and len(told) < _MAX_ERRORS:
+        if (each := pending.pop()) is None:
+            continue
+        frames = "".join(traceback.format_tb(each.__traceback__))
+        number = f" (errno {each.errno})" if isinstance(each, OSError) and each.errno else ""
+        kind = f"{type(each).__module__}.{type(each).__qualname__}{number}"
+        told.append(f"Traceback (most recent call last):\n{frames}{kind}")
+        if isinstance(each, BaseExceptionGroup):
+            pending += each.exceptions
+        pending.append(each.__cause__ or (None if each.__suppress_context__ else each.__context__))
+    return "\n\nwhich comes from\n\n".join(told)
 
 
 class _JsonFormatter(logging.Formatter):

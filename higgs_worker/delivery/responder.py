@@ -17,7 +17,7 @@ from higgs_worker.api.batch import Batch
 from higgs_worker.api.openai import OpenAIList, OpenAISpeech
 from higgs_worker.api.output import rounded, to_failure, to_json_safe
 from higgs_worker.api.progress import OnProgress
-from higgs_worker.api.request import SpeechRequest
+from higgs_worker.api.request import SpeechRequest, names_of
 from higgs_worker.deadlines import Deadlines
 from higgs_worker.delivery.budget import SizeBudget, without_details
 from higgs_worker.delivery.delivery import Delivery
@@ -30,7 +30,7 @@ from higgs_worker.errors import (
     StorageFailed,
     WorkerError,
 )
-from higgs_worker.logs import job_context
+from higgs_worker.logs import frames_of, job_context
 from higgs_worker.voices.actions import Actions
 
 _MAX_NAME_LENGTH = 100
@@ -188,9 +188,12 @@ class Responder:
         if isinstance(error, EngineBroken):
             self.on_broken()
         if isinstance(error, WorkerError):
-            log.warning("%s: %s", error.code, error.message, extra=elapsed(started))
+            if error.quotes_caller:
+                log.warning(error.code, extra=_problems(error) | elapsed(started))
+            else:
+                log.warning("%s: %s", error.code, error.message, extra=elapsed(started))
             return error
-        log.error("the job met a defect", exc_info=error, extra=elapsed(started))
+        log.error("the job met a defect", extra={"exception": frames_of(error), **elapsed(started)})
         return InternalError(
             f"the worker failed on job '{name[:_MAX_NAME_LENGTH]}' in a way it did not "
             "foresee; look for this id in the worker's log, and report what stands there"
@@ -206,6 +209,19 @@ class Responder:
         }
         log.info("spoke", extra=figures | elapsed(started))
         self.on_spoke(started, output["timing"]["first_audio_s"])
+
+
+def _problems(error: WorkerError) -> dict[str, Any]:
+    """Return what a log may tell of a refused request: which fields are wrong, and how many.
+
+    A name that the caller made up is counted, and not told.
+    """
+    problems = error.details.get("errors")
+    if not isinstance(problems, list):
+        return {}
+    known = [each for name in SpeechRequest.model_fields for each in names_of(name)]
+    wrong = {each["field"] for each in problems}
+    return {"fields": sorted(wrong.intersection(known)), "num_problems": len(problems)}
 
 
 def elapsed(started: float) -> dict[str, float]:

@@ -19,6 +19,7 @@ from higgs_worker.audio.edges import Edges
 from higgs_worker.audio.pcm import PCM
 from higgs_worker.engine.sequence import Codes, Prompt, Sampling, Submission
 from higgs_worker.errors import EngineFailed, InternalError, NoSound, QueueFull, WorkerError
+from higgs_worker.logs import frames_of
 from higgs_worker.speech import quality
 from higgs_worker.speech.attempt import Attempt
 from higgs_worker.speech.model import LoadedModel
@@ -139,7 +140,7 @@ class ChunkRunner:
         if isinstance(error, WorkerError):
             self._error = error
         else:
-            log.error("a chunk met a defect", exc_info=error)
+            log.error("a chunk met a defect", extra={"exception": frames_of(error)})
             self._error = InternalError("a chunk could not be spoken; the log says why")
             self._error.__cause__ = error
         del self._pieces[self._num_read :]

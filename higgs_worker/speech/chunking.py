@@ -89,7 +89,9 @@ def plan(request: SpeechRequest) -> "ChunkPlan":
         InvalidRequest: a tag is wrong, or nothing is left to say.
     """
     names = list(request.speakers)
-    passages = parse(_unwrap_lines(request.text), names=names, strict=request.strict_tags)
+    if request.strict_tags:
+        parse(request.text, names=names)  # as it was sent: an error tells a position in it
+    passages = parse(_unwrap_lines(request.text), names=names, strict=False)
     if (pauses_s := sum(passage.pause_s for passage in passages)) > MAX_PAUSES_S:
         raise InvalidRequest(
             f"the pauses in text add up to {pauses_s:.0f} s and at most {MAX_PAUSES_S:.0f} are "

@@ -55,9 +55,7 @@ class SpeechService:
             error = done.exception()
             if error is not None:
                 log.warning(
-                    "the model could not be loaded at start, the first job tries again: %s",
-                    error,
-                    exc_info=None if isinstance(error, WorkerError) else error,
+                    "the model could not be loaded at start, the first job tries again: %s", error
                 )
 
         self._start_loading().add_done_callback(log_failure)
@@ -115,6 +113,9 @@ class SpeechService:
             try:
                 loading.set_result(self._load())
             except BaseException as error:
+                if not isinstance(error, WorkerError):
+                    # Here and not with the job that waits: of that, no message is logged.
+                    log.exception("the model could not be loaded")
                 # The next request tries again: the weights may be there by then.
                 self._loading = None
                 loading.set_exception(error)

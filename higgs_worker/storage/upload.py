@@ -149,7 +149,7 @@ class Upload:
                     self._send(self._next_part)
                     self._next_part += 1
             except StorageFailed as error:
-                log.warning("a part of '%s' is to be sent again: %s", self.key, error.message)
+                log.warning("a part of the audio is to be sent again: %s", error.message)
                 self._due_bytes = len(self._data) + PART_BYTES
             else:
                 self._due_bytes = self._next_part * PART_BYTES
@@ -199,8 +199,8 @@ class Upload:
         except StorageFailed as error:
             if error.details.get("answer") != "NoSuchUpload":
                 log.warning(
-                    "parts of '%s' may stay in the storage, let a lifecycle rule remove them: %s",
-                    self.key,
+                    "parts of the audio may stay in the storage, let a lifecycle rule remove them: "
+                    "%s",
                     error.message,
                 )
 

@@ -222,3 +222,10 @@ def test_every_sentence_is_in_the_chunks(text: str, chunk_words: int, dialogue: 
     assert [each.strip() for each in spoken.values()] == [
         each.spoken.strip() for each in found.sentences
     ]
+
+
+def test_a_wrong_tag_is_found_where_the_caller_sees_it() -> None:
+    """Its position counts the characters that were sent, whatever is done to line breaks."""
+    text = "One.\r\nTwo.\nThree.\n\n[sihg] four"
+    with pytest.raises(InvalidRequest, match=f"at position {text.index('[')} counted"):
+        plan(SpeechRequest.parse({"text": text}, max_text_chars=100))
