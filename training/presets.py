@@ -14,7 +14,7 @@ import numpy as np
 from hibari import Hibari, dsp
 from numpy.typing import NDArray
 
-from higgs_worker.audio import encode, shape
+from higgs_worker.audio import encode, recording
 from higgs_worker.voices.library import PRESETS, SAMPLE_RATE, VoiceLibrary
 from higgs_worker.voices.references import LOUDNESS_LUFS
 
@@ -111,8 +111,7 @@ def main() -> None:
     model = Hibari()
     library = VoiceLibrary(PRESETS)
     for voice in VOICES:
-        pcm = shape.trim_silence(speak(model, voice), SAMPLE_RATE)
-        pcm = shape.match_loudness(pcm, SAMPLE_RATE, LOUDNESS_LUFS)
+        pcm = recording.prepare(speak(model, voice), SAMPLE_RATE, LOUDNESS_LUFS)
         library.add(
             voice.name,
             encode.encode(pcm, SAMPLE_RATE, "wav"),

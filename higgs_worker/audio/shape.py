@@ -1,4 +1,4 @@
-"""Change PCM: its sample rate, speed, loudness and silent ends.
+"""Change PCM: its sample rate, speed and loudness.
 
 PCM is float32, mono, nominally in [-1, 1]. Every function returns a new array. Loudness follows
 ITU-R BS.1770-4. soxr resamples and FFmpeg's `atempo` (through PyAV) changes the speed; both are
@@ -161,30 +161,6 @@ def match_loudness(
         return pcm.copy()
     gain = min(10 ** ((target_lufs - measured) / 20), max_peak / float(np.abs(pcm).max()))
     return pcm * np.float32(gain)
-
-
-def trim_silence(
-    pcm: NDArray[np.float32],
-    sample_rate: int,
-    threshold_dbfs: float = -45.0,
-    keep_s: float = 0.1,
-) -> NDArray[np.float32]:
-    """Return a copy without the quiet at both ends.
-
-    Args:
-        pcm: `[S] float32`.
-        sample_rate: in hertz.
-        threshold_dbfs: samples below this are quiet.
-        keep_s: seconds of quiet to keep at each end, so that no soft onset is cut.
-
-    Returns:
-        `[S'] float32`; empty if everything is quiet.
-    """
-    loud = np.flatnonzero(np.abs(pcm) > 10 ** (threshold_dbfs / 20))
-    if not len(loud):
-        return pcm[:0].copy()
-    keep = round(keep_s * sample_rate)
-    return pcm[max(0, loud[0] - keep) : loud[-1] + 1 + keep].copy()
 
 
 def _hop_powers(pcm: NDArray[np.float32], hop: int, sample_rate: int) -> NDArray[np.float64]:

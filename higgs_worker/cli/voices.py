@@ -32,14 +32,14 @@ def add_to(commands: Any) -> None:
 
 def _add(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     voice = VoiceSpec(audio=base64_of(options.recording), text=options.text)
-    summary = load_references(settings).save(
+    saved = load_references(settings).save(
         options.name,
         voice,
         description=options.description,
         licence=options.licence,
         replace=options.replace,
     )
-    return asdict(summary)
+    return asdict(saved.info) | {"warnings": list(saved.warnings)}
 
 
 def _list(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:

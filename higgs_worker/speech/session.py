@@ -106,7 +106,8 @@ class SpeechSession:
         self._loudness: float | None = None
         """Of the first chunk, in LUFS; the other chunks are brought to it."""
         self._timeline = Timeline(plan, model.sample_rate, request.speed)
-        self._warnings: list[str] = []
+        voices = (warning for each in references.values() for warning in each.warnings)
+        self._warnings: list[str] = list(dict.fromkeys(voices))
         self._num_frames = 0
         self._num_text_ids = 0
         self._hit_cap = False

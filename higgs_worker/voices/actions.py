@@ -39,7 +39,7 @@ class Actions:
                     licence=action.licence,
                     replace=action.replace,
                 )
-                return {"voice": asdict(saved)}
+                return {"voice": asdict(saved.info), "warnings": list(saved.warnings)}
         return {"worker": {"version": version("higgs-worker")}, "model": {"id": self.model}}
 
     def names(self) -> list[str]:

@@ -1,8 +1,8 @@
 """The reference of a request's voice: its transcript and its codes.
 
-A recording is downloaded, decoded and normalised once. Its codes are cached by content, in memory
-and on the volume, so the second use of a voice decodes no audio and loads no encoder. Everything
-here blocks; callers run it in a thread.
+A recording is downloaded, decoded and prepared once. Its codes are cached by content, in memory and
+on the volume, so the second use of a voice decodes no audio and loads no encoder. The library holds
+recordings that are prepared already. Everything here blocks; callers run it in a thread.
 """
 
 import logging
@@ -13,23 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from higgs_worker.api.voice_spec import VoiceSpec
-from higgs_worker.audio import encode, read, shape
+from higgs_worker.audio import encode, read, recording
+from higgs_worker.audio.pcm import PCM
 from higgs_worker.errors import InvalidAudio
 from higgs_worker.voices.code_cache import content_key
 from higgs_worker.voices.download import download
 from higgs_worker.voices.library import SAMPLE_RATE, VoiceInfo, VoiceLibrary
+from higgs_worker.voices.transcript import find_mismatch
 
 log = logging.getLogger(__name__)
 
 MIN_S = 1.0
 """The shortest recording; a shorter one describes a voice too poorly."""
-MIN_SPEECH_S = 0.5
-"""The least that must remain after silence at both ends is trimmed."""
 LOUDNESS_LUFS = -23.0
 """The level of upstream's references."""
+FRAME_RATE = 25
+"""Frames of codes per second."""
 DOWNLOAD_TIMEOUT_S = 30.0
 
-Encode = Callable[[NDArray[np.float32]], NDArray[np.int64]]
+Encode = Callable[[PCM], NDArray[np.int64]]
 """PCM [S] at SAMPLE_RATE -> codes [F, K]; may load an encoder first."""
 
 
@@ -40,6 +42,17 @@ class Reference:
     text: str
     codes: NDArray[np.int64]
     """[F, K]."""
+    warnings: tuple[str, ...] = ()
+    """What is doubtful about it, for the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedVoice:
+    """A voice that was added to the library."""
+
+    info: VoiceInfo
+    warnings: tuple[str, ...]
+    """What is doubtful about it, for the caller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +76,18 @@ class References:
         Raises:
             UnknownVoice: no voice has this name.
             UnusableReference: the recording cannot be downloaded or decoded from base64.
-            InvalidAudio: the recording cannot serve as a voice.
+            InvalidAudio: the recording cannot serve as a voice, or the transcript is not its own.
         """
         if voice.name is not None:
             named = self.library.get(voice.name)
-            return Reference(named.text, self._codes(named.wav, named.key))
-        data = self._download(voice)
-        return Reference(voice.text, self._codes(data, content_key(data)))
+            mismatch = find_mismatch(named.text, named.duration_s)
+            # Not refused: it may be older than this comparison, and whoever asks for it by its
+            # name cannot mend it.
+            warnings = (f"the voice {named.name!r}: {mismatch}",) if mismatch else ()
+            return Reference(named.text, self._stored_codes(named.wav, named.key), warnings)
+        codes = self._codes(self._download(voice))
+        # Compared after encoding: codes that are cached already come without their sound.
+        return Reference(voice.text, codes, _compare(voice.text, len(codes) / FRAME_RATE))
 
     def save(
         self,
@@ -79,8 +97,8 @@ class References:
         description: str | None = None,
         licence: str | None = None,
         replace: bool = False,
-    ) -> VoiceInfo:
-        """Add a normalised recording to the library, and encode it at once.
+    ) -> SavedVoice:
+        """Add a recording to the library, prepared, and encode it at once.
 
         Args:
             name: see `VoiceLibrary.add`, also for the notes below.
@@ -92,12 +110,14 @@ class References:
         Raises:
             InvalidRequest: the name, the text or the recording is wrong.
         """
-        wav = encode.encode(self._normalise(self._download(voice)), SAMPLE_RATE, "wav")
+        pcm = self._prepare(self._download(voice))
+        warnings = _compare(voice.text, len(pcm) / SAMPLE_RATE)
+        wav = encode.encode(pcm, SAMPLE_RATE, "wav")
         info = self.library.add(
             name, wav, voice.text, description=description, licence=licence, replace=replace
         )
-        self._codes(wav, content_key(wav))
-        return info
+        self._stored_codes(wav, content_key(wav))
+        return SavedVoice(info, warnings)
 
     def _download(self, voice: VoiceSpec) -> bytes:
         return download(
@@ -107,21 +127,49 @@ class References:
             allowed_hosts=self.allowed_hosts,
         )
 
-    def _codes(self, data: bytes, key: str) -> NDArray[np.int64]:
-        codes = self.library.codes.load(key, self.codec_id)
+    def _codes(self, data: bytes) -> NDArray[np.int64]:
+        """Return the codes of a caller's recording."""
+        codec_id = f"{self.codec_id}, prepared {recording.VERSION}"
+        return self._cached(content_key(data), codec_id, lambda: self._prepare(data))
+
+    def _stored_codes(self, wav: bytes, key: str) -> NDArray[np.int64]:
+        """Return the codes of a recording of the library, where all are prepared."""
+
+        def pcm() -> PCM:
+            return read.read(
+                wav, sample_rate=SAMPLE_RATE, min_s=recording.MIN_SPEECH_S, max_s=self.max_s
+            )
+
+        return self._cached(key, f"{self.codec_id}, as stored", pcm)
+
+    def _cached(self, key: str, codec_id: str, pcm: Callable[[], PCM]) -> NDArray[np.int64]:
+        codes = self.library.codes.load(key, codec_id)
         if codes is None:
-            codes = self.encode(self._normalise(data)).astype(np.int16)
-            self.library.codes.store(key, self.codec_id, codes)
+            codes = self.encode(pcm()).astype(np.int16)
+            self.library.codes.store(key, codec_id, codes)
             log.info("encoded a reference", extra={"num_frames": len(codes)})
         return codes.astype(np.int64)
 
-    def _normalise(self, data: bytes) -> NDArray[np.float32]:
-        """Return a recording as PCM [S]: mono, at SAMPLE_RATE, trimmed, at LOUDNESS_LUFS."""
+    def _prepare(self, data: bytes) -> PCM:
         pcm = read.read(data, sample_rate=SAMPLE_RATE, min_s=MIN_S, max_s=self.max_s)
-        pcm = shape.trim_silence(pcm, SAMPLE_RATE)
-        if len(pcm) < MIN_SPEECH_S * SAMPLE_RATE:
-            raise InvalidAudio(
-                f"the reference audio holds {len(pcm) / SAMPLE_RATE:.1f} s of sound and needs "
-                f"{MIN_SPEECH_S} s; send a recording with more speech in it"
-            )
-        return shape.match_loudness(pcm, SAMPLE_RATE, LOUDNESS_LUFS)
+        return recording.prepare(pcm, SAMPLE_RATE, LOUDNESS_LUFS)
+
+
+def _compare(text: str, recording_s: float) -> tuple[str, ...]:
+    """Return a warning if the transcript hardly fits the recording.
+
+    Raises:
+        InvalidAudio: it cannot be what is said in it.
+    """
+    mismatch = find_mismatch(text, recording_s)
+    if mismatch is None:
+        return ()
+    if mismatch.is_certain:
+        raise InvalidAudio(
+            str(mismatch),
+            details={
+                "recording_s": round(mismatch.recording_s, 2),
+                "transcript_s": round(mismatch.transcript_s, 2),
+            },
+        )
+    return (str(mismatch),)

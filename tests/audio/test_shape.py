@@ -15,7 +15,6 @@ from higgs_worker.audio.shape import (
     match_loudness,
     ramp,
     resample,
-    trim_silence,
 )
 from tests.audio.sounds import speech, tone
 
@@ -184,32 +183,3 @@ def test_loudness_never_costs_the_peak(gain: float) -> None:
     """Asked for more than fits, it stops where the largest sample reaches the limit."""
     matched = match_loudness(np.float32(gain) * speech(1.0, 24000), 24000, -5)
     assert np.abs(matched).max() == pytest.approx(0.97, abs=1e-5)
-
-
-def test_silence_is_trimmed_at_both_ends() -> None:
-    """A tenth of a second stays on each side, and pauses inside stay."""
-    quiet, sound = np.zeros(24000, np.float32), np.full(2400, 0.5, np.float32)
-    trimmed = trim_silence(np.concatenate([quiet, sound, quiet, sound, quiet]), 24000)
-    np.testing.assert_array_equal(
-        trimmed, np.concatenate([quiet[:2400], sound, quiet, sound, quiet[:2400]])
-    )
-
-
-def test_noise_below_the_threshold_is_silence() -> None:
-    """-45 dBFS is 0.0056: a hiss of 0.003 goes, unless the threshold is lower."""
-    hiss = 0.003 * np.sign(speech(1.0, 24000))
-    pcm = np.concatenate([hiss, tone(0.5, 24000), hiss])
-    assert len(trim_silence(pcm, 24000)) == pytest.approx(0.7 * 24000, abs=10)
-    assert len(trim_silence(pcm, 24000, threshold_dbfs=-60)) == len(pcm)
-
-
-@pytest.mark.parametrize("pcm", [EMPTY, np.zeros(1000, np.float32)])
-def test_all_silence_trims_to_nothing(pcm: np.ndarray) -> None:
-    """An empty array, for the caller to refuse."""
-    assert len(trim_silence(pcm, 24000)) == 0
-
-
-def test_sound_without_silence_stays_whole() -> None:
-    """Nothing to trim, nothing trimmed."""
-    pcm = np.full(500, 0.5, np.float32)
-    np.testing.assert_array_equal(trim_silence(pcm, 24000), pcm)

@@ -29,6 +29,7 @@ def test_a_voice_is_saved_listed_and_deleted(runner: JobRunner) -> None:
     audio = base64.b64encode(babble(1)).decode()
     saved = run(runner, action="save_voice", name="Anna", audio=audio, text="What I said.")
     assert saved["voice"]["name"] == "Anna"
+    assert saved["warnings"] == []
     listed = run(runner, action="list_voices")["voices"]
     assert "Anna" in [each["name"] for each in listed]
     assert run(runner, action="delete_voice", name="Anna") == {"deleted": "Anna"}
