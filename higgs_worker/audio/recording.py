@@ -86,7 +86,8 @@ def prepare(pcm: PCM, sample_rate: int, target_lufs: float) -> PCM:
     # Measured without what is no speech; before the cut, so that a cut changes nothing in it.
     outliers = np.flatnonzero(levels > speech + _OUTLIER_DB)
     measured = np.delete(sound, np.add.outer(hop * outliers, np.arange(2 * hop)))
-    sound *= 10 ** ((target_lufs - loudness_lufs(measured, sample_rate)) / 20)
+    loudness = loudness_lufs(measured.astype(np.float32), sample_rate)
+    sound *= 10 ** ((target_lufs - loudness) / 20)
 
     if speech > floor + _CLEAR_DB:
         loud = np.flatnonzero(levels > max(floor + _ABOVE_FLOOR_DB, speech - _BELOW_SPEECH_DB))
@@ -123,4 +124,5 @@ def _filter(pcm: PCM, sample_rate: int) -> tuple[NDArray[np.float64], NDArray[np
 def _levels_db(sound: NDArray[np.float64], hop: int) -> NDArray[np.float64]:
     """Return the level of each frame of two hops, [frames], one for each hop but the last."""
     hops = np.square(sound[: len(sound) // hop * hop]).reshape(-1, hop).mean(axis=1)
-    return 10 * np.log10((hops[:-1] + hops[1:]) / 2 + _NOTHING)
+    levels: NDArray[np.float64] = 10 * np.log10((hops[:-1] + hops[1:]) / 2 + _NOTHING)
+    return levels

@@ -61,4 +61,4 @@ def _to_text(outcome: dict[str, Any]) -> str:
     if "path" in outcome:
         audio = f"{outcome['path']}: {outcome['duration_s']:.2f} s of audio in "
         return "\n".join([f"{audio}{outcome['total_s']:.2f} s", *outcome["warnings"]])
-    return "\n".join(f"{key}: {value}" for key, value in outcome.items() if value is not None)
+    return "\n".join(f"{key}: {value}" for key, value in outcome.items() if value not in (None, []))

@@ -209,8 +209,12 @@ def test_each_turn_is_shown_its_own_speaker_alone() -> None:
             text="[Anna] Hello there, my friend. [Bert] Good day to you. [Anna] How are you?",
             speakers={"Anna": "a", "Bert": "b"},
         ),
-        references={name: Reference(f"{name} speaks.", each) for name, each in codes.items()},
+        references={
+            name: Reference(f"{name} speaks.", each, warnings=("doubtful",))
+            for name, each in codes.items()
+        },
     )
+    assert heard.result.warnings.count("doubtful") == 1
     assert [chunk.speaker for chunk in heard.plan.chunks] == ["Anna", "Bert", "Anna"]
     for line, chunk in zip(engine_of(model).lines, heard.plan.chunks, strict=True):
         assert [each.text for each in line.setting.references] == [f"{chunk.speaker} speaks."]
