@@ -125,4 +125,6 @@ def _levels_db(sound: NDArray[np.float64], hop: int) -> NDArray[np.float64]:
     """Return the level of each frame of two hops, [frames], one for each hop but the last."""
     hops = np.square(sound[: len(sound) // hop * hop]).reshape(-1, hop).mean(axis=1)
     levels: NDArray[np.float64] = 10 * np.log10((hops[:-1] + hops[1:]) / 2 + _NOTHING)
+    # The filter rings where a hum breaks off. The frames beside these hold what is at the ends.
+    levels[:2], levels[-2:] = levels[2], levels[-3]
     return levels
