@@ -5,6 +5,7 @@ Nothing heavy is imported before the model is loaded.
 
 from collections.abc import Callable
 
+from higgs_worker.audio.reader import RecordingReader
 from higgs_worker.cold_start import ColdStart
 from higgs_worker.delivery.delivery import Delivery
 from higgs_worker.delivery.file import SaveDirectory
@@ -34,16 +35,25 @@ def build(settings: Settings, wait_for_device: Callable[[], object] = lambda: No
     """
     cold_start = ColdStart(settings.started_at)
     progress = LastProgress()
+    reader = RecordingReader()
     service = SpeechService(
         lambda: load_model(
-            settings, cold_start, on_progress=progress, wait_for_device=wait_for_device
+            settings,
+            cold_start,
+            on_progress=progress,
+            wait_for_device=wait_for_device,
+            reader=reader,
         ),
         progress.sentence,
         max_chunk_words=max_chunk_words(settings),
     )
     responder = Responder(
         service,
-        Actions(voice_library(settings), lambda: load_references(settings), model=settings.model),
+        Actions(
+            voice_library(settings),
+            lambda: load_references(settings, reader=reader),
+            model=settings.model,
+        ),
         Delivery(
             None if settings.s3 is None else Storage(settings.s3),
             SaveDirectory(settings.save_dir),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from higgs_worker.api.result import ModelInfo
+from higgs_worker.audio.reader import RecordingReader
 from higgs_worker.cold_start import ColdStart
 from higgs_worker.health.checks import check_gpu
 from higgs_worker.settings import Settings
@@ -113,6 +114,7 @@ def load_model(
     *,
     on_progress: OnTransferProgress | None = None,
     wait_for_device: Callable[[], object] = lambda: None,
+    reader: RecordingReader | None = None,
 ) -> LoadedModel:
     """Load language model, tokenizer and codec, wherever they are. Blocks.
 
@@ -122,6 +124,7 @@ def load_model(
         on_progress: is told how far weights are that are checked or pulled, in this thread.
         wait_for_device: is called before the device is touched, and blocks until it may be: CUDA
             refuses to capture a graph while another thread synchronises the device.
+        reader: see `load_references`.
 
     Raises:
         WeightsNotFound: a checkpoint is not where the settings say.
@@ -189,7 +192,7 @@ def load_model(
         prompts=parts.prompts,
         engine=engine,
         codec=parts.codec,
-        references=load_references(settings, codec),
+        references=load_references(settings, codec, reader),
         sample_rate=parts.sizes.sample_rate,
         frame_rate=parts.sizes.frame_rate,
         info=ModelInfo(id=settings.model, revision=model.revision),
@@ -197,12 +200,17 @@ def load_model(
     )
 
 
-def load_references(settings: Settings, codec: LocatedCheckpoint | None = None) -> References:
+def load_references(
+    settings: Settings,
+    codec: LocatedCheckpoint | None = None,
+    reader: RecordingReader | None = None,
+) -> References:
     """Return the reference voices; the encoder is loaded when the first new one is encoded.
 
     Args:
         settings: what the operator chose.
         codec: where it is, when that is known already.
+        reader: decodes recordings; None: a new one.
 
     Raises:
         WeightsNotFound: the codec is not where the settings say.
@@ -218,6 +226,7 @@ def load_references(settings: Settings, codec: LocatedCheckpoint | None = None) 
         codec_id(directory),
         max_s=settings.max_reference_s,
         max_bytes=settings.max_reference_bytes,
+        read=(reader or RecordingReader()).read,
         allowed_hosts=settings.allowed_hosts,
     )
 

@@ -1,18 +1,25 @@
-"""Read the bytes of an untrusted audio file as PCM.
+"""Read the bytes of an untrusted audio file as PCM, in this process.
 
 The file's name is ignored, only a few containers and codecs are opened, and no reference to another
 file is followed. Decoding stops at the longest duration that is allowed, whatever the header says.
 Any problem is an `InvalidAudio` that says what to do. PyAV is imported when the first file is read.
+
+FFmpeg's demuxers believe what a header says about its tables, so a small file can take any amount
+of memory and time. A worker therefore reads recordings through `RecordingReader`, which calls this
+in a process of its own.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from higgs_worker.audio.shape import resample
+from higgs_worker.audio.file_kind import FileKind, kind_of
+from higgs_worker.audio.pcm import PCM
+from higgs_worker.audio.promise import promised_s
+from higgs_worker.audio.track import AudioTrack
 from higgs_worker.errors import InvalidAudio
 
 if TYPE_CHECKING:
@@ -21,123 +28,143 @@ if TYPE_CHECKING:
 
 # FFmpeg's names of the containers. Nothing else is opened: no playlist, no picture, nothing that
 # refers to other files.
-_CONTAINERS = ("wav", "flac", "mp3", "ogg", "aac", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+_CONTAINERS = (
+    *("wav", "flac", "mp3", "ogg", "aac", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"),
+    *("aiff", "amr", "caf"),
+)
 _CODECS = (
-    *("aac", "alac", "flac", "mp3", "mp3float", "opus", "vorbis"),
+    *("aac", "alac", "amrnb", "amrwb", "flac", "mp3", "mp3float", "opus", "vorbis"),
     *("pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le"),
-    *("pcm_s16be", "pcm_alaw", "pcm_mulaw", "adpcm_ima_wav", "adpcm_ms"),
+    *("pcm_s8", "pcm_s16be", "pcm_s24be", "pcm_s32be", "pcm_f32be", "pcm_f64be"),
+    *("pcm_alaw", "pcm_mulaw", "adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms"),
 )
 _OPTIONS = {
     "format_whitelist": ",".join(_CONTAINERS),
     "codec_whitelist": ",".join(_CODECS),
     "protocol_whitelist": "",
 }
-_WANTED = "send WAV, FLAC, MP3, Ogg (Opus or Vorbis), M4A/AAC or WebM"
+_WANTED = "send WAV, FLAC, MP3, Ogg (Opus or Vorbis), M4A/AAC, WebM, AIFF, CAF or AMR"
 
-_MAX_CHANNELS = 8
-_MIN_RATE_HZ, _MAX_RATE_HZ = 4_000, 384_000
-# Lossy codecs pad a file of exactly the longest duration by some frames.
-_GRACE_S = 0.1
-# The zero level and the full scale of integer samples.
-_SCALES = {"uint8": (128, 128), "int16": (0, 1 << 15), "int32": (0, 1 << 31)}
-# -60 dBFS: the noise of a quiet room is louder.
-_SILENCE = 0.001
+# A file that lacks a word lacks 0.3 s; what codecs pad is shorter. Headers of long files are less
+# exact.
+_LOST_S, _LOST_SHARE = 0.3, 0.02
 
 
-def read(data: bytes, *, sample_rate: int, min_s: float, max_s: float) -> NDArray[np.float32]:
-    """Decode the first audio stream of a file, average its channels and resample it.
+def read(data: bytes, *, sample_rate: int, min_s: float, max_s: float) -> PCM:
+    """Decode the first track that holds sound, mix its channels and resample it.
 
-    Of a damaged or truncated file, the decodable part is returned. Floating-point files that exceed
-    full scale are scaled down to it.
+    Damaged packets are skipped. Floating-point files that exceed full scale are scaled down to it.
 
     Args:
         data: the file.
         sample_rate: of the result, in hertz.
         min_s: shortest duration that is accepted, in seconds.
-        max_s: longest duration, in seconds; it bounds memory and time.
+        max_s: longest duration, in seconds; it bounds the memory and time of decoders, but not that
+            of demuxers.
 
     Returns:
         `[S] float32`, mono, in [-1, 1].
 
     Raises:
-        InvalidAudio: it is not audio, is silent, or is out of the bounds.
+        InvalidAudio: it is not audio, is silent, lacks a part, or is out of the bounds.
+        MemoryError: there is not enough memory for it.
     """
-    import av
-
     if not data:
         raise InvalidAudio("the audio is empty (0 bytes); send a file that holds sound")
-    if data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html")):
+    track = _first_with_sound(data, sample_rate, max_s)
+    if track.duration_s < min_s:
         raise InvalidAudio(
-            "this is a web page (HTML) and not audio; use the address of the audio file itself, "
-            "one that opens without a login"
+            f"the audio is {track.duration_s:.2f} s long and at least {min_s:g} s are needed; send "
+            "a longer recording",
+            details={"duration_s": round(track.duration_s, 3), "min_s": min_s},
         )
+    # The resampler overshoots full scale a little.
+    return np.clip(track.mono(), -1.0, 1.0)
+
+
+def _first_with_sound(data: bytes, sample_rate: int, max_s: float) -> AudioTrack:
+    """Return the first track that is not silent, decoded.
+
+    Raises:
+        InvalidAudio: there is none.
+    """
+    with _opened(data) as container:
+        codecs = [
+            None if each.codec_context is None else each.codec_context.name
+            for each in container.streams.audio
+        ]
+    if not codecs:
+        raise InvalidAudio(f"the file holds no audio stream; {_WANTED}")
+    accepted = [index for index, codec in enumerate(codecs) if codec in _CODECS]
+    if not accepted:
+        name = f" ({codecs[0]})" if codecs[0] else ""
+        raise InvalidAudio(f"the audio uses a codec that is not accepted{name}; {_WANTED}")
+    is_silent = False
+    for index in accepted:
+        track = _decode(data, index, sample_rate, max_s)
+        if track.duration_s:
+            if not track.is_silent():
+                return track
+            is_silent = True
+    if is_silent:
+        raise InvalidAudio("the audio is silent; send a recording in which somebody can be heard")
+    raise InvalidAudio(
+        "no sound could be decoded from the file; it is damaged or was cut short, so send it "
+        "again whole"
+    )
+
+
+def _decode(data: bytes, index: int, sample_rate: int, max_s: float) -> AudioTrack:
+    """Decode one of the audio streams.
+
+    Raises:
+        InvalidAudio: it is too long, of a kind that is not accepted, or lacks a part.
+    """
+    with _opened(data) as container:
+        stream = container.streams.audio[index]
+        stream.codec_context.thread_count = 1
+        header_s = (container.duration or 0) / 1_000_000
+        track = AudioTrack(stream.codec_context.name, sample_rate, max_s, header_s)
+        end_s = 0.0
+        for frame in _frames(container, stream):
+            track.feed(frame)
+            if frame.time is not None:
+                end_s = frame.time + frame.samples / frame.sample_rate
+        track.finish()
+        promise_s = promised_s(data, container, stream, track.duration_s, end_s)
+    held_s = track.duration_s
+    if promise_s > held_s + max(_LOST_S, _LOST_SHARE * promise_s):
+        raise InvalidAudio(
+            f"the file says that it holds {promise_s:.1f} s of sound and {held_s:.1f} s are there; "
+            "it is damaged or was cut short, so send it again whole",
+            details={"duration_s": round(held_s, 3), "promised_s": round(promise_s, 3)},
+        )
+    return track
+
+
+@contextmanager
+def _opened(data: bytes) -> "Iterator[InputContainer]":
+    import av
+
     try:
         container = av.open(BytesIO(data), "r", options=dict(_OPTIONS), metadata_errors="replace")
     except av.FFmpegError as error:
-        raise InvalidAudio(f"this is not audio that can be read; {_WANTED}") from error
+        if isinstance(error, MemoryError):
+            raise
+        raise _unreadable(kind_of(data)) from error
     with container:
-        samples, rate = _decode(container, max_s)
-    duration_s = len(samples) / rate
-    if duration_s < min_s:
-        raise InvalidAudio(
-            f"the audio is {duration_s:.2f} s long and at least {min_s:g} s are needed; send a "
-            "longer recording",
-            details={"duration_s": round(duration_s, 3), "min_s": min_s},
-        )
-    if not np.isfinite(samples).all():
-        raise InvalidAudio(
-            "the audio holds samples that are no numbers (NaN or infinite); export it again, "
-            "as 16-bit WAV for example"
-        )
-    peak = float(np.abs(samples).max())
-    if peak < _SILENCE:
-        raise InvalidAudio("the audio is silent; send a recording in which somebody can be heard")
-    if peak > 1:
-        samples /= peak
-    # Clipped, because the resampler overshoots full scale a little.
-    samples = np.clip(resample(samples, rate, sample_rate), -1.0, 1.0)
-    return samples
+        yield container
 
 
-def _decode(container: "InputContainer", max_s: float) -> tuple[NDArray[np.float32], int]:
-    """Return mono samples `[S] float32` and their rate in hertz.
-
-    Raises:
-        InvalidAudio: there are none, too many, or of a kind that is not accepted.
-    """
-    if not container.streams.audio:
-        raise InvalidAudio(f"the file holds no audio stream; {_WANTED}")
-    stream = container.streams.audio[0]
-    codec = stream.codec_context
-    if codec is None or codec.name not in _CODECS:
-        name = "" if codec is None else f" ({codec.name})"
-        raise InvalidAudio(f"the audio uses a codec that is not accepted{name}; {_WANTED}")
-    pieces: list[NDArray[np.float32]] = []
-    num_samples = rate = channels = 0
-    for frame in _frames(container, stream):
-        if not pieces:
-            rate, channels = frame.sample_rate, frame.layout.nb_channels
-            if not _MIN_RATE_HZ <= rate <= _MAX_RATE_HZ or not 1 <= channels <= _MAX_CHANNELS:
-                raise InvalidAudio(
-                    f"the audio has {channels} channels at {rate} Hz, and up to {_MAX_CHANNELS} "
-                    f"at {_MIN_RATE_HZ} to {_MAX_RATE_HZ} Hz are accepted; convert it to mono at "
-                    "24000 Hz"
-                )
-        elif (frame.sample_rate, frame.layout.nb_channels) != (rate, channels):
-            raise InvalidAudio(
-                "the audio changes its sample rate or channels midway; convert it to mono at "
-                "24000 Hz"
-            )
-        pieces.append(_mono(frame))
-        num_samples += frame.samples
-        if num_samples > (max_s + _GRACE_S) * rate:
-            raise _too_long(container, num_samples / rate, max_s)
-    if not num_samples:
-        raise InvalidAudio(
-            "no sound could be decoded from the file; it is damaged or was cut short, so send it "
-            "again whole"
+def _unreadable(kind: FileKind | None) -> InvalidAudio:
+    if kind is None:
+        return InvalidAudio(f"this is not audio that can be read; {_WANTED}")
+    if kind.is_taken:
+        return InvalidAudio(
+            f"this looks like {kind.name}, and it cannot be read: it is damaged or was cut short, "
+            "so send it again whole, or export it as 16-bit WAV"
         )
-    return np.concatenate(pieces), rate
+    return InvalidAudio(f"this looks like {kind.name}, which is not taken; {kind.hint}{_WANTED}")
 
 
 def _frames(container: "InputContainer", stream: "AudioStream") -> "Iterator[AudioFrame]":
@@ -148,33 +175,14 @@ def _frames(container: "InputContainer", stream: "AudioStream") -> "Iterator[Aud
     while True:
         try:
             packet = next(packets, None)
-        except av.FFmpegError:
+        except av.FFmpegError as error:
+            if isinstance(error, MemoryError):
+                raise
             return
         if packet is None:
             return
         try:
             yield from stream.codec_context.decode(packet)
-        except av.FFmpegError:
-            continue
-
-
-def _mono(frame: "AudioFrame") -> NDArray[np.float32]:
-    """Return the mean of the channels, `[S] float32`; integers become [-1, 1]."""
-    values = frame.to_ndarray()
-    if frame.format.is_packed:
-        values = values.reshape(-1, frame.layout.nb_channels).T
-    middle, full_scale = _SCALES.get(values.dtype.name, (0, 1))
-    with np.errstate(over="ignore", invalid="ignore"):  # such samples are rejected later
-        mono: NDArray[np.float64] = values.mean(axis=0, dtype=np.float64)
-        return ((mono - middle) / full_scale).astype(np.float32)
-
-
-def _too_long(container: "InputContainer", decoded_s: float, max_s: float) -> InvalidAudio:
-    """Return the error; the header counts only if it, too, says that the audio is too long."""
-    header_s = (container.duration or 0) / 1_000_000
-    length_s = max(header_s, decoded_s)
-    return InvalidAudio(
-        f"the audio is {'' if header_s > decoded_s else 'over '}{length_s:.1f} s long and at most "
-        f"{max_s:g} s are accepted; cut out the part in which the voice is clearest",
-        details={"duration_s": round(length_s, 3), "max_s": max_s},
-    )
+        except av.FFmpegError as error:
+            if isinstance(error, MemoryError):
+                raise

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from higgs_worker.api.voice_spec import VoiceSpec
-from higgs_worker.audio import encode, read, recording
+from higgs_worker.audio import encode, recording
 from higgs_worker.audio.pcm import PCM
 from higgs_worker.errors import InvalidAudio
 from higgs_worker.voices.code_cache import content_key
@@ -33,6 +33,9 @@ DOWNLOAD_TIMEOUT_S = 30.0
 
 Encode = Callable[[PCM], NDArray[np.int64]]
 """PCM [S] at SAMPLE_RATE -> codes [F, K]; may load an encoder first."""
+
+Read = Callable[..., PCM]
+"""A function like `audio.read.read`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +70,8 @@ class References:
     """The longest recording."""
     max_bytes: int
     """The largest recording."""
+    read: Read
+    """Decodes strangers' recordings: `RecordingReader.read`."""
     allowed_hosts: frozenset[str] = frozenset()
     """See `download`."""
 
@@ -136,7 +141,7 @@ class References:
         """Return the codes of a recording of the library, where all are prepared."""
 
         def pcm() -> PCM:
-            return read.read(
+            return self.read(
                 wav, sample_rate=SAMPLE_RATE, min_s=recording.MIN_SPEECH_S, max_s=self.max_s
             )
 
@@ -151,7 +156,7 @@ class References:
         return codes.astype(np.int64)
 
     def _prepare(self, data: bytes) -> PCM:
-        pcm = read.read(data, sample_rate=SAMPLE_RATE, min_s=MIN_S, max_s=self.max_s)
+        pcm = self.read(data, sample_rate=SAMPLE_RATE, min_s=MIN_S, max_s=self.max_s)
         return recording.prepare(pcm, SAMPLE_RATE, LOUDNESS_LUFS)
 
 

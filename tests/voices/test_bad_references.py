@@ -17,6 +17,7 @@ import pytest
 import soundfile
 
 from higgs_worker.api.voice_spec import VoiceSpec
+from higgs_worker.audio.read import read
 from higgs_worker.errors import InvalidAudio, InvalidRequest, UnusableReference, WorkerError
 from higgs_worker.voices.library import VoiceLibrary
 from higgs_worker.voices.references import References
@@ -65,8 +66,8 @@ def with_nan(pcm: np.ndarray) -> np.ndarray:
 
 
 BAD: dict[str, tuple[Callable[[], bytes], str]] = {
-    "not audio": (lambda: b"%PDF-1.7\n" + bytes(range(256)) * 50, "not audio that can be read"),
-    "an executable": (lambda: b"\x7fELF" + bytes(5000), "not audio that can be read"),
+    "not audio": (lambda: bytes(range(256)) * 50, "not audio that can be read"),
+    "a document": (lambda: b"%PDF-1.7\n" + bytes(5000), "looks like a PDF document"),
     "silent": (lambda: sound_file(np.zeros(2 * RATE)), "silent"),
     "0.2 s": (lambda: sound_file(babble(0.2)), "0.20 s long and at least 1 s"),
     "10 minutes": (
@@ -74,15 +75,17 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
         "600.0 s long and at most 60 s",
     ),
     "not a number": (lambda: sound_file(with_nan(babble(2)), subtype="FLOAT"), "NaN or infinite"),
-    "cut to its header": (lambda: sound_file(babble(2), container="FLAC")[:60], "not audio"),
+    "cut to its header": (lambda: sound_file(babble(2), container="FLAC")[:60], "cut short"),
+    "half an upload": (
+        lambda: (lambda data: data[: len(data) // 2])(sound_file(babble(6.5))),
+        "6.5 s of sound and 3.2 s are there",
+    ),
     "a web page": (lambda: b"\n<!DOCTYPE html><title>Log in</title>", "web page (HTML)"),
 }
 GOOD = {
     "8 kHz telephone": lambda: sound_file(babble(2, 8000), 8000, subtype="ULAW"),
     "6 channels": lambda: sound_file(np.stack([babble(2)] * 6, axis=1), container="FLAC"),
-    "three quarters of a file": lambda: (lambda data: data[: len(data) * 3 // 4])(
-        sound_file(babble(3), container="FLAC")
-    ),
+    "a file of a phone": lambda: sound_file(babble(2), container="AIFF"),
 }
 
 
@@ -96,7 +99,7 @@ def references(tmp_path: Path, encoder: CountingEncoder, *hosts: str) -> Referen
     """Keep voices on an empty volume; some hosts are allowed."""
     library = VoiceLibrary(tmp_path / "voices")
     allowed = frozenset(hosts)
-    return References(library, encoder, "codec", MAX_S, MAX_BYTES, allowed_hosts=allowed)
+    return References(library, encoder, "codec", MAX_S, MAX_BYTES, read, allowed_hosts=allowed)
 
 
 def inline(data: bytes) -> VoiceSpec:

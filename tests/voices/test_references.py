@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from higgs_worker.api.voice_spec import VoiceSpec
-from higgs_worker.audio import encode, read
+from higgs_worker.audio import encode
+from higgs_worker.audio.read import read
 from higgs_worker.errors import InvalidAudio, UnknownVoice, UnusableReference
 from higgs_worker.voices.library import PRESETS, VoiceLibrary
 from higgs_worker.voices.references import References
@@ -46,7 +47,7 @@ class CountingEncoder:
 def references(volume: Path, encoder: CountingEncoder, codec_id: str = "codec") -> References:
     """Keep voices on a volume."""
     library = VoiceLibrary(volume / "voices")
-    return References(library, encoder, codec_id, max_s=60, max_bytes=10_000_000)
+    return References(library, encoder, codec_id, 60, 10_000_000, read)
 
 
 def test_the_second_use_encodes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -165,7 +166,7 @@ def test_a_faint_recording_keeps_its_words(tmp_path: Path) -> None:
     A threshold at -45 dBFS took 0.9 s of such a voice, and all of the other.
     """
     preset = VoiceLibrary(tmp_path, presets=PRESETS).get("clara")
-    pcm = read.read(preset.wav, sample_rate=24000, min_s=0, max_s=60)
+    pcm = read(preset.wav, sample_rate=24000, min_s=0, max_s=60)
     silence = np.zeros(24000, np.float32)
     pcm = np.concatenate([silence, pcm, silence])
     kept = references(tmp_path, CountingEncoder())
