@@ -39,7 +39,7 @@ _ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
 }
-_COMMAND = (sys.executable, "-P", "-m", "higgs_worker.audio.reader_process")
+_ARGUMENTS = ("-P", "-m", "higgs_worker.audio.reader_process")
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,9 @@ class RecordingReader:
     worker. Should it be killed, the next recording starts another.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, python: str = sys.executable) -> None:
+        """Start nothing yet; `python` is the interpreter that will be."""
+        self._python = python
         self._places = threading.BoundedSemaphore(MAX_AT_ONCE)
         self._lock = threading.Lock()
         self._process: _ReaderProcess | None = None
@@ -101,19 +103,31 @@ class RecordingReader:
         """
         for _ in range(2):  # the one that is there may have been killed
             ours, theirs = socket.socketpair()
-            with theirs, self._lock:
-                process = self._process = self._process or _ReaderProcess()
-                process.hand_over(theirs)
+            with theirs:
+                process = self._hand_over(theirs)
             ours.settimeout(_MAX_START_S)
             with suppress(OSError):
                 if ours.recv(len(READY)) == READY:
                     return ours
             ours.close()
             with self._lock:
-                process.end()
-                if self._process is process:
+                if process is not None and process is self._process:
                     self._process = None
-        raise InternalError("the process that reads recordings does not start; its log says why")
+                    process.end()
+        raise InternalError(
+            "the worker cannot start the process that reads recordings; the log says why"
+        )
+
+    def _hand_over(self, connection: socket.socket) -> "_ReaderProcess | None":
+        """Give the other end of a connection to the process; return it, None if none starts."""
+        with self._lock:
+            try:
+                self._process = self._process or _ReaderProcess(self._python)
+            except OSError:
+                log.exception("the process that reads recordings does not start")
+                return None
+            self._process.hand_over(connection)
+            return self._process
 
 
 class _ReaderProcess:
@@ -122,11 +136,11 @@ class _ReaderProcess:
     It ends with the worker, however that ends: its end of the socket is closed then.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, python: str) -> None:
         self._control, theirs = socket.socketpair()
         with theirs:
             process = subprocess.Popen(  # noqa: S603
-                _COMMAND,
+                (python, *_ARGUMENTS),
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 env=_ENVIRONMENT,

@@ -45,7 +45,7 @@ def max_cpu_s(max_s: float) -> int:
 
     A minute of speech takes a tenth of a second, one of eight channels at 384 kHz takes seven.
     """
-    return round(5 + max_s / 12)
+    return round(2 + max_s / 8)
 
 
 def max_wall_s(max_s: float) -> int:
