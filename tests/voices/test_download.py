@@ -1,6 +1,8 @@
 """A recording from a caller's address: only public machines, and never a file."""
 
 import base64
+import time
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from higgs_worker.errors import UnusableReference
 from higgs_worker.voices.download import download
 from higgs_worker.voices.web_address import is_public
 from tests.fakes.web import (
@@ -99,6 +102,27 @@ def test_base64_gives_its_bytes(form: str) -> None:
     assert (
         download(form.format(text), max_bytes=len(SOUND), timeout_s=1, resolve=unreached) == SOUND
     )
+
+
+def test_base64_holds_no_other_thread_up() -> None:
+    """One word of 13 MB, which might be the beginning of an address: the loop goes on."""
+    text = "A" * (4 << 20) * 3 + "AA=="
+    longest_s, last = 0.0, time.monotonic()
+    with ThreadPoolExecutor() as threads:
+        decoding = threads.submit(download, text, max_bytes=10_000_000, timeout_s=30)
+        while not decoding.done():
+            time.sleep(0.001)
+            longest_s, last = max(longest_s, time.monotonic() - last), time.monotonic()
+    assert decoding.result() == bytes(len(text) // 4 * 3 - 2)
+    assert longest_s < 0.25  # 0.02 where nothing else runs
+
+
+@pytest.mark.parametrize("at", [1 << 20, (1 << 20) - 2, 8])
+def test_padding_is_only_at_the_end(at: int) -> None:
+    """Two texts in one are a mistake, wherever they meet."""
+    text = "A" * (at - 4) + "AA==" + "A" * 100
+    with pytest.raises(UnusableReference, match="not valid base64"):
+        download(text, max_bytes=10_000_000, timeout_s=1)
 
 
 def test_base64_of_an_mp3_is_no_path() -> None:
