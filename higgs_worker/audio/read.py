@@ -88,20 +88,8 @@ def _first_with_sound(data: bytes, sample_rate: int, max_s: float) -> AudioTrack
     Raises:
         InvalidAudio: there is none.
     """
-    with _opened(data) as container:
-        codecs = [
-            None if each.codec_context is None else each.codec_context.name
-            for each in container.streams.audio
-        ]
-    if not codecs:
-        raise InvalidAudio(f"the file holds no audio stream; {_WANTED}")
-    accepted = [index for index, codec in enumerate(codecs) if codec in _CODECS]
-    if not accepted:
-        name = f" ({codecs[0]})" if codecs[0] else ""
-        raise InvalidAudio(f"the audio uses a codec that is not accepted{name}; {_WANTED}")
     is_silent = False
-    for index in accepted:
-        track = _decode(data, index, sample_rate, max_s)
+    for track in _tracks(data, sample_rate, max_s):
         if track.duration_s:
             if not track.is_silent():
                 return track
@@ -114,25 +102,65 @@ def _first_with_sound(data: bytes, sample_rate: int, max_s: float) -> AudioTrack
     )
 
 
-def _decode(data: bytes, index: int, sample_rate: int, max_s: float) -> AudioTrack:
+def _tracks(data: bytes, sample_rate: int, max_s: float) -> Iterator[AudioTrack]:
+    """Yield all tracks whose codec is accepted, each decoded when it is asked for.
+
+    Raises:
+        InvalidAudio: there is none.
+    """
+    index, num_tracks = 0, 1
+    while index < num_tracks:
+        with _opened(data) as container:
+            streams = _accepted(container)
+            num_tracks = len(streams)
+            track = _decode(data, container, streams[index], sample_rate, max_s)
+        yield track
+        index += 1
+
+
+def _accepted(container: "InputContainer") -> "list[AudioStream]":
+    """Return the audio streams whose codec is accepted.
+
+    Raises:
+        InvalidAudio: there is none.
+    """
+    # One whose codec FFmpeg does not know has no context.
+    codecs = [each.codec_context and each.codec_context.name for each in container.streams.audio]
+    if not codecs:
+        raise InvalidAudio(f"the file holds no audio stream; {_WANTED}")
+    if not set(codecs) & set(_CODECS):
+        name = f" ({codecs[0]})" if codecs[0] else ""
+        raise InvalidAudio(f"the audio uses a codec that is not accepted{name}; {_WANTED}")
+    return [
+        stream
+        for stream, codec in zip(container.streams.audio, codecs, strict=True)
+        if codec in _CODECS
+    ]
+
+
+def _decode(
+    data: bytes,
+    container: "InputContainer",
+    stream: "AudioStream",
+    sample_rate: int,
+    max_s: float,
+) -> AudioTrack:
     """Decode one of the audio streams.
 
     Raises:
         InvalidAudio: it is too long, of a kind that is not accepted, or lacks a part.
     """
-    with _opened(data) as container:
-        stream = container.streams.audio[index]
-        stream.codec_context.thread_count = 1
-        header_s = (container.duration or 0) / 1_000_000
-        track = AudioTrack(stream.codec_context.name, sample_rate, max_s, header_s)
-        end_s = 0.0
-        for frame in _frames(container, stream):
-            track.feed(frame)
-            if frame.time is not None:
-                end_s = frame.time + frame.samples / frame.sample_rate
-        track.finish()
-        promise_s = promised_s(data, container, stream, track.duration_s, end_s)
+    stream.codec_context.thread_count = 1
+    header_s = (container.duration or 0) / 1_000_000
+    track = AudioTrack(stream.codec_context.name, sample_rate, max_s, header_s)
+    end_s = 0.0
+    for frame in _frames(container, stream):
+        track.feed(frame)
+        if frame.time is not None:
+            end_s = frame.time + frame.samples / frame.sample_rate
+    track.finish()
     held_s = track.duration_s
+    promise_s = promised_s(data, container, stream, held_s, end_s)
     if promise_s > held_s + max(_LOST_S, _LOST_SHARE * promise_s):
         raise InvalidAudio(
             f"the file says that it holds {promise_s:.1f} s of sound and {held_s:.1f} s are there; "

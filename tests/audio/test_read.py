@@ -299,9 +299,9 @@ def check_outcome(data: bytes) -> None:
 
 @pytest.mark.parametrize("kind", VALID)
 def test_damage_gives_sound_or_a_refusal(kind: str) -> None:
-    """60 seeded mutations of every format: no other exception, and none takes a second."""
+    """25 seeded mutations of every format, see `test_bombs.py` for more."""
     chance = np.random.default_rng(len(kind) * 1000 + sum(kind.encode()))
-    for _ in range(60):
+    for _ in range(25):
         check_outcome(mutated(VALID[kind], chance))
 
 
