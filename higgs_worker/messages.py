@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 
 MAX_QUOTED = 40
+MAX_LISTED = 50
+"""Problems that one error lists; a job of many wrong keys must not become a reply of that size."""
 _MAX_INTEGER = 10**20  # larger ones are described, not quoted
 # Never meant: halves of surrogate pairs, and C0 controls except \t \n \r.
 _UNREADABLE = re.compile(r"[\ud800-\udfff\x00-\x08\x0b\x0c\x0e-\x1f]")
@@ -19,10 +21,11 @@ def check_readable(value: str, max_chars: int | None = None) -> str:
     Raises:
         ValueError: the text continues a sentence that starts with the field's name.
     """
-    if problem := unreadable(value):
-        raise ValueError(problem)
+    # The length first: to look for what is unreadable takes a tenth of a second for 20 MB.
     if max_chars is not None and len(value) > max_chars:
         raise ValueError(too_long(value, max_chars))
+    if problem := unreadable(value):
+        raise ValueError(problem)
     return value
 
 

@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from higgs_worker.api.request import refuse_credentials
 from higgs_worker.api.voice_spec import VoiceSpec
 from higgs_worker.errors import InvalidRequest
-from higgs_worker.messages import check_readable, quote
+from higgs_worker.messages import MAX_QUOTED, check_readable, quote
 
 _FIELDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "list_voices": ((), ()),
@@ -62,11 +61,12 @@ Action = ListVoices | SaveVoice | DeleteVoice | ShowInfo
 def parse_action(raw: Mapping[Any, Any]) -> Action:
     """Validate an input that has `action`.
 
+    Args:
+        raw: the input; what comes from a caller was screened before.
+
     Raises:
-        CredentialsRefused: a key looks like a credential.
         InvalidRequest: there is no such action, or a field is wrong.
     """
-    refuse_credentials(raw)
     match _check_fields(raw):
         case "list_voices":
             return ListVoices()
@@ -99,7 +99,8 @@ def _check_fields(raw: Mapping[Any, Any]) -> str:
     """Return the action's name if its fields are those that it takes."""
     action = raw["action"]
     if not isinstance(action, str) or action not in _FIELDS:
-        near = difflib.get_close_matches(str(action)[:40], _FIELDS, n=1)
+        said = action[:MAX_QUOTED] if isinstance(action, str) else ""
+        near = difflib.get_close_matches(said, _FIELDS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise InvalidRequest(
             f"action must be one of {', '.join(_FIELDS)}, not {quote(action)}{hint}"

@@ -6,6 +6,7 @@ from higgs_worker.api.action import Action, parse_action
 from higgs_worker.api.batch import Batch
 from higgs_worker.api.openai import OpenAIList, OpenAISpeech, parse_openai
 from higgs_worker.api.request import SpeechRequest
+from higgs_worker.api.screening import screen
 
 Body = SpeechRequest | Batch | Action | OpenAISpeech | OpenAIList
 
@@ -21,6 +22,7 @@ def parse_body(raw: object, *, max_text_chars: int) -> Body:
         CredentialsRefused: a key looks like a credential.
         InvalidRequest: anything else is wrong.
     """
+    screen(raw)
     if isinstance(raw, Mapping):
         if "action" in raw:
             return parse_action(raw)

@@ -8,14 +8,15 @@ from pydantic_core import ErrorDetails
 from higgs_worker.messages import quote, too_long, unreadable
 
 
-def describe_error(error: ErrorDetails, field: FieldInfo) -> str:
+def describe_error(error: ErrorDetails, value: Any, field: FieldInfo) -> str:
     """Return what is wrong with a field, as the continuation of a sentence.
 
     Args:
         error: as pydantic reports it.
+        value: as the caller sent it; pydantic may have seen only its beginning.
         field: its declaration.
     """
-    value, context = error["input"], error.get("ctx", {})
+    context = error.get("ctx", {})
     if error["type"] == "missing":
         return "is required; send what should be said"
     if error["type"] == "value_error":

@@ -103,6 +103,24 @@ def test_a_text_s_own_recording_replaces_the_common_voice() -> None:
     assert service.requests[0].voice.name is None
 
 
+def test_what_all_entries_share_is_looked_at_once() -> None:
+    """The same recording serves all, and what is wrong with it is one error."""
+    service = Reciting()
+    entries = [{"text": "a"}, {"text": "b"}]
+    recording = {"ref_audio": "UklGRg" * 10**6, "ref_text": "Hello."}
+    assert run({"batch": entries} | recording, service)["num_failed"] == 0
+    one, other = service.requests
+    assert one.voice is other.voice is not None
+    for wrong, message in (
+        ({"sed": 7}, "unknown field 'sed'; did you mean 'seed'?"),
+        ({"seed": -1, "top_k": "7"}, "top_k must be a whole number from 0 to"),
+        ({"x": [0] * 500_000}, "the input has more than 20000 values"),
+        ({"ref_audio": "é" * 10**6, "ref_text": "Hello."}, "voice has 'audio', which is longer"),
+    ):
+        output = run({"batch": [{"text": "a"}] * 64} | wrong)
+        assert output["error"].startswith(f"invalid_request: {message}")
+
+
 def test_what_does_not_fit_is_that_text_s_failure_alone() -> None:
     """The platform's limit is that of the whole job."""
     output = run({"batch": [{"text": "large"}, {"text": "large"}, {"text": "Small."}]})
