@@ -24,25 +24,15 @@ polls open, the SDK itself would repeat them 1,800 times a second."""
 STOP_DELAY_S = 0.2
 """Delay of a stop signal for a job: the SDK looks into its queue every 0.1 s, and ignores signals
 for jobs that are still in it."""
-MAX_DIGITS = 4300
-"""Python refuses to parse longer whole numbers, because the time grows with the square."""
 
 log = logging.getLogger(__name__)
 
-Poll = Callable[..., Awaitable[list[Any] | None]]
+Poll = Callable[..., Awaitable[Any]]
 
 
 def concurrency(configured: int | None, max_slots: int | None) -> int:
     """Return how many jobs to take at once; decided before the model is loaded."""
     return configured or (max_slots or DEFAULT_SLOTS) + NUM_AHEAD
-
-
-def parse_big_int(digits: str) -> int | float:
-    """Return a whole number of a JSON document; one of very many digits becomes infinity.
-
-    Python's own parser raises there, and the SDK then drops all jobs that came in one poll.
-    """
-    return int(digits) if len(digits) <= MAX_DIGITS else float(digits)
 
 
 def delay_stops(poll: Poll) -> Poll:
@@ -104,33 +94,39 @@ class Intake:
             self._on_stop()
 
     def cancel_on_stop(self, poll: Poll) -> Poll:
-        """Wrap a poll of the SDK: it is cancelled on a stop, and never repeated fast."""
+        """Wrap a poll: it is cancelled on a stop, and then brings nothing."""
 
         @wraps(poll)
-        async def guarded(*args: Any) -> list[Any]:
+        async def guarded(*args: Any) -> Any:
+            if self.is_stopping:
+                return None
+            polling = asyncio.ensure_future(poll(*args))
+            stopping = asyncio.ensure_future(self._stopping.wait())
+            try:
+                await asyncio.wait({stopping, polling}, return_when=asyncio.FIRST_COMPLETED)
+                return polling.result() if polling.done() else None
+            finally:
+                polling.cancel()
+                stopping.cancel()
+
+        return guarded
+
+    def pace(self, poll: Poll) -> Poll:
+        """Wrap a poll: while it brings nothing, it is not repeated fast."""
+
+        @wraps(poll)
+        async def paced(*args: Any) -> list[Any]:
             loop = asyncio.get_running_loop()
             earliest = loop.time() + IDLE_PAUSE_S
             found: list[Any] = []
             try:
-                found = await self._unless_stopped(poll, *args)
+                found = await poll(*args) or []
                 return found
             finally:
                 if not found and not self.is_stopping:
                     await asyncio.sleep(earliest - loop.time())
 
-        return guarded
-
-    async def _unless_stopped(self, poll: Poll, *args: Any) -> list[Any]:
-        if self.is_stopping:
-            return []
-        polling = asyncio.ensure_future(poll(*args))
-        stopping = asyncio.ensure_future(self._stopping.wait())
-        try:
-            await asyncio.wait({stopping, polling}, return_when=asyncio.FIRST_COMPLETED)
-            return (polling.result() if polling.done() else None) or []
-        finally:
-            polling.cancel()
-            stopping.cancel()
+        return paced
 
     def _listen(self) -> Callable[[], Any]:
         """Take over the SDK's signals and return what it does on one."""

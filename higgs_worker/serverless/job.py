@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from higgs_worker.api.body import Body, parse_body
-from higgs_worker.errors import CredentialsRefused, InvalidRequest
+from higgs_worker.errors import CredentialsRefused, InvalidRequest, WorkerError
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,10 @@ class Job:
     def parse(cls, raw: object, *, max_text_chars: int) -> "Job":
         """Return the job that a dict of the SDK's holds. Never raises for what a caller sent.
 
+        Takes some tenths of a second for the largest inputs; run it in a thread.
+
         Args:
-            raw: as the SDK hands it over.
+            raw: as the SDK hands it over; `input` may be the error why it was not read.
             max_text_chars: the operator's limit for the text of a request.
         """
         job = raw if isinstance(raw, Mapping) else {}
@@ -50,6 +52,7 @@ def _content(raw: object) -> Any:
     Raises:
         CredentialsRefused: credentials stand beside it.
         InvalidRequest: there is none.
+        WorkerError: it was not read.
     """
     if not isinstance(raw, Mapping):
         raise InvalidRequest('the job must be an object such as {"id": "1", "input": {…}}')
@@ -61,4 +64,6 @@ def _content(raw: object) -> Any:
         )
     if "input" not in raw:
         raise InvalidRequest('the job has no input; send {"input": {"text": "Hello."}}')
+    if isinstance(raw["input"], WorkerError):
+        raise raw["input"]
     return raw["input"]

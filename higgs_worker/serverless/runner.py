@@ -55,7 +55,7 @@ class JobRunner:
         Raises:
             asyncio.CancelledError: the job was cancelled from outside.
         """
-        job = self._parse(raw)
+        job = await self._parse(raw)
         return await self._run(job, raw, result_budget(job.id))
 
     async def stream(self, raw: object) -> AsyncGenerator[dict[str, Any], None]:
@@ -65,7 +65,7 @@ class JobRunner:
         audio is taken out of it after it was streamed.
         """
         started = time.perf_counter()
-        job = self._parse(raw)
+        job = await self._parse(raw)
         if not isinstance(job.body, SpeechRequest | OpenAISpeech):
             yield await self._run(job, raw, SizeBudget(MAX_PIECE_BYTES))
             return
@@ -154,8 +154,8 @@ class JobRunner:
             finally:
                 await queue.close()
 
-    def _parse(self, raw: object) -> Job:
-        return Job.parse(raw, max_text_chars=self.max_text_chars)
+    async def _parse(self, raw: object) -> Job:
+        return await asyncio.to_thread(Job.parse, raw, max_text_chars=self.max_text_chars)
 
     def _progress(self, raw: object) -> JobProgress:
         send = partial(self.report, raw) if self.report else None

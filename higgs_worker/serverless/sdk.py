@@ -4,7 +4,7 @@ The only module that imports `runpod`; what it knows of the SDK's inside was rea
 `docs/delivery.md` lists what each mend is for, and what can still be lost.
 """
 
-import json
+import asyncio
 import logging
 import os
 import sys
@@ -15,12 +15,10 @@ from functools import partial
 from typing import Any
 
 from higgs_worker.deadlines import Deadlines
-from higgs_worker.serverless.intake import Intake, concurrency, delay_stops, parse_big_int
+from higgs_worker.serverless.intake import Intake, concurrency, delay_stops
 from higgs_worker.serverless.runner import JobRunner
+from higgs_worker.serverless.takes import read_jobs
 from higgs_worker.settings import Settings
-
-MAX_NESTING = 10_000
-"""Levels of JSON that a job may have; the platform itself refuses more."""
 
 _HELD_BACK = (
     "Async Generator output",
@@ -50,7 +48,6 @@ def serve(
             worker.
         on_checked: called when the SDK has made them.
     """
-    allow_deep_json()
     skip_processor_name()
     keep_results_out_of_log(settings.runpod_log_level)
     import runpod
@@ -77,9 +74,9 @@ def serve(
     is_local: bool = worker_state.IS_LOCAL_TEST
     if is_local:
         on_checked()  # there are no checks then
-    cancel_polls_on_stop(intake)
+    take_safely(intake)
+    cancel_stops_on_stop(intake)
     resend_results()
-    accept_big_numbers()
     for check in checks:
         runpod.serverless.register_fitness_check(check)
     responder = replace(runner.responder, deadlines=deadlines, on_broken=ask_for_another_worker)
@@ -91,14 +88,6 @@ def serve(
         "return_aggregate_stream": True,
     }
     runpod.serverless.start(config)
-
-
-def allow_deep_json() -> None:
-    """Let JSON be nested deeply.
-
-    Python parses it by recursion; at its usual limit the SDK drops all jobs of a poll.
-    """
-    sys.setrecursionlimit(MAX_NESTING + 1000)
 
 
 def skip_processor_name() -> None:
@@ -135,12 +124,41 @@ def keep_results_out_of_log(level: str) -> None:
     RunPodLogger.log = print_without_results
 
 
-def cancel_polls_on_stop(intake: Intake) -> None:
-    """Cancel the SDK's polls when the worker stops, which would otherwise lose a job."""
+def take_safely(intake: Intake) -> None:
+    """Take jobs in place of the SDK, which parses in its loop and ends on what is no job.
+
+    The poll is cancelled when the worker stops, which would otherwise lose a job. An answer that
+    has arrived is read even then.
+    """
+    from runpod.http_client import TooManyRequests
+    from runpod.serverless.modules import rp_job, rp_scale
+
+    async def fetch(session: Any, num_jobs: int) -> bytes:
+        async with session.get(rp_job._job_get_url(num_jobs)) as response:
+            if response.status in (204, 400):  # 400 is usual on an endpoint with FlashBoot
+                return b""
+            if response.status == 429:
+                raise TooManyRequests(response.request_info, response.history, status=429)
+            response.raise_for_status()
+            answer: bytes = await response.read()
+            return answer
+
+    poll = intake.cancel_on_stop(fetch)
+
+    async def take(session: Any, num_jobs: int = 1) -> list[dict[str, Any]]:
+        answer = await poll(session, num_jobs)
+        running = {each.id for each in rp_job.job_progress}
+        return await asyncio.to_thread(read_jobs, answer, running) if answer else []
+
+    rp_scale.get_job = intake.pace(take)
+
+
+def cancel_stops_on_stop(intake: Intake) -> None:
+    """Cancel the SDK's poll for stop signals when the worker stops, which would wait for it."""
     from runpod.serverless.modules import rp_scale
 
-    rp_scale.get_job = intake.cancel_on_stop(rp_scale.get_job)
-    rp_scale.get_stop_signals = intake.cancel_on_stop(delay_stops(rp_scale.get_stop_signals))
+    poll = intake.cancel_on_stop(delay_stops(rp_scale.get_stop_signals))
+    rp_scale.get_stop_signals = intake.pace(poll)
 
 
 def resend_results() -> None:
@@ -153,12 +171,3 @@ def resend_results() -> None:
         exceptions={ClientConnectionError, ClientPayloadError, TimeoutError},
         statuses={429},
     )
-
-
-def accept_big_numbers() -> None:
-    """Read a number of very many digits as infinity; the SDK drops all jobs of a poll over it."""
-    from aiohttp import ClientResponse
-
-    read = ClientResponse.json
-    loads = partial(json.loads, parse_int=parse_big_int)
-    read.__kwdefaults__ = {**(read.__kwdefaults__ or {}), "loads": loads}

@@ -23,6 +23,7 @@ MAX_RUN_BYTES, MAX_SYNC_BYTES, MAX_PIECE_BYTES = 10_000_000, 20_000_000, 1_000_0
 RESET = "reset"
 """A fault: the connection is cut instead of answered."""
 API_KEY = "rpa_THE-KEY-OF-THE-PLATFORM"
+_BESIDE = web.RequestKey("beside", bytes)
 FINAL = ("COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT")
 
 
@@ -31,6 +32,21 @@ class Slow:
     """A fault: the answer comes late."""
 
     seconds: float
+
+
+@dataclass(frozen=True)
+class Instead:
+    """A fault: this is the answer."""
+
+    body: bytes
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A fault: these elements, in JSON, stand in the answer in front of the jobs."""
+
+    elements: bytes
 
 
 @dataclass(frozen=True)
@@ -121,8 +137,13 @@ class ControlPlane:
             "RUNPOD_SKIP_GPU_CHECK": "true",
         }
 
-    def fail(self, route: str, *faults: int | str | Slow) -> None:
-        """Let the next requests of a route (`take`, `done`, …) fail: a status, RESET or Slow."""
+    def fail(self, route: str, *faults: "int | str | Slow | Instead | Beside") -> None:
+        """Let the next requests of a route (`take`, `done`, …) fail.
+
+        Args:
+            route: which.
+            faults: a status, RESET, or one of the classes above.
+        """
         self._faults[route].extend(faults)
 
     def run(self, job_input: Any, *, sync: bool = False, **siblings: Any) -> Job:
@@ -136,6 +157,10 @@ class ControlPlane:
         jobs = [_job({"input": each}) for each in inputs]
         self._do(self._enqueue(jobs))
         return jobs
+
+    def hand_out(self, *jobs: Job) -> None:
+        """Put jobs of any content into the queue, also such as were there before."""
+        self._do(self._enqueue(list(jobs)))
 
     def cancel(self, job: Job, status: str = "CANCELLED") -> None:
         """Cancel a job, or say that its time is over."""
@@ -217,6 +242,10 @@ class ControlPlane:
             fault = self._faults[name].popleft() if self._faults[name] else None
             if isinstance(fault, Slow):
                 await asyncio.sleep(fault.seconds)
+            elif isinstance(fault, Instead):
+                return web.Response(body=fault.body, content_type=fault.content_type)
+            elif isinstance(fault, Beside):
+                request[_BESIDE] = fault.elements
             elif fault == RESET:
                 await request.read()
                 assert request.transport is not None
@@ -276,6 +305,9 @@ class ControlPlane:
 
     async def _take_batch(self, request: web.Request) -> web.Response:
         jobs = await self._hand_out(request, int(request.query["batch_size"]))
+        if beside := request.get(_BESIDE):
+            listed = b"[%b]" % b",".join((beside, *(each.encode() for each in jobs)))
+            return web.Response(body=listed, content_type="application/json")
         return _json(f"[{','.join(jobs)}]") if jobs else web.Response(status=204)
 
     async def _stop(self, request: web.Request) -> web.Response:

@@ -11,35 +11,67 @@ import signal
 import sys
 import time
 import types
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 from higgs_worker.serverless import sdk
-from higgs_worker.serverless.intake import MAX_DIGITS, Intake
+from higgs_worker.serverless.intake import Intake
+from higgs_worker.serverless.takes import MAX_DIGITS
 
-POLL_S = 1.0
-
-
-def reads_deep_json() -> bool:
-    """Return whether JSON may be nested as deeply as a job may."""
-    depth = sdk.MAX_NESTING - 1
-    try:
-        json.loads("[" * depth + "]" * depth)
-    except RecursionError:
-        return False
-    return True
+POLL_S = 2.5
+"""How long a poll is held; the SDK itself takes up to a second to stop."""
+TAKE_S = 0.5
 
 
-def reads_big_numbers() -> bool:
-    """Return whether aiohttp's parser takes a number of very many digits."""
-    from aiohttp import ClientResponse
+@asynccontextmanager
+async def serve_polls(answer: bytes = b"") -> AsyncIterator[None]:
+    """Serve the SDK's polls: one take is answered, all others are held."""
+    from runpod.serverless.modules import rp_job
 
-    loads = (ClientResponse.json.__kwdefaults__ or {}).get("loads", json.loads)
-    try:
-        loads("9" * (MAX_DIGITS + 1))
-    except ValueError:
-        return False
-    return True
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+
+    async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal answer
+        request = await reader.readuntil(b"\r\n\r\n")
+        if b"/job-take" in request and answer:
+            writer.write(head % len(answer) + answer)
+            answer = b""
+        else:
+            await asyncio.sleep(POLL_S)
+            writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        with suppress(ConnectionError):
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(reply, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        rp_job.JOB_GET_URL = f"http://127.0.0.1:{port}/job-take/w0?gpu=none"
+        yield
+
+
+def takes_beside(element: bytes) -> bool:
+    """Return whether a job is run that comes behind such an element in the answer to a poll."""
+    from runpod.serverless.modules import rp_scale
+
+    ran: list[str] = []
+
+    async def handle(_: Any, __: Any, job: dict[str, Any]) -> None:
+        ran.append(job["id"])
+
+    async def run() -> None:
+        scaler = rp_scale.JobScaler({"concurrency_modifier": lambda _: 2})
+        scaler.jobs_handler = handle
+        async with serve_polls(b'[%b, {"id": "good", "input": {}}]' % element):
+            with suppress(Exception):
+                await asyncio.wait_for(scaler.run(), TAKE_S)
+            scaler.kill_worker()  # where one of its loops has ended, the others go on
+
+    asyncio.run(run())
+    rp_scale.JobsProgress().clear()
+    return ran == ["good"]
 
 
 def stops_at_once(stop: Callable[[Any], None], concurrency: Any) -> bool:
@@ -51,19 +83,15 @@ def stops_at_once(stop: Callable[[Any], None], concurrency: Any) -> bool:
             {"handler": lambda job: job, "concurrency_modifier": concurrency}
         )
         signal.signal(signal.SIGTERM, lambda *_: scaler.kill_worker())
-        running = asyncio.create_task(scaler.run())
-        await asyncio.sleep(POLL_S / 4)
-        started = time.monotonic()
-        stop(scaler)
-        await running
+        async with serve_polls():
+            running = asyncio.create_task(scaler.run())
+            await asyncio.sleep(POLL_S / 4)
+            started = time.monotonic()
+            stop(scaler)
+            await running
         return time.monotonic() - started
 
     return asyncio.run(run()) < POLL_S / 2
-
-
-async def _slow_poll(*_: Any) -> list[Any]:
-    await asyncio.sleep(POLL_S)
-    return []
 
 
 def sends_again(*answers: bytes) -> bool:
@@ -95,6 +123,11 @@ def sends_again(*answers: bytes) -> bool:
     return num_posts > 1
 
 
+ELEMENTS = {
+    "no job": b"null",
+    "deep": b"[" * 9000 + b"]" * 9000,
+    "many digits": b"9" * (MAX_DIGITS + 1),
+}
 LOST = b""
 BUSY = b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n"
 
@@ -119,20 +152,27 @@ def main() -> None:
     seen["skip_processor_name"] = {"before": not asked, "after": True}
     aiohttp_retry.FibonacciRetry.get_timeout = lambda *_, **__: 0.0
 
-    look("allow_deep_json", reads_deep_json, sdk.allow_deep_json)
-    look("accept_big_numbers", reads_big_numbers, sdk.accept_big_numbers)
     unmended = rp_http.FibonacciRetry
     look("resend_results: lost", lambda: sends_again(LOST), sdk.resend_results)
     rp_http.FibonacciRetry = unmended
     look("resend_results: busy", lambda: sends_again(BUSY), sdk.resend_results)
 
-    poll: Callable[..., Awaitable[Any]] = _slow_poll
-    rp_scale.get_job = rp_scale.get_stop_signals = poll
+    unmended = rp_scale.get_job
+    for name, element in ELEMENTS.items():
+        rp_scale.get_job = unmended
+        look(
+            f"take_safely: {name}",
+            partial(takes_beside, element),
+            lambda: sdk.take_safely(Intake(1, on_stop=lambda: None)),
+        )
+
+    rp_scale.get_job = unmended
     before = stops_at_once(lambda scaler: scaler.kill_worker(), lambda current: 1)
     intake = Intake(1, on_stop=lambda: None)
-    sdk.cancel_polls_on_stop(intake)
+    sdk.take_safely(intake)
+    sdk.cancel_stops_on_stop(intake)
     after = stops_at_once(lambda _: intake.stop(), intake.concurrency)
-    seen["cancel_polls_on_stop"] = {"before": before, "after": after}
+    seen["cancel_stops_on_stop"] = {"before": before, "after": after}
     print(json.dumps(seen))  # noqa: T201
 
 

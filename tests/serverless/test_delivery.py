@@ -9,10 +9,20 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.control_plane import API_KEY, RESET, ControlPlane, Raw, Slow
+from tests.fakes.control_plane import (
+    API_KEY,
+    RESET,
+    Beside,
+    ControlPlane,
+    Instead,
+    Job,
+    Raw,
+    Slow,
+)
 from tests.fakes.delivery import SCRIPTED, SENT_SECRET, Worker, leaked
 from tests.fakes.scripted_worker import REPORT_EVERY_S
 from tests.fakes.speeches import text_in
+from tests.serverless.test_takes import NO_JOBS
 
 pytestmark = pytest.mark.slow
 
@@ -295,6 +305,43 @@ def test_a_deeply_nested_job_takes_no_other_with_it(plane: ControlPlane) -> None
     deep, good = plane.run_all([nested(9_900), say("Good.")])
     assert plane.wait(deep).error.startswith("invalid_request")
     assert text_of(plane.wait(good).output) == "Good."
+
+
+def test_answers_that_hold_what_is_no_job(plane: ControlPlane) -> None:
+    """What is no job is dropped, what has an id is answered, and everything else goes on."""
+    running = plane.run(say("sleep 1.5"))
+    plane.wait_until(lambda: running.taken)
+    plane.fail(
+        "take-batch",
+        Instead(b"<html>no JSON</html>"),
+        Instead(b""),
+        Instead(b"[[0", "text/plain"),
+        Beside(b", ".join(NO_JOBS)),
+    )
+    no_input = Job("no-input", '{"id": "no-input"}')
+    large = Job("large", '{"id": "large", "input": {"x": [%s0]}}' % ("0," * 10**6))
+    good = plane.run(say("Good."))
+    plane.hand_out(no_input, large)
+    assert text_of(plane.wait(good).output) == "Good."
+    assert plane.wait(no_input).error.startswith("invalid_request: the job has no input")
+    assert plane.wait(large).error.startswith("invalid_request: the input has more than 20000")
+    assert plane.wait(running).status == "COMPLETED"
+
+
+def test_a_job_that_is_handed_out_twice_is_answered_once(plane: ControlPlane) -> None:
+    """In one answer, and again while it runs; when it has ended, it is a new job."""
+    job = Job("again", json.dumps({"id": "again", "input": say("sleep 1.2")}))
+    plane.hand_out(job, job)
+    plane.wait_until(lambda: job.taken)
+    plane.hand_out(job)
+    plane.wait(job)
+    time.sleep(0.3)
+    assert job.num_results == 1
+    job.ended = 0.0
+    job.status = "IN_QUEUE"
+    plane.hand_out(job)
+    plane.wait(job)
+    assert job.num_results == 2
 
 
 def test_pings_name_what_runs(plane: ControlPlane) -> None:

@@ -1,8 +1,6 @@
 """The platform's loop: what is taken until when, and how long it may run."""
 
 import asyncio
-import json
-import math
 import signal
 import time
 from collections.abc import Callable
@@ -12,12 +10,10 @@ import pytest
 
 from higgs_worker.serverless.intake import (
     DEFAULT_SLOTS,
-    MAX_DIGITS,
     STOP_DELAY_S,
     Intake,
     concurrency,
     delay_stops,
-    parse_big_int,
 )
 
 
@@ -46,7 +42,7 @@ class Sdk:
 
     async def run(self, intake: Intake) -> None:
         """Take until the end."""
-        take = intake.cancel_on_stop(self.poll)
+        take = intake.pace(intake.cancel_on_stop(self.poll))
         while self.is_alive:
             assert intake.concurrency(1) == 3
             self.found += await take("session", 2)
@@ -152,18 +148,6 @@ def test_stops_are_told_when_their_jobs_have_begun() -> None:
     asyncio.run(work())
 
 
-def test_very_long_numbers_are_read_too() -> None:
-    """As what they are as long as Python reads them, beyond that as infinite."""
-
-    def read(text: str) -> Any:
-        return json.loads(text, parse_int=parse_big_int)
-
-    assert read(f"[-{'9' * (MAX_DIGITS - 1)}, 7]") == [-int("9" * (MAX_DIGITS - 1)), 7]
-    assert read(f"[{'9' * (MAX_DIGITS + 1)}, -{'9' * 10**6}]") == [math.inf, -math.inf]
-    with pytest.raises(ValueError, match="digits"):
-        json.loads("9" * (MAX_DIGITS + 1))
-
-
 def test_a_poll_that_brings_nothing_is_paced() -> None:
     """An SDK that would ask a thousand times a second asks twice, whether it fails or is empty."""
     polls: list[float] = []
@@ -184,7 +168,7 @@ def test_a_poll_that_brings_nothing_is_paced() -> None:
 
         started = time.monotonic()
         with pytest.raises(ConnectionError):
-            await Intake(3, on_stop=lambda: None).cancel_on_stop(poll)()
+            await Intake(3, on_stop=lambda: None).pace(poll)()
         assert time.monotonic() - started > 0.4
 
     asyncio.run(fail())

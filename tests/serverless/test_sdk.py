@@ -12,11 +12,12 @@ from tests.fakes.delivery import SCRIPTED
 ROOT = Path(__file__).parents[2]
 MENDS = (
     "skip_processor_name",
-    "allow_deep_json",
-    "accept_big_numbers",
+    "take_safely: no job",
+    "take_safely: deep",
+    "take_safely: many digits",
     "resend_results: lost",
     "resend_results: busy",
-    "cancel_polls_on_stop",
+    "cancel_stops_on_stop",
 )
 pytestmark = pytest.mark.slow
 
