@@ -4,6 +4,7 @@ A platform that limits the size of a reply drops one that is too large without a
 output is measured before it is returned.
 """
 
+import asyncio
 import base64
 import json
 import math
@@ -39,8 +40,8 @@ class SizeBudget:
         trim(output, self.num_left)
         self.num_taken += posted_bytes(output)
 
-    def add_base64(self, output: dict[str, Any], audio: bytes) -> None:
-        """Put the audio into an output, and count that.
+    async def add_base64(self, output: dict[str, Any], audio: bytes) -> None:
+        """Count an output with its audio, then put the audio into it, written in a thread.
 
         Raises:
             ResultTooLarge: it does not fit; the output is as before.
@@ -59,7 +60,7 @@ class SizeBudget:
                 details={"num_bytes": num_bytes, "max_bytes": self.limit},
             )
         self.num_taken += num_bytes
-        output["audio"]["base64"] = to_base64(audio)
+        output["audio"]["base64"] = await asyncio.to_thread(to_base64, audio)
 
 
 def trim(output: dict[str, Any], max_bytes: int) -> None:

@@ -68,7 +68,7 @@ class ReplySink:
         result = replace(result, warnings=(*result.warnings, *warnings))
         output = to_output(result, audio.info)
         if storing is None:
-            self._budget.add_base64(output, audio.data)
+            await self._budget.add_base64(output, audio.data)
             return output
         try:
             add_address(output, await asyncio.wrap_future(storing))
@@ -76,7 +76,7 @@ class ReplySink:
             log.warning("the audio could not be stored: %s", error.message)
             output["warnings"].append(f"{error.message}. The audio is returned inside the result")
             try:
-                self._budget.add_base64(output, audio.data)
+                await self._budget.add_base64(output, audio.data)
             except ResultTooLarge:
                 raise error from None
         else:

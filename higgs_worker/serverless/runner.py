@@ -30,7 +30,7 @@ from higgs_worker.serverless.limits import (
     max_result_bytes,
     result_budget,
 )
-from higgs_worker.serverless.pieces import StreamedPieces
+from higgs_worker.serverless.pieces import QuietOutput, StreamedPieces
 from higgs_worker.serverless.progress import EVERY_S, JobProgress
 
 log = logging.getLogger(__name__)
@@ -49,16 +49,16 @@ class JobRunner:
     """None: nobody wants reports."""
     report_every_s: float = EVERY_S
 
-    async def run(self, raw: object) -> dict[str, Any]:
+    async def run(self, raw: object) -> QuietOutput:
         """Return the job's output; a failure is an output with `error`, never an exception.
 
         Raises:
             asyncio.CancelledError: the job was cancelled from outside.
         """
         job = await self._parse(raw)
-        return await self._run(job, raw, result_budget(job.id))
+        return QuietOutput(await self._run(job, raw, result_budget(job.id)))
 
-    async def stream(self, raw: object) -> AsyncGenerator[dict[str, Any], None]:
+    async def stream(self, raw: object) -> AsyncGenerator[QuietOutput, None]:
         """Yield the audio in pieces, then what `run` returns, without the audio.
 
         All of them together are the job's output. If that is more than the platform takes, the
@@ -67,7 +67,7 @@ class JobRunner:
         started = time.perf_counter()
         job = await self._parse(raw)
         if not isinstance(job.body, SpeechRequest | OpenAISpeech):
-            yield await self._run(job, raw, SizeBudget(MAX_PIECE_BYTES))
+            yield QuietOutput(await self._run(job, raw, SizeBudget(MAX_PIECE_BYTES)))
             return
         # The context is not held across a yield: a generator may be closed in another one.
         with job_context(job.id):
@@ -79,7 +79,7 @@ class JobRunner:
             except Exception as error:
                 refusal = self._to_failure(job, error, started)
         if refusal is not None:
-            yield refusal
+            yield QuietOutput(refusal)
             return
         queue = PieceQueue(MAX_PIECE_AUDIO_BYTES)
         speaking = asyncio.create_task(self._fill(queue, job, raw, request, key, started))
@@ -96,7 +96,7 @@ class JobRunner:
                     output = self._to_failure(job, storage_failure, started)
             if "error" not in output:
                 pieces.finish(output)
-            yield output
+            yield QuietOutput(output)
         finally:
             speaking.cancel()
 

@@ -19,6 +19,8 @@ from higgs_worker.serverless.outline import Part, parts
 
 MAX_DIGITS = 4300
 """Python refuses to parse longer whole numbers, because the time grows with the square."""
+_MAX_ESCAPES = 2_000_000
+"""Of a million characters, the longest text, two each. To read them takes a tenth of a second."""
 _MAX_ELEMENTS = 10_000
 """Looked at in one answer, and in one job for its id; a worker asks for some dozens."""
 _OWN_VALUES, _OWN_DEPTH = 100, 4
@@ -71,6 +73,14 @@ def _read(text: bytes, part: Part) -> Any:
         return _unread(text, too_many_values())
     if part.depth > MAX_DEPTH + _OWN_DEPTH:
         return _unread(text, too_deep())
+    if text.count(b"\\") > _MAX_ESCAPES:
+        return _unread(
+            text,
+            InvalidRequest(
+                f"the job has more than {_MAX_ESCAPES} escapes such as \\n or \\u00e9; send "
+                "text as it is, in UTF-8"
+            ),
+        )
     try:
         return json.loads(text.decode(), parse_int=parse_big_int)
     except ValueError:

@@ -22,6 +22,7 @@ from higgs_worker.health.startup import fitness_checks
 from higgs_worker.load import checkpoint_source
 from higgs_worker.serverless.sdk import serve
 from higgs_worker.settings import Settings
+from tests.fakes.loop_watch import LoopWatch
 from tests.fakes.speeches import RATE, RESULT, FixedSpeech, samples_of
 
 REPORT_EVERY_S = 0.5
@@ -32,6 +33,7 @@ class ScriptedService:
 
     def __init__(self) -> None:
         self.num_cancelled = 0
+        self.watch = LoopWatch()
 
     def preload(self) -> None:
         """There is no model."""
@@ -59,6 +61,8 @@ class ScriptedService:
                 raise RuntimeError(f"a defect; {argument}")
             case "broken":
                 raise EngineBroken("the device is gone; this worker must be replaced")
+            case "stall":  # how many milliseconds the loop stood still, since the last time
+                result = replace(RESULT, seed=round(1000 * self.watch.longest_s()))
             case "cancelled":  # how many sleepers were
                 result = replace(RESULT, seed=self.num_cancelled)
         return FixedSpeech(request, pcm, result)
