@@ -23,7 +23,7 @@ MAX_RUN_BYTES, MAX_SYNC_BYTES, MAX_PIECE_BYTES = 10_000_000, 20_000_000, 1_000_0
 RESET = "reset"
 """A fault: the connection is cut instead of answered."""
 API_KEY = "rpa_THE-KEY-OF-THE-PLATFORM"
-_BESIDE = web.RequestKey("beside", bytes)
+
 FINAL = ("COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT")
 
 
@@ -44,9 +44,15 @@ class Instead:
 
 @dataclass(frozen=True)
 class Beside:
-    """A fault: these elements, in JSON, stand in the answer in front of the jobs."""
+    """A fault: more than the jobs stands in the answer."""
 
-    elements: bytes
+    elements: bytes = b"null"
+    """What else, in JSON."""
+    times: int = 1
+    """How often each job."""
+
+
+_BESIDE = web.RequestKey("beside", Beside)
 
 
 @dataclass(frozen=True)
@@ -245,7 +251,7 @@ class ControlPlane:
             elif isinstance(fault, Instead):
                 return web.Response(body=fault.body, content_type=fault.content_type)
             elif isinstance(fault, Beside):
-                request[_BESIDE] = fault.elements
+                request[_BESIDE] = fault
             elif fault == RESET:
                 await request.read()
                 assert request.transport is not None
@@ -306,7 +312,8 @@ class ControlPlane:
     async def _take_batch(self, request: web.Request) -> web.Response:
         jobs = await self._hand_out(request, int(request.query["batch_size"]))
         if beside := request.get(_BESIDE):
-            listed = b"[%b]" % b",".join((beside, *(each.encode() for each in jobs)))
+            shown = [each.encode() for each in jobs] * beside.times
+            listed = b"[%b]" % b",".join((beside.elements, *shown))
             return web.Response(body=listed, content_type="application/json")
         return _json(f"[{','.join(jobs)}]") if jobs else web.Response(status=204)
 

@@ -80,6 +80,10 @@ class Worker:
         (line,) = (each for each in status.splitlines() if each.startswith("VmRSS"))
         return int(line.split()[1]) / 1024
 
+    def num_open_files(self) -> int:
+        """Return how many files and connections it holds open."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
 
 def leaked(plane: ControlPlane, worker: Worker) -> list[str]:
     """Return the secrets that stand in the log or in anything that was posted."""
