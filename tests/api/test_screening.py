@@ -1,5 +1,9 @@
 """The screening: no credentials, and bounds on whatever a caller sends."""
 
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -62,3 +66,46 @@ def test_the_largest_batch_that_makes_sense_passes() -> None:
     voice = {"audio": "https://example.com/a.wav", "text": "Hello."}
     entry = {"text": "a", "speakers": {f"S{n}": voice for n in range(MAX_SPEAKERS)}}
     screen({"batch": [entry | {f"field{n}": 1 for n in range(30)}] * 64})
+
+
+def num_calls(raw: object) -> int:
+    """Return how many functions of Python are called, and by it, to validate an input."""
+    events: list[str] = []
+
+    def count(_: FrameType, event: str, __: object) -> None:
+        if event.endswith("call"):
+            events.append(event)
+
+    sys.setprofile(count)
+    try:
+        with suppress(InvalidRequest):
+            parse_body(raw, max_text_chars=100)
+    finally:
+        sys.setprofile(None)
+    return len(events)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda size: {"batch": [{"text": "a"}] * 64, "x": [0] * size},
+        lambda size: {"batch": [{"text": "a"}] * 64} | {f"key{n}": 0 for n in range(size)},
+        lambda size: {"batch": [{"x": [0] * 100}] * size},
+        lambda size: {"text": "a"} | {f"key{n}": 0 for n in range(size)},
+        lambda size: {"text": [{"a": n} for n in range(size)]},
+        lambda size: {"text": "a", "speakers": {f"S{n}": None for n in range(size)}},
+        lambda size: {"action": "info"} | {f"key{n}": 0 for n in range(size)},
+        lambda size: {"openai_route": "/v1/audio/speech", "openai_input": [[]] * size},
+        lambda size: {"text": "a" * size},
+        lambda size: {"text": "a", "k" * size: 0},
+    ],
+)
+def test_work_does_not_grow_with_what_is_sent(make: Callable[[int], Any]) -> None:
+    """Ten times as much of anything takes not one call more."""
+    assert num_calls(make(300_000)) == num_calls(make(30_000))
+
+
+def test_a_batch_is_no_more_work_for_what_stands_beside_it() -> None:
+    """The most junk that passes the screening is looked at once, not once for each text."""
+    alone, junk = {"batch": [{"text": "a"}] * 64}, {"voice": {f"key{n}": 0 for n in range(9000)}}
+    assert num_calls(alone | junk) < num_calls(alone) + 30 * 9000
