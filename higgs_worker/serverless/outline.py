@@ -24,7 +24,7 @@ _IS_MARK[_COMMA] = True
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class JsonPart:
     """An element of a list, or a member of an object together with its key."""
 
     start: int
@@ -36,7 +36,7 @@ class Part:
     """How deep lists and objects are nested: 0 for a number, 1 for a list of numbers."""
 
 
-def parts(text: bytes, *, slice_bytes: int = SLICE_BYTES) -> Iterator[Part]:
+def parts(text: bytes, *, slice_bytes: int = SLICE_BYTES) -> Iterator[JsonPart]:
     """Yield the parts of the list or object that a text is; an empty one has one blank part."""
     marks = _Marks()
     start, num_values, deepest = -1, 1, 1
@@ -53,14 +53,14 @@ def parts(text: bytes, *, slice_bytes: int = SLICE_BYTES) -> Iterator[Part]:
             num_values += int(np.count_nonzero(is_value[first:index]))
             deepest = int(depths[first:index].max(initial=deepest))
             end = offset + int(at[index])
-            yield Part(start, end, num_values, deepest - 1)
+            yield JsonPart(start, end, num_values, deepest - 1)
             if depths[index] < 1:
                 return
             start, first, num_values, deepest = end + 1, int(index) + 1, 1, 1
         num_values += int(np.count_nonzero(is_value[first:]))
         deepest = int(depths[first:].max(initial=deepest))
     if start >= 0:  # the text breaks off
-        yield Part(start, len(text), num_values, deepest - 1)
+        yield JsonPart(start, len(text), num_values, deepest - 1)
 
 
 class _Marks:

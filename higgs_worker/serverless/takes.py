@@ -15,7 +15,7 @@ from typing import Any
 
 from higgs_worker.api.screening import MAX_DEPTH, MAX_VALUES, too_deep, too_many_values
 from higgs_worker.errors import InvalidRequest
-from higgs_worker.serverless.outline import Part, parts
+from higgs_worker.serverless.outline import JsonPart, parts
 
 MAX_DIGITS = 4300
 """Python refuses to parse longer whole numbers, because the time grows with the square."""
@@ -67,7 +67,7 @@ def read_jobs(answer: bytes, running: Collection[str] = ()) -> list[dict[str, An
     return list(jobs.values())
 
 
-def _read(text: bytes, part: Part) -> Any:
+def _read(text: bytes, part: JsonPart) -> Any:
     """Return an element of the answer; one that is not read has its id, and an error as input."""
     if part.num_values > 2 * MAX_VALUES + _OWN_VALUES:
         return _unread(text, too_many_values())
