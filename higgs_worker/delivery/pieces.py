@@ -123,7 +123,7 @@ class PieceSink:
         await self._queue.close()  # the listener does not wait for the file
         info = audio_info(self._request, self._packets.num_bytes, self._packets.sha256)
         if self._file is None:
-            return to_output(result, info)
+            return await asyncio.to_thread(to_output, result, info)
         rest, head = await asyncio.to_thread(self._file.finish, last)
         storing = self._target.finish(rest, head=head) if self._target is not None else None
         if self._target is not None:
@@ -132,7 +132,7 @@ class PieceSink:
             result = replace(result, warnings=(*result.warnings, *warnings))
             if storing is not None:
                 info = audio.info
-        output = to_output(result, info)
+        output = await asyncio.to_thread(to_output, result, info)
         if patch := self._file.patch():
             output["audio"]["file_head"] = patch
         if storing is not None:

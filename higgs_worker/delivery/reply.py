@@ -66,7 +66,7 @@ class ReplySink:
         audio = await asyncio.to_thread(AudioFile.of, self._target.data, self._request)
         warnings = await self._directory.save(self._name, audio, result)
         result = replace(result, warnings=(*result.warnings, *warnings))
-        output = to_output(result, audio.info)
+        output = await asyncio.to_thread(to_output, result, audio.info)  # thousands of segments
         if storing is None:
             await self._budget.add_base64(output, audio.data)
             return output
