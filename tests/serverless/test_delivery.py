@@ -61,19 +61,14 @@ def text_of(output: dict[str, Any]) -> str:
     return text_in(audio_of(output))
 
 
-def test_run_and_status(plane: ControlPlane, worker: Worker) -> None:
-    """A job sent to `/run` is answered at once and found completed later, with its own audio.
-
-    Which stands in no log, although the SDK logs all it can.
-    """
+def test_run_and_status(plane: ControlPlane) -> None:
+    """A job sent to `/run` is answered at once and found completed later, with its own audio."""
     sent = plane.call("run", {"input": say("Hello there.")})
     assert sent["status"] == "IN_QUEUE"
     plane.wait(plane.jobs[sent["id"]])
     status = plane.call(f"status/{sent['id']}")
     assert status["status"] == "COMPLETED"
     assert text_of(status["output"]) == "Hello there."
-    assert "DEBUG" in worker.log
-    assert status["output"]["audio"]["base64"] not in worker.log
 
 
 def test_runsync(plane: ControlPlane) -> None:
