@@ -59,6 +59,9 @@ def _to_text(outcome: dict[str, Any]) -> str:
             f"{each['state']:8} {each['name']:9} {each['sentence']}" for each in outcome["findings"]
         )
     if "path" in outcome:
-        audio = f"{outcome['path']}: {outcome['duration_s']:.2f} s of audio in "
-        return "\n".join([f"{audio}{outcome['total_s']:.2f} s", *outcome["warnings"]])
-    return "\n".join(f"{key}: {value}" for key, value in outcome.items() if value not in (None, []))
+        heard = f"{outcome['path']}: {outcome['duration_s']:.2f} s of audio in "
+        lines = [f"{heard}{outcome['total_s']:.2f} s"]
+    else:
+        told = {key: value for key, value in outcome.items() if key != "warnings"}
+        lines = [f"{key}: {value}" for key, value in told.items() if value is not None]
+    return "\n".join([*lines, *outcome.get("warnings", [])])
