@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from higgs_worker.api.request import SpeechRequest, names_of
+from higgs_worker.audio.reader import RecordingReader
 from higgs_worker.serverless.limits import max_result_bytes
 from higgs_worker.serverless.runner import JobRunner
 from higgs_worker.serverless.takes import read_jobs
@@ -187,7 +188,12 @@ def worker(directory: Path) -> JobRunner:
     """Return a worker with a scripted model, and voices in a directory."""
     library = VoiceLibrary(directory / "voices")
     references = References(
-        library, lambda pcm: np.zeros((25, 8), np.int64), "codec", max_s=60, max_bytes=10_000_000
+        library,
+        lambda pcm: np.zeros((25, 8), np.int64),
+        "codec",
+        max_s=60,
+        max_bytes=10_000_000,
+        read=RecordingReader().read,
     )
     service = SpeechService(lambda: replace(scripted_model(), references=references))
     answers = replace(
