@@ -92,7 +92,7 @@ class Locale:
         """Return a pattern for an unsigned number, as this language writes it."""
         group, mark = self.group_marks, self.decimal_mark
         whole = rf"(?>[0-9]{{1,3}}(?:[{group}][0-9]{{3}}){{1,4}}(?![0-9])|[0-9]{{1,15}}(?![0-9]))"
-        return rf"{whole}(?:{mark}[0-9]{{1,15}}(?![0-9]))?+"
+        return rf"{whole}(?>(?:{mark}[0-9]{{1,15}}(?![0-9]))?)"
 
     def read(self, number: str) -> str:
         """Return the words for a number that matched `number`."""

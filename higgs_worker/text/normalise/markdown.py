@@ -67,11 +67,11 @@ _RULES: tuple[Rule, ...] = (
     ),
     rule("footnote", r"\[\^[\w-]{1,50}\]:?", ""),
     rule("address", r"<((?:https?://|mailto:)[^<>\s]{1,2000})>", r"\1"),
-    rule("rule", r"^[ ]{0,3}(?:[-*_=][ ]?){3,}+$", "", re.MULTILINE),
+    rule("rule", r"^[ ]{0,3}(?>(?:[-*_=][ ]?){3,})$", "", re.MULTILINE),
     rule("table", r"^[ ]*+(\|[^\n]*+)$", _row, re.MULTILINE),
     rule(
         "heading or item",
-        r"^[ ]*+(?:(?:#{1,6}|[-*•>])[ ]++)++(?:\[[ xX]\][ ]++)?([^\n]*+)$",
+        r"^[ ]*+(?>(?:(?:#{1,6}|[-*•>])[ ]++)+)(?:\[[ xX]\][ ]++)?([^\n]*+)$",
         _sentence,
         re.MULTILINE,
     ),

@@ -9,16 +9,16 @@ import re
 
 from higgs_worker.text.normalise.rule import Rule, apply, rule
 
-_ELLIPSIS = re.compile(r" ?\.(?: ?\.)++ ?")
+_ELLIPSIS = re.compile(r" ?\.(?>(?: ?\.)+) ?")
 _CLOSING = "\"')]"
 _TIDY: tuple[Rule, ...] = (
     rule("what is not said", r"[()\[\]{}<>|/\\^~*#_`•]", " "),
     rule("spaces", r"[ ]{2,}", " "),
     rule("line edges", r" ?\n ?", "\n"),
-    rule("dashes", r"-(?:[ ]?-)++", " - "),
+    rule("dashes", r"-(?>(?:[ ]?-)+)", " - "),
     rule("dash without a word", r"(?<=[ \n])-[ ]*+(?=[.,;:!?\n])|(?<=[.,;:!?])[ ]?-(?=[ \n])", ""),
-    rule("marks", r" ?[.,;:!?](?: ?[.,;:!?])*+", lambda found: _one_mark(found[0])),
-    rule("start of a line", r"^(?:[ .,;:!?-])++", "", re.MULTILINE),
+    rule("marks", r" ?[.,;:!?](?>(?: ?[.,;:!?])*)", lambda found: _one_mark(found[0])),
+    rule("start of a line", r"^[ .,;:!?-]++", "", re.MULTILINE),
     rule("spaces again", r"[ ]{2,}", " "),
     rule("end of a line", r"[ ]++$", "", re.MULTILINE),
     rule("blank lines", r"\n{3,}", "\n\n"),

@@ -71,7 +71,7 @@ def _non_quantities(locale: Locale) -> tuple[Rule, ...]:
     return (
         rule(
             "long grouped number",
-            rf"(?<![0-9])[0-9]{{1,3}}(?:[{locale.group_marks}][0-9]{{3}}){{5,}}+(?![0-9])",
+            rf"(?<![0-9])[0-9]{{1,3}}(?>(?:[{locale.group_marks}][0-9]{{3}}){{5,}})(?![0-9])",
             lambda m: locale.spell("".join(filter(str.isdigit, m[0]))),
         ),
         rule(
@@ -81,7 +81,7 @@ def _non_quantities(locale: Locale) -> tuple[Rule, ...]:
         ),
         rule(
             "serial number",
-            rf"{START}[0-9]{{1,15}}(?:-[0-9]{{1,15}}){{2,8}}+{END}",
+            rf"{START}[0-9]{{1,15}}(?>(?:-[0-9]{{1,15}}){{2,8}}){END}",
             lambda m: ", ".join(locale.spell(part) for part in m[0].split("-")),
         ),
         rule("minus", r"(?<=[0-9])[ ]?-[ ]?(?=[0-9]{1,15}[ ]?=)", _spaced(locale, locale.minus)),

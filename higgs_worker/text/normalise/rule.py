@@ -1,7 +1,8 @@
 """One step of normalisation: a pattern, and the words for what it matches.
 
 Every pattern must take linear time on any text: each repetition is bounded or possessive, or its
-match can start only at the edge of the run that it reads.
+match can start only at the edge of the run that it reads. A group is repeated in an atomic one,
+`(?>(?:…)+)`, because in Python 3.11.2 a possessive one keeps what its last, failed turn has read.
 """
 
 import re

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import higgs_worker
 from higgs_worker.text.normalise.normalise import normalise
 from higgs_worker.text.normalise.numerals import english
 from tests.text.timing import check_linear
@@ -72,6 +73,14 @@ def test_what_was_normalised_stays() -> None:
     """A second time changes nothing, in any case of the table."""
     changed = [said for language, _, said in CASES if normalise(said, language) != said]
     assert changed == []
+
+
+def test_no_group_is_repeated_possessively() -> None:
+    """In Python 3.11.2, that of Debian 12, such a group loses text: `1. one` became `1 one`."""
+    package = Path(higgs_worker.__file__).parent
+    possessive = re.compile(r"\)(?:[+*?]|\{+[0-9,]+\}+)\+")
+    found = [each.name for each in package.rglob("*.py") if possessive.search(each.read_text())]
+    assert found == []
 
 
 def test_every_case_has_its_source() -> None:
