@@ -174,7 +174,8 @@ def after_lasting(lasting_volumes: Path) -> dict[str, LocatedCheckpoint | Worker
 
     def limits_of(name: str) -> dict[str, float]:
         """Only a hub that hangs is given up on quickly: the others answer, sooner or later."""
-        return {"stall_s": 3.0, "answer_s": 0.3 if name.endswith("hangs") else 20.0}
+        wait_s = 0.3 if name.endswith("hangs") else 20.0
+        return {"stall_s": 3.0, "answer_s": wait_s, "silence_s": wait_s}
 
     return pull_all(faults, lasting_volumes, limits_of)
 
