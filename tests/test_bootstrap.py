@@ -30,10 +30,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 @pytest.fixture(scope="module")
 def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install once for all who are about something else."""
-    machine = Machine(tmp_path_factory.mktemp("installed"))
-    code, output = machine.run("install", str(machine.environments))
-    assert code == 0, output
-    return machine.environments
+    return Machine(tmp_path_factory.mktemp("installed")).install()
 
 
 def age(path: Path, minutes: float) -> None:

@@ -26,10 +26,7 @@ LONGEST_DELAY_S = 1.0
 @pytest.fixture(scope="module")
 def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return environments that another machine has installed."""
-    machine = Machine(tmp_path_factory.mktemp("installed"))
-    code, output = machine.run("install", str(machine.environments))
-    assert code == 0, output
-    return machine.environments
+    return Machine(tmp_path_factory.mktemp("installed")).install()
 
 
 @pytest.fixture

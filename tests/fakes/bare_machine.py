@@ -130,6 +130,12 @@ class Machine:
         """Put uv back."""
         self.program("uv", f'exec "{UV}" "$@"')
 
+    def install(self) -> Path:
+        """Install an environment, and return where environments are."""
+        code, output = self.run("install", str(self.environments))
+        assert code == 0, output
+        return self.environments
+
     def has_installed(self, environments: Path) -> None:
         """Put environments that another machine has installed onto the volume."""
         shutil.copytree(environments, self.environments, symlinks=True)
