@@ -18,7 +18,7 @@ from higgs_worker.errors import InvalidRequest
 from higgs_worker.speech.roles import SpeakerRole, assign_roles
 from higgs_worker.text.language import detect
 from higgs_worker.text.link_references import LinkReferences
-from higgs_worker.text.markup import Passage, doubts, parse
+from higgs_worker.text.markup import Passage, check_tags, doubts, parse
 from higgs_worker.text.normalise.normalise import normalise
 from higgs_worker.text.split import border, sentences, split
 from higgs_worker.text.words import is_speakable, num_words
@@ -90,7 +90,7 @@ def plan(request: SpeechRequest) -> "ChunkPlan":
     """
     names = list(request.speakers)
     if request.strict_tags:
-        parse(request.text, names=names)  # as it was sent: an error tells a position in it
+        check_tags(request.text, names=names)  # as it was sent: an error tells a position in it
     passages = parse(_unwrap_lines(request.text), names=names, strict=False)
     if (pauses_s := sum(passage.pause_s for passage in passages)) > MAX_PAUSES_S:
         raise InvalidRequest(

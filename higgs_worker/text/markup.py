@@ -48,11 +48,10 @@ def parse(text: str, *, names: Collection[str] = (), strict: bool = True) -> lis
         InvalidRequest: a name cannot be used, a pause is out of bounds, or a tag is unknown or not
             closed; `details["errors"]` lists such tags.
     """
-    tags = Tags(names)
-    if strict and (problems := list(islice(_problems(text, tags), _MAX_LISTED))):
-        raise _invalid(problems)
+    if strict:
+        check_tags(text, names=names)
     divider = _Divider()
-    for tag in _read(text, tags):
+    for tag in _read(text, Tags(names)):
         if isinstance(tag, SpeakerTag):
             divider.switch_to(tag.name)
         elif isinstance(tag, PauseTag):
@@ -60,6 +59,20 @@ def parse(text: str, *, names: Collection[str] = (), strict: bool = True) -> lis
         else:
             divider.add(tag)
     return divider.finish()
+
+
+def check_tags(text: str, *, names: Collection[str] = ()) -> None:
+    """Refuse brackets that look like tags but are not.
+
+    Args:
+        text: as the caller wrote it.
+        names: see `parse`.
+
+    Raises:
+        InvalidRequest: see `parse`.
+    """
+    if problems := list(islice(_problems(text, Tags(names)), _MAX_LISTED)):
+        raise _invalid(problems)
 
 
 def doubts(text: str, *, names: Collection[str] = ()) -> tuple[str, ...]:
