@@ -267,7 +267,7 @@ def names_of(name: str) -> tuple[str, ...]:
     return (name,)
 
 
-_NAMES: Mapping[Any, str] = {
+FIELDS_BY_NAME: Mapping[Any, str] = {
     each: name for name in SpeechRequest.model_fields for each in names_of(name)
 }
 """Fields by every name that they may be sent under."""
@@ -293,7 +293,7 @@ def _resolve_names(raw: Mapping[Any, Any]) -> tuple[dict[str, str], list[tuple[s
     spelled: dict[str, str] = {}
     problems: list[tuple[str, str]] = []
     for key in raw:
-        name = _NAMES.get(key)
+        name = FIELDS_BY_NAME.get(key)
         if name is None:
             problems.append((shorten(str(key)), _unknown(key, len(problems))))
         elif name in spelled:
@@ -309,7 +309,7 @@ def _unknown(key: object, num_problems: int) -> str:
         return f"send voice alone, or one of voice_url and ref_audio with ref_text, not {key!r} so"
     # Comparing is slow for long keys and for very many of them, and helps nobody there.
     comparable = isinstance(key, str) and len(key) <= MAX_QUOTED and num_problems < _MAX_SUGGESTIONS
-    near = difflib.get_close_matches(str(key).lower(), _NAMES, n=1) if comparable else []
+    near = difflib.get_close_matches(str(key).lower(), FIELDS_BY_NAME, n=1) if comparable else []
     return f"unknown field {quote(key)}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 

@@ -17,7 +17,7 @@ from higgs_worker.api.batch import Batch
 from higgs_worker.api.openai import OpenAIList, OpenAISpeech
 from higgs_worker.api.output import rounded, to_failure, to_json_safe
 from higgs_worker.api.progress import OnProgress
-from higgs_worker.api.request import SpeechRequest, names_of
+from higgs_worker.api.request import FIELDS_BY_NAME, SpeechRequest
 from higgs_worker.deadlines import Deadlines
 from higgs_worker.delivery.budget import SizeBudget, without_details
 from higgs_worker.delivery.delivery import Delivery
@@ -219,9 +219,8 @@ def _problems(error: WorkerError) -> dict[str, Any]:
     problems = error.details.get("errors")
     if not isinstance(problems, list):
         return {}
-    known = [each for name in SpeechRequest.model_fields for each in names_of(name)]
     wrong = {each["field"] for each in problems}
-    return {"fields": sorted(wrong.intersection(known)), "num_problems": len(problems)}
+    return {"fields": sorted(wrong & FIELDS_BY_NAME.keys()), "num_problems": len(problems)}
 
 
 def elapsed(started: float) -> dict[str, float]:
