@@ -11,12 +11,13 @@ from higgs_worker.delivery.delivery import Delivery
 from higgs_worker.delivery.file import SaveDirectory
 from higgs_worker.delivery.responder import Responder
 from higgs_worker.errors import WorkerError
+from higgs_worker.health.checks import missing_weights
 from higgs_worker.load import (
+    checkpoint_source,
     load_model,
     load_references,
     max_chunk_words,
     voice_library,
-    weights_are_here,
 )
 from higgs_worker.serverless.runner import JobRunner
 from higgs_worker.settings import Settings
@@ -68,6 +69,6 @@ def is_to_preload(settings: Settings) -> bool:
     if settings.preload != "auto":
         return settings.preload == "always"
     try:
-        return weights_are_here(settings)
+        return not missing_weights(settings, checkpoint_source(settings))
     except (WorkerError, OSError):
         return False  # the first job gets the error

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from higgs_worker.api.result import ModelInfo
 from higgs_worker.audio.reader import RecordingReader
 from higgs_worker.cold_start import ColdStart
-from higgs_worker.health.checks import check_gpu
+from higgs_worker.health.checks import check_gpu, missing_weights
 from higgs_worker.settings import Settings
 from higgs_worker.speech.model import LoadedModel
 from higgs_worker.speech.prompt import PromptBuilder
@@ -30,7 +30,6 @@ from higgs_worker.weights.locate import (
     RUNPOD_CACHE,
     CheckpointSource,
     LocatedCheckpoint,
-    is_cached,
     locate_checkpoint,
 )
 from higgs_worker.weights.progress import OnTransferProgress
@@ -93,22 +92,6 @@ def locate_codec(
     )
 
 
-def weights_are_here(settings: Settings) -> bool:
-    """Return whether nothing has to be pulled. Quick: no weights are read.
-
-    Raises:
-        WeightsNotFound: a checkpoint's name is neither a directory here nor a repository's.
-    """
-    source = checkpoint_source(settings)
-    return all(
-        is_cached(name, kind, source, revision=revision)
-        for name, kind, revision in (
-            (settings.model, "model", settings.model_revision),
-            (settings.codec, "codec", settings.codec_revision),
-        )
-    )
-
-
 def load_model(
     settings: Settings,
     cold_start: ColdStart | None = None,
@@ -141,7 +124,7 @@ def load_model(
         target=importlib.import_module, args=("torch",), name="import", daemon=True
     ).start()
     with lap("weights"):
-        if not weights_are_here(settings):
+        if missing_weights(settings, checkpoint_source(settings)):
             _device(settings)  # a GPU that is not there is told before gigabytes are pulled
         model, codec = locate_model(settings, on_progress), locate_codec(settings, on_progress)
     with lap("imports"):

@@ -28,6 +28,7 @@ from higgs_worker.weights.locate import (
     FILES,
     CheckpointSource,
     find_without_verifying,
+    is_cached,
 )
 from higgs_worker.weights.volume import check_abilities
 
@@ -73,7 +74,7 @@ def volume(settings: Settings, source: CheckpointSource) -> CheckResult:
         WeightsNotFound: a checkpoint's name is neither a directory nor a repository.
     """
     check_volume(settings.volume)
-    missing = _missing(settings, source)
+    missing = missing_weights(settings, source)
     if missing:
         with _unwritable(settings.volume):
             check_abilities(settings.volume / DIRECTORY)
@@ -175,7 +176,7 @@ def hub(settings: Settings, source: CheckpointSource) -> CheckResult:
         WeightsNotFound: the hub has no such repository.
         WeightsRefused: the hub does not give it to this token.
     """
-    missing = _missing(settings, source)
+    missing = missing_weights(settings, source)
     if settings.hf_hub_offline or not missing:
         return CheckResult("hub", "ok", "not needed")
     from higgs_worker.weights.hub import Hub
@@ -194,8 +195,14 @@ def hub(settings: Settings, source: CheckpointSource) -> CheckResult:
     return CheckResult("hub", "ok", f"{source.endpoint} gives {', '.join(missing)}")
 
 
-def _missing(settings: Settings, source: CheckpointSource) -> dict[str, str | None]:
-    """Return the repositories that the first job would pull, each with its revision."""
+def missing_weights(settings: Settings, source: CheckpointSource) -> dict[str, str | None]:
+    """Return the repositories that the first job would pull, each with its revision.
+
+    Quick: no weights are read.
+
+    Raises:
+        WeightsNotFound: a checkpoint's name is neither a directory here nor a repository's.
+    """
     wanted = {
         "model": (settings.model, settings.model_revision),
         "codec": (settings.codec, settings.codec_revision),
@@ -203,7 +210,7 @@ def _missing(settings: Settings, source: CheckpointSource) -> dict[str, str | No
     return {
         name: revision
         for kind, (name, revision) in wanted.items()
-        if find_without_verifying(name, kind, source, revision=revision) is None
+        if not is_cached(name, kind, source, revision=revision)
     }
 
 
