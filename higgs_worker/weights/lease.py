@@ -8,6 +8,10 @@ stops. A time of zero means released. Numbers are never reused, so no worker can
 for the old one that it watched.
 
 The lease only saves traffic: what workers write under it is right even if two of them write.
+
+filelock's `SoftFileLease` does not do here. It replaces a dead holder only where two names can be
+exchanged, which NFS and CIFS refuse, and never one that was killed before it wrote its first byte;
+where exclusive creation does not exclude, it takes the lease from the living.
 """
 
 import logging

@@ -77,6 +77,20 @@ def test_clocks_need_not_agree(tmp_path: Path) -> None:
     lease.release()
 
 
+def test_a_living_holder_is_left_alone_without_exclusive_creation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that creates what exists already costs at most a race, not the lease."""
+    opened = os.open
+    monkeypatch.setattr(os, "open", lambda path, flags, *a: opened(path, flags & ~os.O_EXCL, *a))
+    first, second = lease_of(tmp_path, 60), lease_of(tmp_path, 60)
+    assert acquire(first)
+    with pytest.raises(TimeoutError):
+        acquire(second, wait_s=0.1)
+    first.check()
+    first.release()
+
+
 def test_waiting_ends_when_nothing_is_left_to_do(tmp_path: Path) -> None:
     """Who waits for somebody else's work needs no lease once it is done."""
     first, second = lease_of(tmp_path), lease_of(tmp_path)
