@@ -18,7 +18,7 @@ class UnreachedService:
 
 runner = runner(UnreachedService())
 print(asyncio.run(runner.run({"id": "1", "input": {}}))["code"])
-heavy = {"torch", "transformers", "runpod", "botocore", "huggingface_hub", "soundfile"}
+heavy = {"torch", "transformers", "runpod", "boto3", "huggingface_hub", "soundfile"}
 print(*sorted(heavy & set(sys.modules)))
 """
 

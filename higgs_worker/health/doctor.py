@@ -30,7 +30,7 @@ PACKAGES = (
     "av",
     "soxr",
     "huggingface_hub",
-    "botocore",
+    "boto3",
 )
 
 

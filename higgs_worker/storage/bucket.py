@@ -43,7 +43,7 @@ class Bucket:
         """Send one request and return the answer.
 
         Args:
-            operation: the name of a method of botocore's client.
+            operation: the name of a method of boto3's client.
             data: the body, sent with a checksum.
             params: of the operation; the bucket is added.
 
@@ -98,6 +98,7 @@ class _Body(io.BytesIO):
 
 
 def _connect(config: S3Config) -> Any:
+    import boto3
     import botocore.session
     from botocore.config import Config
     from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
@@ -106,14 +107,16 @@ def _connect(config: S3Config) -> Any:
     library = logging.getLogger("botocore")
     library.setLevel(max(library.level, logging.INFO))
     # No file and no variable may override `config`, or fail a job with a value that the library
-    # refuses. What counts of AWS's variables has been read into `config`.
+    # refuses. What counts of AWS's variables has been read into `config`. Only the session below
+    # boto3's can be told so; boto3's own fails with a profile's name that is in no file.
     unread = {
         name: (None, None, default, convert)
         for name, (_, _, default, convert) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items()
     }
     for name in ("config_file", "credentials_file"):
         unread[name] = (None, None, None, None)
-    return botocore.session.Session(session_vars=unread).create_client(
+    session = boto3.Session(botocore_session=botocore.session.Session(session_vars=unread))
+    return session.client(
         "s3",
         region_name=config.region,
         endpoint_url=config.endpoint,

@@ -2,7 +2,8 @@
 
 Every part is sent as soon as it is full, except the first, whose head may be known only at the end.
 An object of one part is sent by a single request. All bytes are kept, so that a failed part can be
-sent again, and the caller still has them when the upload fails.
+sent again, and the caller still has them when the upload fails. boto3's own transfer sends the head
+first, and holds a thread for as long as somebody speaks.
 """
 
 import logging
