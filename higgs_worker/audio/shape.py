@@ -1,27 +1,26 @@
 """Change PCM: its sample rate, speed and loudness.
 
-PCM is float32, mono, nominally in [-1, 1]. Every function returns a new array. Loudness follows
-ITU-R BS.1770-4. soxr resamples and FFmpeg's `atempo` (through PyAV) changes the speed; both are
+PCM is float32, mono, nominally in [-1, 1]. Every function returns a new array. soxr resamples;
+FFmpeg, through PyAV, changes the speed (`atempo`) and measures the loudness (`ebur128`). Both are
 imported at first use.
 """
 
 import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from av import AudioFrame
+
 _MIN_SPEED, _MAX_SPEED = 0.25, 4.0
 
-# From BS.1770-4: blocks of 400 ms every 100 ms. A block counts if it is louder than -70 LUFS and at
-# most 10 LU below the mean of those that are.
-_HOPS_PER_BLOCK = 4
-_OFFSET_LU = -0.691
-_ABSOLUTE_GATE_LUFS = -70.0
-_RELATIVE_GATE = 10 ** (-10.0 / 10)
-
-# The filters settle in less than this: their slowest pole (38 Hz) decays by 120 dB in 0.1 s.
-_SETTLE_HOPS = 5
-_HOPS_AT_ONCE = 200
+_BLOCK_S = 0.4
+"""The shortest sound that BS.1770-4 measures."""
+_SILENCE_LUFS = -70.0
+"""What counts as silence there; `ebur128` says so where it measured nothing louder."""
 
 
 def resample(pcm: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArray[np.float32]:
@@ -84,40 +83,14 @@ def change_speed(pcm: NDArray[np.float32], sample_rate: int, speed: float) -> ND
     length = round(len(pcm) / speed)
     if speed == 1 or not length:
         return pcm[:length].copy()
-    import av
-    from av.filter import Graph
-
-    graph = Graph()
-    source = graph.add_abuffer(sample_rate=sample_rate, format="flt", layout="mono")
-    sink = graph.add("abuffersink")
     # Below 0.5 atempo fails and above 2 it skips samples; a chain of equal steps does neither.
     num_steps = math.ceil(abs(math.log2(speed)))
-    tempo = repr(speed ** (1 / num_steps))
-    graph.link_nodes(source, *(graph.add("atempo", tempo) for _ in range(num_steps)), sink)
-    graph.configure()
-
+    steps = [("atempo", repr(speed ** (1 / num_steps)))] * num_steps
     # atempo ends up to 0.1 s early and returns nothing for a very short sound. So silence is
     # appended, and the result is cut to length.
     reserve = np.zeros(sample_rate // 2, np.float32)
-    padded = np.concatenate([np.asarray(pcm, np.float32), reserve])
-    pieces = []
-    for start in range(0, len(padded) + sample_rate, sample_rate):
-        piece = padded[start : start + sample_rate]
-        frame = None
-        if len(piece):
-            frame = av.AudioFrame.from_ndarray(piece[None], format="flt", layout="mono")
-            frame.sample_rate = sample_rate
-        source.push(frame)
-        while True:
-            try:
-                pulled = sink.pull()
-            except (av.BlockingIOError, av.EOFError):
-                break
-            assert isinstance(pulled, av.AudioFrame)  # noqa: S101  the stubs cannot tell
-            pieces.append(pulled.to_ndarray()[0])
-        if frame is None:
-            break
-    changed = np.concatenate(pieces)[:length]
+    frames = _filtered(np.concatenate([pcm, reserve]), sample_rate, *steps)
+    changed = np.concatenate([frame.to_ndarray()[0] for frame in frames])[:length]
     return np.pad(changed, (0, length - len(changed)))
 
 
@@ -126,20 +99,19 @@ def loudness_lufs(pcm: NDArray[np.float32], sample_rate: int) -> float:
 
     A sound shorter than one block of 400 ms is repeated to fill it.
 
-    Source: ITU-R BS.1770-4, annex 1 (one channel, so every weight is 1).
+    Source: ITU-R BS.1770-4, annex 1; FFmpeg's `ebur128`, which counts in steps of 0.01 LU.
     """
-    hop = round(sample_rate / 10)
-    if 0 < len(pcm) < _HOPS_PER_BLOCK * hop:
-        pcm = np.resize(pcm, _HOPS_PER_BLOCK * hop)
-    hops = _hop_powers(pcm, hop, sample_rate)
-    if len(hops) < _HOPS_PER_BLOCK:
+    if not len(pcm):
         return -math.inf
-    blocks = np.convolve(hops, np.full(_HOPS_PER_BLOCK, 1 / _HOPS_PER_BLOCK), "valid")
-    loud = blocks[blocks > 10 ** ((_ABSOLUTE_GATE_LUFS - _OFFSET_LU) / 10)]
-    if not len(loud):
-        return -math.inf
-    loud = loud[loud > _RELATIVE_GATE * loud.mean()]
-    return _OFFSET_LU + 10 * math.log10(loud.mean())
+    block = math.ceil(_BLOCK_S * sample_rate)
+    # ebur128 counts no block as louder than 10 LUFS, which PCM beyond full scale may be.
+    scale = max(1.0, float(np.abs(pcm).max()))
+    sound = (pcm if len(pcm) >= block else np.resize(pcm, block)) / np.float32(scale)
+    measured = _SILENCE_LUFS
+    for frame in _filtered(sound, sample_rate, ("ebur128", "metadata=1:framelog=quiet")):
+        # The last frame has none if it is shorter than the others.
+        measured = float(frame.metadata.get("lavfi.r128.I", measured))
+    return measured + 20 * math.log10(scale) if measured > _SILENCE_LUFS else -math.inf
 
 
 def match_loudness(
@@ -163,52 +135,36 @@ def match_loudness(
     return pcm * np.float32(gain)
 
 
-def _hop_powers(pcm: NDArray[np.float32], hop: int, sample_rate: int) -> NDArray[np.float64]:
-    """Return the mean square of each whole hop of K-weighted PCM, `[hops] float64`.
+def _filtered(
+    pcm: NDArray[np.float32], sample_rate: int, *filters: tuple[str, str]
+) -> Iterator["AudioFrame"]:
+    """Yield what a chain of FFmpeg's filters makes of `pcm`, `[S] float32`.
 
-    The filter is applied to the spectrum, 20 s at a time to save memory. Each piece starts half a
-    second early. The errors at its start (the filter starts at rest, and the spectrum is circular)
-    have decayed before the part that counts.
+    Args:
+        pcm: passed on one second at a time.
+        sample_rate: in hertz.
+        filters: the name and the options of each.
     """
-    num_hops = len(pcm) // hop
-    lead = np.zeros(_SETTLE_HOPS * hop, np.float32)
-    padded = np.concatenate([lead, pcm[: num_hops * hop]])
-    powers = np.zeros(num_hops)
-    for start in range(0, num_hops, _HOPS_AT_ONCE):
-        end = min(start + _HOPS_AT_ONCE, num_hops)
-        piece = padded[start * hop : (end + _SETTLE_HOPS) * hop]
-        spectrum = np.fft.rfft(piece) * _k_weighting(len(piece), sample_rate)
-        weighted = np.fft.irfft(spectrum, len(piece))[len(lead) :]
-        powers[start:end] = np.square(weighted).reshape(-1, hop).mean(axis=1, dtype=np.float64)
-    return powers
+    import av
+    from av.filter import Graph
 
-
-def _k_weighting(num_samples: int, sample_rate: int) -> NDArray[np.complex128]:
-    """Return the frequency response of both K-weighting filters on the grid of `rfft`."""
-    delay = np.exp(-2j * np.pi * np.fft.rfftfreq(num_samples))
-    response: NDArray[np.complex128] = np.ones_like(delay)
-    for b, a in k_weighting_filters(sample_rate):
-        response *= (b[0] + delay * (b[1] + delay * b[2])) / (a[0] + delay * (a[1] + delay * a[2]))
-    return response
-
-
-def k_weighting_filters(
-    sample_rate: int,
-) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64]], ...]:
-    """Return the two biquads of BS.1770 as `(b[3], a[3])`, for any sample rate.
-
-    The standard lists them for 48 kHz only. They are the bilinear transforms of a high shelf and a
-    high pass, whose analogue parameters were derived from that table.
-
-    Source: ITU-R BS.1770-4, tables 1 and 2; libebur128, ebur128.c, ebur128_init_filter.
-    """
-    k, q = math.tan(math.pi * 1681.974450955533 / sample_rate), 0.7071752369554196
-    gain = 10 ** (3.999843853973347 / 20)
-    edge = gain**0.4996667741545416 * k / q
-    shelf_b = np.array([gain + edge + k * k, 2 * (k * k - gain), gain - edge + k * k])
-    shelf_a = np.array([1 + k / q + k * k, 2 * (k * k - 1), 1 - k / q + k * k])
-
-    k, q = math.tan(math.pi * 38.13547087602444 / sample_rate), 0.5003270373238773
-    pass_b = np.array([1.0, -2.0, 1.0])  # as the table has it, not divided like the others
-    pass_a = np.array([1 + k / q + k * k, 2 * (k * k - 1), 1 - k / q + k * k])
-    return (shelf_b / shelf_a[0], shelf_a / shelf_a[0]), (pass_b, pass_a / pass_a[0])
+    graph = Graph()
+    source = graph.add_abuffer(sample_rate=sample_rate, format="flt", layout="mono")
+    sink = graph.add("abuffersink")
+    graph.link_nodes(source, *(graph.add(*each) for each in filters), sink)
+    graph.configure()
+    seconds = [pcm[start : start + sample_rate] for start in range(0, len(pcm), sample_rate)]
+    for second in [*seconds, None]:
+        frame = None
+        if second is not None:
+            piece = np.asarray(second[None], np.float32, order="C")
+            frame = av.AudioFrame.from_ndarray(piece, format="flt", layout="mono")
+            frame.sample_rate = sample_rate
+        source.push(frame)
+        while True:
+            try:
+                pulled = sink.pull()
+            except (av.BlockingIOError, av.EOFError):
+                break
+            assert isinstance(pulled, av.AudioFrame)  # noqa: S101  the stubs cannot tell
+            yield pulled

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from higgs_worker.audio.shape import (
     StreamResampler,
     change_speed,
-    k_weighting_filters,
     loudness_lufs,
     match_loudness,
     ramp,
@@ -19,6 +18,11 @@ from higgs_worker.audio.shape import (
 from tests.audio.sounds import speech, tone
 
 EMPTY = np.zeros(0, np.float32)
+STANDARD_FILTERS = (
+    (1.53512485958697, -2.69169618940638, 1.19839281085285, -1.69065929318241, 0.73248077421585),
+    (1.0, -2.0, 1.0, -1.99004745483398, 0.99007225036621),
+)
+"""At 48 kHz: b0, b1, b2, a1 and a2 of each. Source: ITU-R BS.1770-4, tables 1 and 2."""
 
 
 def pitch_hz(pcm: np.ndarray, sample_rate: int) -> float:
@@ -107,16 +111,6 @@ def test_speed_has_bounds(speed: float) -> None:
         change_speed(tone(0.1, 24000), 24000, speed)
 
 
-def test_the_filters_are_those_of_the_standard() -> None:
-    """At 48 kHz they are the coefficients of BS.1770-4, tables 1 and 2."""
-    (shelf_b, shelf_a), (pass_b, pass_a) = k_weighting_filters(48000)
-    table_1 = [1.53512485958697, -2.69169618940638, 1.19839281085285]
-    np.testing.assert_allclose(shelf_b, table_1, atol=1e-9)
-    np.testing.assert_allclose(shelf_a, [1, -1.69065929318241, 0.73248077421585], atol=1e-9)
-    np.testing.assert_allclose(pass_b, [1, -2, 1], atol=1e-9)
-    np.testing.assert_allclose(pass_a, [1, -1.99004745483398, 0.99007225036621], atol=1e-9)
-
-
 @pytest.mark.parametrize("sample_rate", [8000, 11025, 24000, 44100, 48000])
 def test_a_full_scale_tone_is_3_below_zero(sample_rate: int) -> None:
     """BS.1770-4: 997 Hz at 0 dBFS in one channel is -3.01 LKFS; other rates agree to 0.05."""
@@ -127,15 +121,15 @@ def test_a_full_scale_tone_is_3_below_zero(sample_rate: int) -> None:
     assert loudness_lufs(0.1 * pcm, sample_rate) == pytest.approx(-23.01, abs=leeway)
 
 
-def test_the_filter_equals_its_recursion() -> None:
-    """Twins: filtering the spectrum piece by piece is running both biquads sample by sample."""
-    pcm, rate = speech(21.0, 8000), 8000
+def test_the_loudness_is_that_of_the_standard() -> None:
+    """Both filters of BS.1770-4, run sample by sample at 48 kHz, and both gates."""
+    pcm, rate = np.concatenate([speech(3.0, 48000), 0.05 * speech(2.0, 48000)]), 48000
     weighted = pcm.astype(np.float64)
-    for b, a in k_weighting_filters(rate):
+    for b0, b1, b2, a1, a2 in STANDARD_FILTERS:
         x1 = x2 = y1 = y2 = 0.0
         out = np.empty(len(weighted))
         for at, x in enumerate(weighted.tolist()):
-            y = b[0] * x + b[1] * x1 + b[2] * x2 - a[1] * y1 - a[2] * y2
+            y = b0 * x + b1 * x1 + b2 * x2 - a1 * y1 - a2 * y2
             x1, x2, y1, y2 = x, x1, y, y1
             out[at] = y
         weighted = out
@@ -144,7 +138,15 @@ def test_the_filter_equals_its_recursion() -> None:
     loud = blocks[-0.691 + 10 * np.log10(blocks) > -70]
     loud = loud[10 * np.log10(loud) > 10 * np.log10(loud.mean()) - 10]
     expected = -0.691 + 10 * np.log10(loud.mean())
-    assert loudness_lufs(pcm, rate) == pytest.approx(expected, abs=1e-3)
+    assert loudness_lufs(pcm, rate) == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("gain", [0.02, 1.0, 30.0])
+def test_loudness_follows_the_level(gain: float) -> None:
+    """Twice as loud is 6.02 LU more, beyond full scale too."""
+    pcm = speech(3.0, 24000)
+    expected = loudness_lufs(pcm, 24000) + 20 * math.log10(gain)
+    assert loudness_lufs(np.float32(gain) * pcm, 24000) == pytest.approx(expected, abs=0.02)
 
 
 def test_pauses_do_not_make_speech_quieter() -> None:
