@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from higgs_worker.cli.bar import Bar
+from higgs_worker.cli.bar import progress_bar
 from higgs_worker.deploy.endpoint import (
     DeployOptions,
     Volume,
@@ -85,9 +85,9 @@ def run(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
             "url": f"{jobs}/{deployed.endpoint}/runsync",
         }
         if not options.no_job:
-            with Bar("first job") as bar:
+            with progress_bar("first job") as show:
                 output = run_first_job(
-                    api, deployed.endpoint, timeout_s=options.timeout_s, on_progress=bar.show
+                    api, deployed.endpoint, timeout_s=options.timeout_s, on_progress=show
                 )
             outcome["first_job"] = f"{output.get('audio', {}).get('duration_s')} s of audio"
     outcome["example"] = (

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from higgs_worker.cli.bar import Bar
+from higgs_worker.cli.bar import progress_bar
 from higgs_worker.settings import Settings
 from higgs_worker.weights.progress import TransferProgress
 
@@ -22,15 +22,15 @@ def run(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     """
     from higgs_worker.load import locate_codec, locate_model
 
-    with Bar("weights") as bar:
+    with progress_bar("weights") as draw:
 
         def show(transfer: TransferProgress) -> None:
             left = "" if transfer.left_s is None else f", {transfer.left_s:.0f} s left"
             note = (
-                f"{transfer.stage} {transfer.repo}: {transfer.num_bytes / 1e9:.2f} of "
-                f"{transfer.total_bytes / 1e9:.2f} GB, {transfer.bytes_per_s / 1e6:.0f} MB/s{left}"
+                f"{transfer.num_bytes / 1e9:.2f} of {transfer.total_bytes / 1e9:.2f} GB, "
+                f"{transfer.bytes_per_s / 1e6:.0f} MB/s{left}: {transfer.stage} {transfer.repo}"
             )
-            bar.show(transfer.num_bytes / max(1, transfer.total_bytes), note)
+            draw(transfer.num_bytes / max(1, transfer.total_bytes), note)
 
         located = {"model": locate_model(settings, show), "codec": locate_codec(settings, show)}
     return {

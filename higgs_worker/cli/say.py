@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from higgs_worker.api.request import Format, SpeechRequest
-from higgs_worker.cli.bar import Bar
+from higgs_worker.cli.bar import progress_bar
 from higgs_worker.errors import InvalidRequest
 from higgs_worker.settings import Settings
 from higgs_worker.text import subtitles
@@ -77,10 +77,11 @@ async def _speak(
 
     service = SpeechService(lambda: load_model(settings), max_chunk_words=max_chunk_words(settings))
     speech = await service.start(request)
-    with PathSink(options.output, request, speech.sample_rate) as sink, Bar("speaking") as bar:
+    sink = PathSink(options.output, request, speech.sample_rate)
+    with sink, progress_bar("speaking") as draw:
 
         def show(fraction: float, doing: str = "") -> None:
-            bar.show(fraction, f"{speech.num_samples / speech.sample_rate:.1f} s of audio")
+            draw(fraction, f"{speech.num_samples / speech.sample_rate:.1f} s of audio")
 
         result = await deliver(speech, sink, show)
     for path, form in ((options.srt, subtitles.srt), (options.vtt, subtitles.vtt)):
