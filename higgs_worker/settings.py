@@ -24,7 +24,6 @@ from higgs_worker.environment import (
     Switch,
     Text,
     Variable,
-    VariableType,
     env_field,
     read_variables,
     variables_of,
@@ -38,272 +37,202 @@ from higgs_worker.weights.locate import DEMO
 _VOLUME = Path("/runpod-volume")
 
 
-def _env_field(
-    name: str, kind: VariableType, meaning: str, prefix: str = OWN, *other_names: str
-) -> dict[str, Variable]:
-    return env_field(prefix + name, kind, meaning, *other_names)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that an operator can choose."""
 
-    model: str = field(
+    model: str = env_field(
+        "HIGGS_MODEL",
+        Text(),
+        "The language model: a repository of the hub, a local directory, or `demo` for the "
+        "embedded model.",
         default="bosonai/higgs-audio-v2-generation-3B-base",
-        metadata=_env_field(
-            "MODEL",
-            Text(),
-            "The language model: a repository of the hub, a local directory, or `demo` for the "
-            "embedded model.",
-        ),
     )
-    model_revision: str | None = field(
+    model_revision: str | None = env_field(
+        "HIGGS_MODEL_REVISION",
+        Text(200),
+        "Commit, branch or tag of the language model. Unset: the commit that was `main` when "
+        "the first worker of the volume pulled it.",
         default=None,
-        metadata=_env_field(
-            "MODEL_REVISION",
-            Text(200),
-            "Commit, branch or tag of the language model. Unset: the commit that was `main` when "
-            "the first worker of the volume pulled it.",
-        ),
     )
-    codec: str = field(
+    codec: str = env_field(
+        "HIGGS_CODEC",
+        Text(),
+        "The audio codec: a repository of the hub, a local directory, or `demo`. Unset while "
+        "the model is `demo`: `demo`.",
         default="bosonai/higgs-audio-v2-tokenizer",
-        metadata=_env_field(
-            "CODEC",
-            Text(),
-            "The audio codec: a repository of the hub, a local directory, or `demo`. Unset while "
-            "the model is `demo`: `demo`.",
-        ),
     )
-    codec_revision: str | None = field(
+    codec_revision: str | None = env_field(
+        "HIGGS_CODEC_REVISION",
+        Text(200),
+        "Commit, branch or tag of the audio codec. Unset: as for the model.",
         default=None,
-        metadata=_env_field(
-            "CODEC_REVISION",
-            Text(200),
-            "Commit, branch or tag of the audio codec. Unset: as for the model.",
-        ),
     )
-    hf_token: str | None = field(
+    hf_token: str | None = env_field(
+        "HF_TOKEN",
+        Secret(),
+        "The access token for the hub. Public weights need none.",
+        "HUGGING_FACE_HUB_TOKEN",
         default=None,
-        repr=False,
-        metadata=_env_field(
-            "TOKEN",
-            Secret(),
-            "The access token for the hub. Public weights need none.",
-            "HF_",
-            "HUGGING_FACE_HUB_TOKEN",
-        ),
     )
-    runpod_api_key: str | None = field(
+    runpod_api_key: str | None = env_field(
+        "RUNPOD_API_KEY",
+        Secret(),
+        "The API key of a RunPod account. Only `higgs-worker deploy` needs it.",
         default=None,
-        repr=False,
-        metadata=_env_field(
-            "API_KEY",
-            Secret(),
-            "The API key of a RunPod account. Only `higgs-worker deploy` needs it.",
-            "RUNPOD_",
-        ),
     )
-    hf_endpoint: str = field(
+    hf_endpoint: str = env_field(
+        "HF_ENDPOINT",
+        Address(),
+        "The address of the hub, or of a mirror.",
         default="https://huggingface.co",
-        metadata=_env_field(
-            "ENDPOINT", Address(), "The address of the hub, or of a mirror.", "HF_"
-        ),
     )
-    hf_home: Path | None = field(
+    hf_home: Path | None = env_field(
+        "HF_HOME",
+        ExpandedDirectory(),
+        "The directory of Hugging Face's tools. Weights in its `hub` folder are used, not "
+        "pulled again.",
         default=None,
-        metadata=_env_field(
-            "HOME",
-            ExpandedDirectory(),
-            "The directory of Hugging Face's tools. Weights in its `hub` folder are used, not "
-            "pulled again.",
-            "HF_",
-        ),
     )
-    hf_hub_cache: Path | None = field(
+    hf_hub_cache: Path | None = env_field(
+        "HF_HUB_CACHE",
+        ExpandedDirectory(),
+        "A cache of Hugging Face's tools, in place of the `hub` folder of HF_HOME.",
+        "HUGGINGFACE_HUB_CACHE",
         default=None,
-        metadata=_env_field(
-            "HUB_CACHE",
-            ExpandedDirectory(),
-            "A cache of Hugging Face's tools, in place of the `hub` folder of HF_HOME.",
-            "HF_",
-            "HUGGINGFACE_HUB_CACHE",
-        ),
     )
-    hf_hub_offline: bool = field(
+    hf_hub_offline: bool = env_field(
+        "HF_HUB_OFFLINE",
+        ForeignSwitch(("1", "on", "yes", "true")),
+        "Whether to use no network for weights; missing weights are then an error.",
+        "TRANSFORMERS_OFFLINE",
         default=False,
-        metadata=_env_field(
-            "HUB_OFFLINE",
-            ForeignSwitch(("1", "on", "yes", "true")),
-            "Whether to use no network for weights; missing weights are then an error.",
-            "HF_",
-            "TRANSFORMERS_OFFLINE",
-        ),
     )
-    device: str = field(
+    device: str = env_field(
+        "HIGGS_DEVICE",
+        Choice(("auto", "cpu", "cuda"), r"cuda:[0-9]{1,3}", "cuda:N"),
+        "Where to compute; `auto` uses a GPU if there is one.",
         default="auto",
-        metadata=_env_field(
-            "DEVICE",
-            Choice(("auto", "cpu", "cuda"), r"cuda:[0-9]{1,3}", "cuda:N"),
-            "Where to compute; `auto` uses a GPU if there is one.",
-        ),
     )
-    dtype: str = field(
+    dtype: str = env_field(
+        "HIGGS_DTYPE",
+        Choice(("auto", "float32", "bfloat16")),
+        "Number format of the weights; `auto` chooses the one that suits the device.",
         default="auto",
-        metadata=_env_field(
-            "DTYPE",
-            Choice(("auto", "float32", "bfloat16")),
-            "Number format of the weights; `auto` chooses the one that suits the device.",
-        ),
     )
-    max_slots: int | None = field(
+    max_slots: int | None = env_field(
+        "HIGGS_MAX_SLOTS",
+        Integer(1, 256),
+        "How many sequences are generated at the same time. Unset: as many as the memory "
+        "holds, up to 64.",
         default=None,
-        metadata=_env_field(
-            "MAX_SLOTS",
-            Integer(1, 256),
-            "How many sequences are generated at the same time. Unset: as many as the memory "
-            "holds, up to 64.",
-        ),
     )
-    max_length: int = field(
+    max_length: int = env_field(
+        "HIGGS_MAX_LENGTH",
+        Integer(512, 32768),
+        "The positions of a slot: text tokens and audio frames (25 per second) together.",
         default=4096,
-        metadata=_env_field(
-            "MAX_LENGTH",
-            Integer(512, 32768),
-            "The positions of a slot: text tokens and audio frames (25 per second) together.",
-        ),
     )
-    volume: Path = field(
+    volume: Path = env_field(
+        "HIGGS_VOLUME",
+        Directory(),
+        "The directory for weights (in `bosonai`) and voices (in `voices`). Unset, and nothing "
+        "mounted at the default: the user's cache directory.",
         default=_VOLUME,
-        metadata=_env_field(
-            "VOLUME",
-            Directory(),
-            "The directory for weights (in `bosonai`) and voices (in `voices`). Unset, and nothing "
-            "mounted at the default: the user's cache directory.",
-        ),
     )
-    max_reference_s: int = field(
+    max_reference_s: int = env_field(
+        "HIGGS_MAX_REFERENCE_S",
+        Integer(1, 600),
+        "The longest recording of a voice, in seconds; a GPU keeps 35 MB free for each.",
         default=60,
-        metadata=_env_field(
-            "MAX_REFERENCE_S",
-            Integer(1, 600),
-            "The longest recording of a voice, in seconds; a GPU keeps 35 MB free for each.",
-        ),
     )
-    max_reference_bytes: int = field(
+    max_reference_bytes: int = env_field(
+        "HIGGS_MAX_REFERENCE_BYTES",
+        Integer(1000, 100_000_000),
+        "The largest recording of a voice, in bytes.",
         default=10_000_000,
-        metadata=_env_field(
-            "MAX_REFERENCE_BYTES",
-            Integer(1000, 100_000_000),
-            "The largest recording of a voice, in bytes.",
-        ),
     )
-    allowed_hosts: frozenset[str] = field(
+    allowed_hosts: frozenset[str] = env_field(
+        "HIGGS_ALLOWED_HOSTS",
+        Names(),
+        "Hosts (`name` or `name:port`, separated by commas) that recordings may be downloaded "
+        "from although they are not public.",
         default=frozenset(),
-        metadata=_env_field(
-            "ALLOWED_HOSTS",
-            Names(),
-            "Hosts (`name` or `name:port`, separated by commas) that recordings may be downloaded "
-            "from although they are not public.",
-        ),
     )
-    max_text_chars: int = field(
+    max_text_chars: int = env_field(
+        "HIGGS_MAX_TEXT_CHARS",
+        Integer(1, 1_000_000),
+        "The longest text of a job, in characters.",
         default=20_000,
-        metadata=_env_field(
-            "MAX_TEXT_CHARS",
-            Integer(1, 1_000_000),
-            "The longest text of a job, in characters.",
-        ),
     )
-    concurrency: int | None = field(
+    concurrency: int | None = env_field(
+        "HIGGS_CONCURRENCY",
+        Integer(1, 256),
+        "How many jobs the worker takes at the same time. Unset: one more than "
+        "HIGGS_MAX_SLOTS, or 17 where that is unset too.",
         default=None,
-        metadata=_env_field(
-            "CONCURRENCY",
-            Integer(1, 256),
-            "How many jobs the worker takes at the same time. Unset: one more than "
-            "HIGGS_MAX_SLOTS, or 17 where that is unset too.",
-        ),
     )
-    preload: str = field(
+    preload: str = env_field(
+        "HIGGS_PRELOAD",
+        Choice(("auto", "always", "never")),
+        "When to load the model. `auto`: at start if the weights are on the volume, otherwise "
+        "with the first job. `always`: at start, after pulling. `never`: with the first job.",
         default="auto",
-        metadata=_env_field(
-            "PRELOAD",
-            Choice(("auto", "always", "never")),
-            "When to load the model. `auto`: at start if the weights are on the volume, otherwise "
-            "with the first job. `always`: at start, after pulling. `never`: with the first job.",
-        ),
     )
-    started_at: int | None = field(
+    started_at: int | None = env_field(
+        "HIGGS_STARTED_AT",
+        Integer(0, 10**11),
+        "When the container started, in seconds since 1970. `bootstrap.sh` sets it, for the "
+        "log line about the cold start.",
         default=None,
-        metadata=_env_field(
-            "STARTED_AT",
-            Integer(0, 10**11),
-            "When the container started, in seconds since 1970. `bootstrap.sh` sets it, for the "
-            "log line about the cold start.",
-        ),
     )
-    queue_size: int = field(
+    queue_size: int = env_field(
+        "HIGGS_QUEUE_SIZE",
+        Integer(1, 10_000),
+        "How many sequences may wait for a slot; further requests are refused.",
         default=256,
-        metadata=_env_field(
-            "QUEUE_SIZE",
-            Integer(1, 10_000),
-            "How many sequences may wait for a slot; further requests are refused.",
-        ),
     )
-    job_timeout_s: int | None = field(
+    job_timeout_s: int | None = env_field(
+        "HIGGS_JOB_TIMEOUT_S",
+        Integer(1, 86_400),
+        "Seconds after which a job fails, counted from when the worker takes it. Unset: only "
+        "the endpoint's own limit counts.",
         default=None,
-        metadata=_env_field(
-            "JOB_TIMEOUT_S",
-            Integer(1, 86_400),
-            "Seconds after which a job fails, counted from when the worker takes it. Unset: only "
-            "the endpoint's own limit counts.",
-        ),
     )
-    grace_s: int = field(
+    grace_s: int = env_field(
+        "HIGGS_GRACE_S",
+        Integer(0, 3600),
+        "Seconds that running jobs get to finish when the worker is told to stop; after that "
+        "they fail.",
         default=8,  # Docker kills ten seconds after SIGTERM
-        metadata=_env_field(
-            "GRACE_S",
-            Integer(0, 3600),
-            "Seconds that running jobs get to finish when the worker is told to stop; after that "
-            "they fail.",
-        ),
     )
-    stream: bool = field(
+    stream: bool = env_field(
+        "HIGGS_STREAM",
+        Switch(),
+        "Whether every job streams its audio in pieces while it is generated, for `/stream`; "
+        "each result is then a list of pieces.",
         default=False,
-        metadata=_env_field(
-            "STREAM",
-            Switch(),
-            "Whether every job streams its audio in pieces while it is generated, for `/stream`; "
-            "each result is then a list of pieces.",
-        ),
     )
-    save_dir: Path | None = field(
+    save_dir: Path | None = env_field(
+        "HIGGS_SAVE_DIR",
+        Directory(),
+        "A directory that the audio of each result is also written to, for local runs. Unset: "
+        "nothing is written.",
         default=None,
-        metadata=_env_field(
-            "SAVE_DIR",
-            Directory(),
-            "A directory that the audio of each result is also written to, for local runs. Unset: "
-            "nothing is written.",
-        ),
     )
-    log_level: str = field(
+    log_level: str = env_field(
+        "HIGGS_LOG_LEVEL",
+        Choice(("DEBUG", "INFO", "WARNING", "ERROR")),
+        "The least severe level of log lines to print.",
         default="INFO",
-        metadata=_env_field(
-            "LOG_LEVEL",
-            Choice(("DEBUG", "INFO", "WARNING", "ERROR")),
-            "The least severe level of log lines to print.",
-        ),
     )
-    runpod_log_level: str = field(
+    runpod_log_level: str = env_field(
+        "RUNPOD_LOG_LEVEL",
+        Choice(("NOTSET", "TRACE", "DEBUG", "INFO", "WARN", "ERROR")),
+        "The least severe level of the lines of RunPod's SDK to print; NOTSET: none. No line "
+        "holds a job or a result.",
+        "RUNPOD_DEBUG_LEVEL",
         default="INFO",
-        metadata=_env_field(
-            "LOG_LEVEL",
-            Choice(("NOTSET", "TRACE", "DEBUG", "INFO", "WARN", "ERROR")),
-            "The least severe level of the lines of RunPod's SDK to print; NOTSET: none. No line "
-            "holds a job or a result.",
-            "RUNPOD_",
-            "RUNPOD_DEBUG_LEVEL",
-        ),
     )
     s3: S3Config | None = None
     """The bucket that results are uploaded to; None for no uploads."""

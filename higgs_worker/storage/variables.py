@@ -5,7 +5,7 @@ one family counts, and the two are never mixed: no key goes to the address of th
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from higgs_worker.environment import (
     Address,
@@ -31,72 +31,58 @@ PATH = r"(?!\.\.?(/|$))[^/\\]+(/(?!\.\.?(/|$))[^/\\]+)*"
 class BucketVariables:
     """The variables of the bucket and its use, whichever family names the keys."""
 
-    bucket: str | None = field(
-        default=None,
-        metadata=env_field(
-            "HIGGS_S3_BUCKET",
-            Matching(
-                r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}",
-                "2 to 63 letters, digits, dots, dashes and underscores",
-            ),
-            "The bucket that results are uploaded to. Without it, and without a bucket in "
-            "BUCKET_ENDPOINT_URL, results are not uploaded.",
+    bucket: str | None = env_field(
+        "HIGGS_S3_BUCKET",
+        Matching(
+            r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}",
+            "2 to 63 letters, digits, dots, dashes and underscores",
         ),
+        "The bucket that results are uploaded to. Without it, and without a bucket in "
+        "BUCKET_ENDPOINT_URL, results are not uploaded.",
+        default=None,
     )
-    prefix: str = field(
+    prefix: str = env_field(
+        "HIGGS_S3_PREFIX",
+        Matching(
+            rf"/|(?=.{{1,200}}$)/?{PATH}/?",
+            "a path of at most 200 characters, without `.`, `..` and backslashes",
+        ),
+        "The folder of the bucket that all results go to; `/` is the whole bucket.",
         default="higgs",
-        metadata=env_field(
-            "HIGGS_S3_PREFIX",
-            Matching(
-                rf"/|(?=.{{1,200}}$)/?{PATH}/?",
-                "a path of at most 200 characters, without `.`, `..` and backslashes",
-            ),
-            "The folder of the bucket that all results go to; `/` is the whole bucket.",
-        ),
     )
-    url_ttl_s: int = field(
+    url_ttl_s: int = env_field(
+        "HIGGS_S3_URL_TTL_S",
+        Integer(0, _MAX_URL_TTL_S),
+        "Seconds that the signed address of a result works (less where temporary keys expire "
+        "sooner). 0: nothing is signed, and a result names only its bucket and key.",
         default=86_400,
-        metadata=env_field(
-            "HIGGS_S3_URL_TTL_S",
-            Integer(0, _MAX_URL_TTL_S),
-            "Seconds that the signed address of a result works (less where temporary keys expire "
-            "sooner). 0: nothing is signed, and a result names only its bucket and key.",
-        ),
     )
-    public_url: str | None = field(
+    public_url: str | None = env_field(
+        "HIGGS_S3_PUBLIC_URL",
+        Address(),
+        "The address where everybody can read the bucket. A result's address is then this, a "
+        "slash and its key, and is not signed.",
         default=None,
-        metadata=env_field(
-            "HIGGS_S3_PUBLIC_URL",
-            Address(),
-            "The address where everybody can read the bucket. A result's address is then this, a "
-            "slash and its key, and is not signed.",
-        ),
     )
-    region: str = field(
+    region: str = env_field(
+        "AWS_DEFAULT_REGION",
+        Matching(r"[A-Za-z0-9-]{1,63}", "letters, digits and dashes"),
+        "The bucket's region, where the storage's address does not name it.",
+        "AWS_REGION",
         default=DEFAULT_REGION,
-        metadata=env_field(
-            "AWS_DEFAULT_REGION",
-            Matching(r"[A-Za-z0-9-]{1,63}", "letters, digits and dashes"),
-            "The bucket's region, where the storage's address does not name it.",
-            "AWS_REGION",
-        ),
     )
-    ca_bundle: str | None = field(
+    ca_bundle: str | None = env_field(
+        "AWS_CA_BUNDLE",
+        Text(),
+        "A file of certificates that the storage's own is checked with. Unset: those that are "
+        "trusted here.",
         default=None,
-        metadata=env_field(
-            "AWS_CA_BUNDLE",
-            Text(),
-            "A file of certificates that the storage's own is checked with. Unset: those that are "
-            "trusted here.",
-        ),
     )
-    attempts: int = field(
+    attempts: int = env_field(
+        "AWS_MAX_ATTEMPTS",
+        Integer(1, 100),
+        "How often a request to the storage is tried.",
         default=3,
-        metadata=env_field(
-            "AWS_MAX_ATTEMPTS",
-            Integer(1, 100),
-            "How often a request to the storage is tried.",
-        ),
     )
 
 
@@ -104,41 +90,36 @@ class BucketVariables:
 class AwsVariables:
     """The storage and its keys under AWS's names."""
 
-    access_key: str = field(
-        repr=False,
-        metadata=env_field("AWS_ACCESS_KEY_ID", Secret(), "The access key of the bucket."),
+    access_key: str = env_field(
+        "AWS_ACCESS_KEY_ID",
+        Secret(),
+        "The access key of the bucket.",
     )
-    secret_key: str = field(
-        repr=False,
-        metadata=env_field("AWS_SECRET_ACCESS_KEY", Secret(), "The secret of the access key."),
+    secret_key: str = env_field(
+        "AWS_SECRET_ACCESS_KEY",
+        Secret(),
+        "The secret of the access key.",
     )
-    session_token: str | None = field(
+    session_token: str | None = env_field(
+        "AWS_SESSION_TOKEN",
+        Secret(),
+        "The token that belongs to a temporary access key.",
+        "AWS_SECURITY_TOKEN",
         default=None,
-        repr=False,
-        metadata=env_field(
-            "AWS_SESSION_TOKEN",
-            Secret(),
-            "The token that belongs to a temporary access key.",
-            "AWS_SECURITY_TOKEN",
-        ),
     )
-    endpoint: str | None = field(
+    endpoint: str | None = env_field(
+        "AWS_ENDPOINT_URL_S3",
+        Address(),
+        "The address of the storage. Without it, only a key of Amazon's (`AKIA…`, `ASIA…`) is "
+        "used, in Amazon's S3.",
+        "AWS_ENDPOINT_URL",
         default=None,
-        metadata=env_field(
-            "AWS_ENDPOINT_URL_S3",
-            Address(),
-            "The address of the storage. Without it, only a key of Amazon's (`AKIA…`, `ASIA…`) is "
-            "used, in Amazon's S3.",
-            "AWS_ENDPOINT_URL",
-        ),
     )
-    ignores_endpoint: bool = field(
+    ignores_endpoint: bool = env_field(
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+        ForeignSwitch(("true",)),
+        "Whether AWS's names for the address of the storage do not count.",
         default=False,
-        metadata=env_field(
-            "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
-            ForeignSwitch(("true",)),
-            "Whether AWS's names for the address of the storage do not count.",
-        ),
     )
 
 
@@ -146,23 +127,21 @@ class AwsVariables:
 class RunpodVariables:
     """The storage and its keys under RunPod's names; all are required as soon as one is set."""
 
-    endpoint: str = field(
-        metadata=env_field(
-            "BUCKET_ENDPOINT_URL",
-            Address(),
-            "RunPod's name for the address of the storage, with or without the bucket in it. With "
-            "the two below, it replaces AWS's names.",
-        ),
+    endpoint: str = env_field(
+        "BUCKET_ENDPOINT_URL",
+        Address(),
+        "RunPod's name for the address of the storage, with or without the bucket in it. With "
+        "the two below, it replaces AWS's names.",
     )
-    access_key: str = field(
-        repr=False,
-        metadata=env_field("BUCKET_ACCESS_KEY_ID", Secret(), "RunPod's name for the access key."),
+    access_key: str = env_field(
+        "BUCKET_ACCESS_KEY_ID",
+        Secret(),
+        "RunPod's name for the access key.",
     )
-    secret_key: str = field(
-        repr=False,
-        metadata=env_field(
-            "BUCKET_SECRET_ACCESS_KEY", Secret(), "RunPod's name for the secret of the access key."
-        ),
+    secret_key: str = env_field(
+        "BUCKET_SECRET_ACCESS_KEY",
+        Secret(),
+        "RunPod's name for the secret of the access key.",
     )
 
     @property
