@@ -1,13 +1,14 @@
 """Log lines: JSON for machines, one short line for people at a terminal.
 
-Each line carries the id of its job, taken from the context. Registered secrets are masked in
-everything that is printed: message, extras and traceback. What a caller wrote stands in no line,
-see `frames_of`. Only the worker's own logger is configured.
+Each line carries the id of its job, taken from the context. Registered secrets, and what signs an
+address, are masked in everything that is printed: message, extras and traceback. What a caller
+wrote stands in no line, see `frames_of`. Libraries print warnings only, in the same way.
 """
 
 import json
 import logging
 import math
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,8 @@ LOGGER = "higgs_worker"
 _MASK = "***"
 _MAX_ERRORS = 10
 _MIN_SECRET_LENGTH = 6  # masking every "a" or "true" would ruin the log and reveal the secret
+_SIGNED = re.compile(r"""(?<=://)[^\s"'/?#@]+(?=@)|(?<=\?)[^\s"'<>?=]*=[^\s"'<>]*""")
+"""A login, and a query. The latter also behind a path alone: so urllib3 prints it."""
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 _job_id: ContextVar[str | None] = ContextVar("job_id", default=None)
@@ -28,18 +31,20 @@ _secrets: set[str] = set()
 
 
 def setup(level: str = "INFO", stream: TextIO | None = None) -> None:
-    """Send the worker's log to one stream, instead of where it went before.
+    """Send everybody's log lines to one stream, instead of where they went before.
+
+    It is the handler that holds back what libraries say below WARNING, such as the address of each
+    request: whatever levels they set, and whatever `logging.basicConfig` they call.
 
     Args:
-        level: DEBUG, INFO, WARNING or ERROR.
+        level: of the worker's own lines: DEBUG, INFO, WARNING or ERROR.
         stream: None for stderr, because results and the RunPod SDK use stdout.
     """
     handler = logging.StreamHandler(sys.stderr if stream is None else stream)
     handler.setFormatter(_HumanFormatter() if handler.stream.isatty() else _JsonFormatter())
-    logger = logging.getLogger(LOGGER)
-    logger.handlers[:] = [handler]
-    logger.setLevel(level)
-    logger.propagate = False
+    handler.addFilter(lambda record: _is_own(record) or record.levelno >= logging.WARNING)
+    logging.getLogger().handlers[:] = [handler]
+    logging.getLogger(LOGGER).setLevel(level)
 
 
 @contextmanager
@@ -56,6 +61,14 @@ def mask(secret: str) -> None:
     """Mask this value in all later log lines; values under six characters are ignored."""
     if len(secret) >= _MIN_SECRET_LENGTH:
         _secrets.add(secret)
+
+
+def masked(text: str) -> str:
+    """Return a text as a line may hold it: without registered secrets, logins and queries."""
+    # Longest first: a secret that is the start of another must not leave the other's end visible.
+    for secret in sorted(_secrets, key=len, reverse=True):
+        text = text.replace(secret, _MASK)
+    return _SIGNED.sub(_MASK, text)
 
 
 def frames_of(error: BaseException) -> str:
@@ -84,9 +97,11 @@ class _JsonFormatter(logging.Formatter):
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
-            "message": _mask_secrets(record.getMessage()),
+            "message": masked(record.getMessage()),
             "requestId": _to_json_safe(_job_id.get()),
         }
+        if not _is_own(record):
+            line["logger"] = record.name
         line |= {key: value for key, value in _extras(record).items() if key not in line}
         if trace := _trace(self, record):
             line["exception"] = trace
@@ -97,11 +112,17 @@ class _HumanFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         parts = [self.formatTime(record, "%H:%M:%S"), record.levelname]
         if job_id := _job_id.get():
-            parts.append(_mask_secrets(f"[{job_id}]"))
-        parts.append(_mask_secrets(record.getMessage()))
+            parts.append(masked(f"[{job_id}]"))
+        if not _is_own(record):
+            parts.append(f"{record.name}:")
+        parts.append(masked(record.getMessage()))
         parts += [f"{key}={value}" for key, value in _extras(record).items()]
         trace = _trace(self, record)
         return " ".join(parts) + (f"\n{trace}" if trace else "")
+
+
+def _is_own(record: logging.LogRecord) -> bool:
+    return record.name.partition(".")[0] == LOGGER
 
 
 def _extras(record: logging.LogRecord) -> dict[str, Any]:
@@ -111,7 +132,7 @@ def _extras(record: logging.LogRecord) -> dict[str, Any]:
 def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     parts = [formatter.formatException(record.exc_info)] if record.exc_info else []
     parts += [record.stack_info] if record.stack_info else []
-    return _mask_secrets("\n".join(parts))
+    return masked("\n".join(parts))
 
 
 def _to_json_safe(value: Any) -> Any:
@@ -121,14 +142,7 @@ def _to_json_safe(value: Any) -> Any:
     if isinstance(value, float) and math.isfinite(value):
         return value
     if isinstance(value, Mapping):
-        return {_mask_secrets(str(key)): _to_json_safe(each) for key, each in value.items()}
+        return {masked(str(key)): _to_json_safe(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_to_json_safe(each) for each in value]
-    return _mask_secrets(str(value))
-
-
-def _mask_secrets(text: str) -> str:
-    # Longest first: a secret that is the start of another must not leave the other's end visible.
-    for secret in sorted(_secrets, key=len, reverse=True):
-        text = text.replace(secret, _MASK)
-    return text
+    return masked(str(value))

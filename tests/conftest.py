@@ -72,11 +72,11 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _every_line_is_logged() -> Iterator[None]:
     """Log at every level, so that all lines are searched; undo what a test sets up itself."""
-    logger = logging.getLogger("higgs_worker")
-    logger.setLevel(logging.DEBUG)
-    handlers, propagate = logger.handlers[:], logger.propagate
+    root = logging.getLogger()
+    logging.getLogger("higgs_worker").setLevel(logging.DEBUG)
+    handlers = root.handlers[:]
     yield
-    logger.handlers[:], logger.propagate = handlers, propagate
+    root.handlers[:] = handlers
 
 
 @pytest.hookimpl(wrapper=True)

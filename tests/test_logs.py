@@ -4,7 +4,6 @@ import asyncio
 import io
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
 
@@ -19,16 +18,6 @@ class Terminal(io.StringIO):
     def isatty(self) -> bool:
         """Claim to be a terminal."""
         return True
-
-
-@pytest.fixture(autouse=True)
-def logger_as_found() -> Iterator[None]:
-    """Put the worker's logger back."""
-    logger = logging.getLogger("higgs_worker")
-    found = logger.handlers[:], logger.level, logger.propagate
-    yield
-    logger.handlers[:], level, logger.propagate = found
-    logger.setLevel(level)
 
 
 def lines(stream: io.StringIO) -> list[dict[str, object]]:
@@ -107,7 +96,7 @@ def test_people_get_a_short_line() -> None:
 
 
 def test_setup_replaces_what_was_there() -> None:
-    """Calling it twice does not print twice, and the root logger hears nothing."""
+    """Calling it twice does not print twice."""
     first, second = io.StringIO(), io.StringIO()
     setup("INFO", first)
     setup("WARNING", second)
@@ -115,4 +104,40 @@ def test_setup_replaces_what_was_there() -> None:
     LOG.warning("seen")
     assert first.getvalue() == ""
     assert [each["message"] for each in lines(second)] == ["seen"]
-    assert logging.getLogger("higgs_worker").propagate is False
+
+
+@pytest.mark.parametrize("make", [io.StringIO, Terminal])
+def test_libraries_print_warnings_only(make: type[io.StringIO]) -> None:
+    """Whichever level they and the worker have; each names its library and carries the job's id."""
+    stream = make()
+    setup("DEBUG", stream)
+    logging.basicConfig(level=logging.DEBUG, handlers=[logging.StreamHandler(stream)])
+    library = logging.getLogger("higgs_workers.friend")
+    library.setLevel(logging.DEBUG)
+    library.info("GET http://127.0.0.1/")
+    with job_context("one"):
+        library.warning("something is wrong")
+    (line,) = stream.getvalue().splitlines()
+    assert all(told in line for told in ("higgs_workers.friend", "something is wrong", "one"))
+
+
+SIGNED = {
+    "https://a.test/b?X-Amz-Credential=c%2Fd&X-Amz-Signature=hunter2": "https://a.test/b?***",
+    "after connection broken by 'E(1)': /b?a&Signature=hunter2": (
+        "after connection broken by 'E(1)': /b?***"
+    ),
+    "url='http://a.test/?k=hunter2', x": "url='http://a.test/?***', x",
+    'Location: <http://a.test/??k=hunter2?&l="1>': 'Location: <http://a.test/??***"1>',
+    "the proxy http://me:hunter2@a.test:80/": "the proxy http://***@a.test:80/",
+    "What? That=this, why?": "What? That=this, why?",
+}
+
+
+@pytest.mark.parametrize("name", ["higgs_worker.test", "urllib3.connectionpool"])
+def test_what_signs_an_address_is_masked(name: str) -> None:
+    """A query and a login, wherever a line has them; the rest of the address stays."""
+    stream = io.StringIO()
+    setup("INFO", stream)
+    for address in SIGNED:
+        logging.getLogger(name).warning("%s", address)
+    assert [each["message"] for each in lines(stream)] == list(SIGNED.values())

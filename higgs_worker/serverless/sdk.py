@@ -6,7 +6,6 @@ The only module that imports `runpod`; what it knows of the SDK's inside was rea
 
 import asyncio
 import gc
-import logging
 import os
 import sys
 import types
@@ -16,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from higgs_worker.deadlines import Deadlines
+from higgs_worker.logs import masked
 from higgs_worker.serverless.intake import Intake, concurrency, delay_stops
 from higgs_worker.serverless.runner import JobRunner
 from higgs_worker.serverless.takes import read_jobs
@@ -103,15 +103,14 @@ def skip_processor_name() -> None:
 def keep_results_out_of_log(level: str) -> None:
     """Import the SDK so that no line of its log holds a job, a result or a signed address.
 
-    By itself it prints all of them: at DEBUG, its default, and in a local run at INFO.
+    By itself it prints all of them: at DEBUG, its default, and in a local run at INFO. Its lines do
+    not come from `logging`, so they are masked here.
 
     Args:
         level: the least severe one to print.
     """
     # The SDK reads it when it is imported; so does the process that sends its pings.
     os.environ["RUNPOD_LOG_LEVEL"] = level
-    # Otherwise the import would show the INFO lines of every library, which hold addresses.
-    logging.basicConfig(level=logging.WARNING)
     from runpod.serverless.modules.rp_logger import RunPodLogger
 
     print_line = RunPodLogger.log
@@ -120,9 +119,8 @@ def keep_results_out_of_log(level: str) -> None:
         self: Any, message: object, message_level: str = "INFO", job_id: str | None = None
     ) -> None:
         beginning = str(message)[:40].partition(": ")[0]
-        if beginning in _HELD_BACK:
-            message = f"{beginning}: not shown"
-        print_line(self, message, message_level, job_id)
+        line = f"{beginning}: not shown" if beginning in _HELD_BACK else masked(str(message))
+        print_line(self, line, message_level, job_id)
 
     RunPodLogger.log = print_without_results
 

@@ -23,6 +23,7 @@ MAX_RUN_BYTES, MAX_SYNC_BYTES, MAX_PIECE_BYTES = 10_000_000, 20_000_000, 1_000_0
 RESET = "reset"
 """A fault: the connection is cut instead of answered."""
 API_KEY = "rpa_THE-KEY-OF-THE-PLATFORM"
+ROUTE_KEY = "THE-KEY-IN-ITS-ADDRESSES"
 
 FINAL = ("COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT")
 
@@ -129,11 +130,12 @@ class ControlPlane:
     def worker_environment(self, worker: str = "w0") -> dict[str, str]:
         """Return what the platform tells a worker."""
         base = f"{self.url}/v2/ep0"
+        query = f"gpu=FAKE&key={ROUTE_KEY}"
         return {
-            "RUNPOD_WEBHOOK_GET_JOB": f"{base}/job-take/$ID?gpu=FAKE",
-            "RUNPOD_WEBHOOK_POST_OUTPUT": f"{base}/job-done/$RUNPOD_POD_ID/$ID?gpu=FAKE",
-            "RUNPOD_WEBHOOK_POST_STREAM": f"{base}/job-stream/$RUNPOD_POD_ID/$ID?gpu=FAKE",
-            "RUNPOD_WEBHOOK_PING": f"{base}/ping/$RUNPOD_POD_ID?gpu=FAKE",
+            "RUNPOD_WEBHOOK_GET_JOB": f"{base}/job-take/$ID?{query}",
+            "RUNPOD_WEBHOOK_POST_OUTPUT": f"{base}/job-done/$RUNPOD_POD_ID/$ID?{query}",
+            "RUNPOD_WEBHOOK_POST_STREAM": f"{base}/job-stream/$RUNPOD_POD_ID/$ID?{query}",
+            "RUNPOD_WEBHOOK_PING": f"{base}/ping/$RUNPOD_POD_ID?{query}",
             "RUNPOD_PING_INTERVAL": "1000",
             "RUNPOD_POD_ID": worker,
             "RUNPOD_AI_API_KEY": API_KEY,

@@ -8,12 +8,14 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from tests.fakes.control_plane import API_KEY, ControlPlane
+from tests.fakes.control_plane import API_KEY, ROUTE_KEY, ControlPlane
 from tests.fakes.leaks import leaks
 
 ROOT = Path(__file__).parents[2]
 HANDLER = (str(ROOT / "handler.py"),)
 SCRIPTED = ("-m", "tests.fakes.scripted_worker")
+PYTHONPATH = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), str(ROOT)])
+"""Where workers find modules: first of all another SDK, if these tests were given one."""
 
 SECRETS = {
     "RUNPOD_AI_API_KEY": API_KEY,
@@ -37,7 +39,7 @@ class Worker:
             "HIGGS_MODEL": "demo",
             "HIGGS_VOLUME": str(directory / "volume"),
             "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": PYTHONPATH,
         }
         self._log = directory / "log"
         with self._log.open("wb") as log:
@@ -86,6 +88,7 @@ class Worker:
 
 
 def leaked(plane: ControlPlane, worker: Worker) -> list[str]:
-    """Return the secrets that stand in the log or in anything that was posted."""
+    """Return the secrets that stand in the log or in anything that was posted or requested."""
     seen = [worker.log, *plane.bodies, repr(plane.requests)]
-    return leaks(seen, (*SECRETS.values(), SENT_SECRET))
+    found = leaks(seen, (*SECRETS.values(), SENT_SECRET))
+    return found + leaks([worker.log], [ROUTE_KEY])

@@ -1,7 +1,13 @@
-"""An empty volume: who comes while weights are being pulled waits, and is told how far it is."""
+"""An empty volume: who comes while weights are being pulled waits, and is told how far it is.
+
+Nothing that is printed meanwhile holds a signed address.
+"""
 
 import asyncio
+import json
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,11 +22,15 @@ from higgs_worker.serverless.runner import JobRunner
 from higgs_worker.settings import Settings
 from higgs_worker.weights.locate import FILES
 from tests.fakes import toy_model
-from tests.fakes.control_plane import ControlPlane
-from tests.fakes.delivery import Worker, leaked
-from tests.fakes.hub import REPO, TOKEN, Answer, Request, StandIn
+from tests.fakes.control_plane import RESET, ControlPlane
+from tests.fakes.delivery import PYTHONPATH, Worker, leaked
+from tests.fakes.hub import REPO, TOKEN, Answer, Request, StandIn, reset
+from tests.fakes.leaks import leaks
 
 WEIGHTS = "model.safetensors"
+LOUDEST = {"HIGGS_LOG_LEVEL": "DEBUG", "RUNPOD_LOG_LEVEL": "TRACE", "PYTHONWARNINGS": "default"}
+SIGNATURE = "signature=secret"
+"""In the addresses that the hub redirects to."""
 INPUT = {"text": "Hello.", "max_duration_s": 0.4}
 TALKATIVE_HANDLER = """
 from higgs_worker.serverless import progress
@@ -76,9 +86,15 @@ def standin(toy: dict[str, str], tmp_path: Path) -> Iterator[Hub]:
 
 @pytest.mark.slow
 def test_two_jobs_on_an_empty_volume_are_one_pull(standin: Hub, tmp_path: Path) -> None:
-    """Through the SDK: both are told how far it is, and both are answered."""
-    command = ("-c", TALKATIVE_HANDLER)
-    with ControlPlane() as plane, Worker(plane, tmp_path, command, **standin.settings) as worker:
+    """Through the SDK: both are told how far it is, and both are answered.
+
+    The hub and the platform fail meanwhile, so that everybody has something to log.
+    """
+    command, settings = ("-c", TALKATIVE_HANDLER), standin.settings | LOUDEST
+    standin.spoil("resolve", reset)
+    with ControlPlane() as plane, Worker(plane, tmp_path, command, **settings) as worker:
+        plane.fail("ping", RESET)
+        plane.fail("take-batch", 500)
         jobs = plane.run_all([INPUT, INPUT])
         pulling = re.compile(rf"pulling {REPO}: \d+% of 0\.0 GB, about \d+ s left")
         plane.wait_until(
@@ -95,7 +111,35 @@ def test_two_jobs_on_an_empty_volume_are_one_pull(standin: Hub, tmp_path: Path) 
             assert job.output["timing"]["queue_s"] + job.output["timing"]["load_s"] > 0.1
         assert standin.num_pulls() == dict.fromkeys(FILES["model"], 1)
         assert leaked(plane, worker) == []
-        assert TOKEN not in worker.log
+        assert '"logger": "urllib3' in worker.log, "no library warned of anything"
+        assert leaks([worker.log], [TOKEN, SIGNATURE]) == []
+        assert quiet(worker.log) == []
+
+
+@pytest.mark.slow
+def test_fetch_prints_no_address(standin: Hub, tmp_path: Path) -> None:
+    """Nor does the command line, whatever fails."""
+    standin.may_go_on.set()
+    standin.spoil("resolve", reset)
+    done = subprocess.run(
+        [sys.executable, "-m", "higgs_worker", "fetch"],
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": PYTHONPATH} | standin.settings | LOUDEST,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert standin.asked("store")
+    assert leaks([done.stdout, done.stderr], [TOKEN, SIGNATURE]) == []
+    assert quiet(done.stderr) == []
+
+
+def quiet(log: str) -> list[str]:
+    """Return the lines of libraries that are no warnings."""
+    lines = [json.loads(each) for each in log.splitlines() if each.startswith('{"')]
+    assert lines
+    named = [each for each in lines if "logger" in each]
+    return [each["message"] for each in named if each["level"] in ("DEBUG", "INFO")]
 
 
 def test_a_deadline_ends_the_job_and_not_the_pull(standin: Hub) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.delivery import SCRIPTED
+from tests.fakes.delivery import PYTHONPATH, SCRIPTED
 
 ROOT = Path(__file__).parents[2]
 MENDS = (
@@ -70,7 +70,7 @@ def test_a_local_test_speaks_although_the_endpoint_streams(tmp_path: Path) -> No
     settings = {"HIGGS_MODEL": "demo", "HIGGS_STREAM": "true", "HIGGS_SAVE_DIR": "out"}
     done = subprocess.run(
         [sys.executable, *SCRIPTED],
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)} | settings,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": PYTHONPATH, "HOME": str(tmp_path)} | settings,
         cwd=tmp_path,
         capture_output=True,
         text=True,
