@@ -1,6 +1,7 @@
 # The verbs of this repository. Each one sets up what it needs, and does so only after a change.
 #   make demo   run test_input.json through handler.py with the embedded model
 #   make test   run the tests (CPU, no network beyond loopback)
+#   make test-next-sdk   run the tests of RunPod's SDK with the version that is to come
 #   make test-long   run the few tests of more than ten seconds
 #   make coverage   run the same tests as `make test`, more slowly, and list the lines they missed
 #   make image-test   build the container image and run it (docker, or root with buildah and podman)
@@ -16,10 +17,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+NEXT_SDK := .next-sdk
 UV     := uv==0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long coverage image-test check docs bench bench-codec bench-start gpu lock clean
+.PHONY: help demo test test-next-sdk test-long coverage image-test check docs bench bench-codec bench-start gpu lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -40,6 +42,18 @@ demo: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n auto
+
+# The SDK alone, in a folder before all others: what it needs is locked already. Its tests are the
+# slow ones, because each starts a process.
+test-next-sdk: $(NEXT_SDK)/.ready
+	@PYTHONPATH=$(CURDIR)/$(NEXT_SDK) $(BIN)/python -c "import runpod; print('runpod', runpod.__version__)"
+	@PYTHONPATH=$(CURDIR)/$(NEXT_SDK) $(BIN)/python -m pytest -n auto -m 'slow and not long' tests/serverless
+
+$(NEXT_SDK)/.ready: $(READY) requirements-next-sdk.lock
+	@rm -rf $(NEXT_SDK)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --target $(NEXT_SDK) \
+		--no-deps --require-hashes -r requirements-next-sdk.lock
+	@touch $@
 
 test-long: $(READY)
 	@$(BIN)/python -m pytest -m long
@@ -84,4 +98,4 @@ lock: $(READY)
 		--upgrade --extra dev pyproject.toml -o requirements.lock
 
 clean:
-	@rm -rf $(VENV) demo-output gpu-report .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@rm -rf $(VENV) $(NEXT_SDK) demo-output gpu-report .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

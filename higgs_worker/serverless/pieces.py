@@ -11,8 +11,8 @@ from higgs_worker.serverless.limits import ENVELOPE_BYTES, MAX_PIECE_BYTES, MAX_
 class QuietOutput(dict[str, Any]):
     """An output that shows nothing of itself.
 
-    The SDK makes a text of every output, several times, even where it logs none: of the largest
-    one that takes a tenth of a second, and where it does log, the log has the audio.
+    The SDK (1.12, 2.0) makes a text of every output, several times, even where it logs none: of the
+    largest one that takes a tenth of a second, and where it does log, the log has the audio.
     """
 
     def __repr__(self) -> str:
@@ -22,8 +22,8 @@ class QuietOutput(dict[str, Any]):
 class StreamedPieces:
     """Makes pieces, and keeps the job's output within the platform's limit.
 
-    The SDK keeps the very objects that it posted and makes the job's output of them. So audio that
-    would make the output too large can be taken out of them once it has been streamed.
+    The SDK (1.12, 2.0) keeps the very objects that it posted and makes the job's output of them. So
+    audio that would make the output too large can be taken out of them once it has been streamed.
     """
 
     def __init__(self, request: SpeechRequest, max_bytes: int) -> None:

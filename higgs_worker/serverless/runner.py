@@ -170,7 +170,7 @@ class JobRunner:
 def _cancel_with_current_task(speaking: "asyncio.Task[Any]") -> None:
     """Cancel a task when the current one ends.
 
-    The SDK closes no generator whose job is stopped while it posts a piece.
+    The SDK (1.12, 2.0) closes no generator whose job is stopped while it posts a piece.
     """
     if current := asyncio.current_task():
         current.add_done_callback(lambda _: speaking.cancel())

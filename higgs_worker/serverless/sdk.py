@@ -1,6 +1,7 @@
 """RunPod's SDK: its loop, fed with this worker's jobs, and what has to be mended in it.
 
-The only module that imports `runpod`; what it knows of the SDK's inside was read in runpod 1.12.
+The only module that imports `runpod`; what it knows of the SDK's inside was read in runpod 1.12 and
+2.0.0rc2. Each mend says which of them need it, and `tests/serverless/sdk_faults.py` tries that.
 `docs/delivery.md` lists what each mend is for, and what can still be lost.
 """
 
@@ -49,9 +50,10 @@ def serve(
             worker.
         on_checked: called when the SDK has made them.
     """
+    set_variables(settings.runpod_log_level)
     skip_processor_name()
-    keep_results_out_of_log(settings.runpod_log_level)
-    import runpod
+    keep_results_out_of_log()
+    import runpod.serverless
     from runpod.http_client import AsyncClientSession
     from runpod.serverless.modules import rp_http, worker_state
 
@@ -63,7 +65,7 @@ def serve(
     def ask_for_another_worker() -> None:
         if not intake.is_stopping:
             intake.stop()
-            # The SDK overlooks `refresh_worker` in the output of a generator.
+            # Both versions overlook `refresh_worker` in the output of a generator.
             config["refresh_worker"] = True
 
     deadlines = Deadlines(settings.job_timeout_s)
@@ -83,7 +85,7 @@ def serve(
     responder = replace(runner.responder, deadlines=deadlines, on_broken=ask_for_another_worker)
     runner = replace(runner, responder=responder, report=None if is_local else report)
     config: dict[str, Any] = {
-        # The SDK's local test never iterates over a generator: the job would not be run.
+        # In a local test, neither version iterates over a generator: the job would not be run.
         "handler": runner.stream if settings.stream and not is_local else runner.run,
         "concurrency_modifier": intake.concurrency,
         "return_aggregate_stream": True,
@@ -93,24 +95,35 @@ def serve(
     runpod.serverless.start(config)
 
 
+def set_variables(log_level: str) -> None:
+    """Set what the SDK reads when it is imported, here and in the process that sends its pings.
+
+    Args:
+        log_level: the least severe one of its lines to print.
+    """
+    os.environ["RUNPOD_LOG_LEVEL"] = log_level
+    # 2.0 returns what was printed to the callers of jobs that fail, where it is told to.
+    os.environ["RUNPOD_LOG_CAPTURE"] = "off"
+    # 2.0 checks the machine when it is imported. The worker's own checks say more, and come first.
+    os.environ["RUNPOD_DEFER_FITNESS_CHECKS"] = "true"
+
+
 def skip_processor_name() -> None:
-    """Keep the SDK from asking for the processor's name: it takes a second, and is only shown."""
+    """Keep the SDK from asking for the processor's name: it takes a second, and is only shown.
+
+    Needed by 1.12; 2.0 asks for it where it shows it.
+    """
     module: Any = types.ModuleType("cpuinfo")
     module.get_cpu_info = dict
     sys.modules.setdefault("cpuinfo", module)
 
 
-def keep_results_out_of_log(level: str) -> None:
+def keep_results_out_of_log() -> None:
     """Import the SDK so that no line of its log holds a job, a result or a signed address.
 
     By itself it prints all of them: at DEBUG, its default, and in a local run at INFO. Its lines do
-    not come from `logging`, so they are masked here.
-
-    Args:
-        level: the least severe one to print.
+    not come from `logging`, so they are masked here. Needed by 1.12 and 2.0.
     """
-    # The SDK reads it when it is imported; so does the process that sends its pings.
-    os.environ["RUNPOD_LOG_LEVEL"] = level
     from runpod.serverless.modules.rp_logger import RunPodLogger
 
     print_line = RunPodLogger.log
@@ -129,7 +142,7 @@ def take_safely(intake: Intake) -> None:
     """Take jobs in place of the SDK, which parses in its loop and ends on what is no job.
 
     The poll is cancelled when the worker stops, which would otherwise lose a job. An answer that
-    has arrived is read even then.
+    has arrived is read even then. Needed by 1.12 and 2.0.
     """
     from runpod.http_client import TooManyRequests
     from runpod.serverless.modules import rp_job, rp_scale
@@ -155,7 +168,10 @@ def take_safely(intake: Intake) -> None:
 
 
 def cancel_stops_on_stop(intake: Intake) -> None:
-    """Cancel the SDK's poll for stop signals when the worker stops, which would wait for it."""
+    """Cancel the SDK's poll for stop signals when the worker stops, which would wait for it.
+
+    Needed by 1.12 and 2.0.
+    """
     from runpod.serverless.modules import rp_scale
 
     poll = intake.cancel_on_stop(delay_stops(rp_scale.get_stop_signals))
@@ -163,7 +179,10 @@ def cancel_stops_on_stop(intake: Intake) -> None:
 
 
 def resend_results() -> None:
-    """Send a result again after a lost connection or a 429; the SDK does so only after a 500."""
+    """Send a result again after a lost connection or a 429; the SDK does so only after a 500.
+
+    Needed by 1.12 and 2.0.
+    """
     from aiohttp import ClientConnectionError, ClientPayloadError
     from runpod.serverless.modules import rp_http
 

@@ -29,7 +29,7 @@ _USABLE_ID = re.compile(r"[A-Za-z0-9._:~@=+-]{1,256}")
 """It becomes a part of an address and of a header, where other characters would do harm."""
 _ID_MEMBER = re.compile(rb'\s*"id"\s*:\s*"([^"\\]*)"\s*')
 _USED_MEMBERS = ("id", "input", "s3Config")
-"""What `Job` reads. The SDK would make attributes of all members, whatever they are called."""
+"""What `Job` reads. The SDK (1.12, 2.0) would make attributes of all, whatever they are called."""
 
 log = logging.getLogger(__name__)
 

@@ -66,6 +66,13 @@ class Worker:
         """Everything it has printed."""
         return self._log.read_text(errors="replace")
 
+    def wait_for(self, words: str, timeout_s: float = 20.0) -> None:
+        """Wait until it has printed these words."""
+        deadline = time.monotonic() + timeout_s
+        while words not in self.log:
+            assert time.monotonic() < deadline, self.log[-5000:]
+            time.sleep(0.01)
+
     def terminate(self) -> None:
         """Tell it to stop, as a platform does."""
         self.process.send_signal(signal.SIGTERM)

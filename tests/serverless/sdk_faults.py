@@ -7,6 +7,7 @@ The last line is a JSON object: by mend, what was seen before and after.
 
 import asyncio
 import json
+import os
 import signal
 import sys
 import time
@@ -123,6 +124,21 @@ def sends_again(*answers: bytes) -> bool:
     return num_posts > 1
 
 
+def returns_no_log() -> bool:
+    """Return whether what was printed stays out of the result of a job that fails."""
+    with suppress(ImportError):  # 1.12 captures nothing
+        from runpod.serverless.modules import rp_capture
+
+        rp_capture.install()
+    from runpod.serverless.modules import rp_job
+
+    async def handler(_: Any) -> None:
+        print("what was printed")  # noqa: T201
+        raise ValueError
+
+    return "printed" not in asyncio.run(rp_job.run_job(handler, {"id": "1"}))["error"]
+
+
 ELEMENTS = {
     "no job": b"null",
     "deep": b"[" * 9000 + b"]" * 9000,
@@ -148,6 +164,8 @@ def main() -> None:
     import aiohttp_retry
     from runpod.serverless.modules import rp_http, rp_scale
 
+    os.environ["RUNPOD_LOG_CAPTURE"] = "all"
+    look("set_variables: log", returns_no_log, lambda: sdk.set_variables("INFO"))
     sdk.skip_processor_name()  # too late here, where somebody else was there first
     seen["skip_processor_name"] = {"before": not asked, "after": True}
     aiohttp_retry.FibonacciRetry.get_timeout = lambda *_, **__: 0.0

@@ -17,15 +17,15 @@ def test_sigterm(tmp_path: Path) -> None:
     """What can be finished is, what cannot fails, nothing more is taken, and nobody waits."""
     with (
         ControlPlane(hold_s=60) as plane,
-        Worker(plane, tmp_path, SCRIPTED, HIGGS_GRACE_S="1") as worker,
+        Worker(plane, tmp_path, SCRIPTED, HIGGS_GRACE_S="2") as worker,
     ):
         short, long = plane.run_all([{"text": "sleep 0.8"}, {"text": "sleep 60"}])
-        plane.wait_until(lambda: long.taken)
-        time.sleep(0.3)  # until the next poll is under way
+        plane.wait_until(lambda: short.reports)  # the next poll is under way by then
         worker.terminate()
-        time.sleep(0.2)
+        worker.wait_for("no more jobs are taken")
+        time.sleep(0.2)  # until the platform has noticed that the poll was given up
         late = plane.run({"text": "Hello."})
-        assert worker.ended_after() < 4
+        assert worker.ended_after() < 5
         assert worker.process.returncode == 0
         assert short.status == "COMPLETED"
         assert long.error == (
@@ -87,10 +87,18 @@ def test_sigterm_before_the_start(tmp_path: Path) -> None:
 
 
 def test_an_unfit_worker_says_why_and_leaves(tmp_path: Path) -> None:
-    """A worker whose volume cannot be written takes no job and tells the platform."""
+    """A worker whose volume cannot be written takes no job and tells the platform.
+
+    Its own checks come before those of the SDK, which say less: of memory, in this case.
+    """
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
-    with ControlPlane() as plane, Worker(plane, tmp_path, SCRIPTED, HIGGS_VOLUME=str(blocked)) as w:
+    settings = {
+        "HIGGS_VOLUME": str(blocked),
+        "RUNPOD_SKIP_AUTO_SYSTEM_CHECKS": "false",
+        "RUNPOD_MIN_MEMORY_GB": "1000000",
+    }
+    with ControlPlane() as plane, Worker(plane, tmp_path, SCRIPTED, **settings) as w:
         assert w.ended_after() < 20
         assert w.process.returncode == 1
         (ping,) = plane.pings
