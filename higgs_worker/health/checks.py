@@ -63,7 +63,7 @@ class CheckResult:
     sentence: str
     """The outcome in words; for a failure, also what to do."""
     may_pass: bool = False
-    """Whether a failure may end by itself, such as that of a network."""
+    """Whether a failure may end while the worker runs: that of a network, or of wrong weights."""
 
 
 def volume(settings: Settings, source: CheckpointSource) -> CheckResult:
@@ -135,16 +135,16 @@ def checkpoint(kind: str, settings: Settings, source: CheckpointSource) -> Check
         name, kind, source, revision=getattr(settings, f"{kind}_revision")
     )
     if found is None and settings.hf_hub_offline:
-        return CheckResult(
-            kind, "failed", f"{name} is not here, and HF_HUB_OFFLINE forbids pulling it"
-        )
+        sentence = f"{name} is not here, and HF_HUB_OFFLINE forbids pulling it"
+        return CheckResult(kind, "failed", sentence, may_pass=True)
     if found is None:
         return CheckResult(
             kind, "warning", f"{name} is not here yet; the first job or `fetch` pulls it"
         )
     absent = [each for each in FILES[kind] if not (found.directory / each).is_file()]
     if absent:
-        return CheckResult(kind, "failed", f"{found.directory} has no {' and no '.join(absent)}")
+        sentence = f"{found.directory} has no {' and no '.join(absent)}"
+        return CheckResult(kind, "failed", sentence, may_pass=True)
     try:
         _read_config(kind, found.directory)
     except InvalidCheckpoint as error:

@@ -2,7 +2,9 @@
 
 A check that fails raises; the platform logs its name and message and replaces the worker. All
 checks run side by side. A hub or bucket that does not answer neither fails a worker nor delays it:
-the pull asks the hub again, and audio that cannot be stored is returned inside the result.
+the pull asks the hub again, and audio that cannot be stored is returned inside the result. Nor do
+wrong weights: every worker would find them, and jobs would wait for one that does not. So they are
+taken, and the load fails them with the reason.
 """
 
 import logging
@@ -11,7 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from higgs_worker.errors import WorkerError
+from higgs_worker.errors import InvalidCheckpoint, WeightsNotFound, WeightsRefused, WorkerError
 from higgs_worker.health import checks
 from higgs_worker.health.checks import CheckResult
 from higgs_worker.settings import Settings
@@ -108,6 +110,8 @@ class _StartupRun:
             return self._running[check].result(max(0.0, left_s))
         except TimeoutError:
             return None
+        except (InvalidCheckpoint, WeightsNotFound, WeightsRefused) as error:
+            return CheckResult(check.__name__, "failed", error.message, may_pass=True)
         except WorkerError as error:
             raise UnfitWorker(error.message) from error
 

@@ -23,7 +23,7 @@ from higgs_worker.settings import Settings
 from higgs_worker.weights.locate import FILES
 from tests.fakes import toy_model
 from tests.fakes.control_plane import RESET, ControlPlane
-from tests.fakes.delivery import PYTHONPATH, Worker, leaked
+from tests.fakes.delivery import HANDLER, PYTHONPATH, Worker, leaked
 from tests.fakes.hub import REPO, TOKEN, Answer, Request, StandIn, reset
 from tests.fakes.leaks import leaks
 
@@ -114,6 +114,21 @@ def test_two_jobs_on_an_empty_volume_are_one_pull(standin: Hub, tmp_path: Path) 
         assert '"logger": "urllib3' in worker.log, "no library warned of anything"
         assert leaks([worker.log], [TOKEN, SIGNATURE]) == []
         assert quiet(worker.log) == []
+
+
+@pytest.mark.slow
+def test_a_failed_load_fails_the_job_with_the_reason(standin: Hub, tmp_path: Path) -> None:
+    """Whoever waits for it is told, in a sentence; nothing of the log is returned."""
+    settings = standin.settings | {"HIGGS_MODEL": "nobody/nothing", "RUNPOD_LOG_CAPTURE": "all"}
+    with ControlPlane() as plane, Worker(plane, tmp_path, HANDLER, **settings) as worker:
+        job = plane.wait(plane.run(INPUT))
+        assert job.error == (
+            "weights_not_found: the hub knows no nobody/nothing, or HF_TOKEN may not see it; check "
+            "the name and the token"
+        )
+        assert job.output == {"code": "weights_not_found", "details": {}}
+        assert worker.process.poll() is None
+        assert not any("status" in ping for ping in plane.pings)
 
 
 @pytest.mark.slow
