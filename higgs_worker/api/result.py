@@ -31,9 +31,13 @@ class Timing:
     """Where the time went, in seconds of wall clock."""
 
     queue_s: float
+    """Waited for the text to be split and for a slot."""
     load_s: float
+    """Waited for the model to be loaded, whoever had asked for it."""
     first_audio_s: float
+    """From the request to its first PCM, waiting included."""
     total_s: float
+    """From the request to the end of its PCM."""
     rtf: float
     """Compute seconds per second of audio; below 1 is faster than real time."""
 

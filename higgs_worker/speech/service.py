@@ -82,16 +82,11 @@ class SpeechService:
             request = request.model_copy(update={"chunk_words": self._max_chunk_words})
         # Before the model is loaded: an error in the text is told at once.
         chunk_plan = await asyncio.to_thread(plan, request)
-        started = time.perf_counter()
-        is_first = self._loading is None
+        planned = time.perf_counter()
         model = await self._loaded(on_progress)
-        waited_s = time.perf_counter() - started
-        # Only the request that caused the load reports it as such; for others it was a queue.
-        clock = Clock(
-            arrived,
-            queue_s=started - arrived + (0.0 if is_first else waited_s),
-            load_s=waited_s if is_first else 0.0,
-        )
+        # Whoever began the load, a request that waits for it waits for no other request.
+        loaded = time.perf_counter()
+        clock = Clock(arrived, queue_s=planned - arrived, load_s=loaded - planned)
         return SpeechSession(
             model,
             request,

@@ -178,8 +178,9 @@ def test_who_stops_listening_frees_the_slot(speaker: LoadedModel) -> None:
     asyncio.run(leave())
 
 
-def test_the_model_is_loaded_once_and_late(speaker: LoadedModel) -> None:
-    """Two requests at once load one model, and the wait is in their timing."""
+@pytest.mark.parametrize("preload", [False, True])
+def test_the_model_is_loaded_once_and_late(speaker: LoadedModel, preload: bool) -> None:
+    """Two requests at once load one model; what both wait for it is load, also after a preload."""
     loads = []
 
     def load() -> LoadedModel:
@@ -190,12 +191,21 @@ def test_the_model_is_loaded_once_and_late(speaker: LoadedModel) -> None:
     async def both() -> list[Spoken]:
         service = SpeechService(load)
         assert not loads
+        if preload:
+            service.preload()
         return await asyncio.gather(*(speak_to_end(service, seed=i) for i in range(2)))
 
-    first, second = (spoken.result for spoken in asyncio.run(both()))
+    for timing in (spoken.result.timing for spoken in asyncio.run(both())):
+        assert 0.1 < timing.load_s < timing.first_audio_s <= timing.total_s
+        assert timing.queue_s < 0.1
     assert len(loads) == 1
-    assert max(first.timing.queue_s, second.timing.queue_s) > 0.1
-    assert first.timing.total_s >= first.timing.first_audio_s > 0
+
+
+def test_who_comes_after_the_load_did_not_wait_for_it(speaker: LoadedModel) -> None:
+    """A model that is there already is no load."""
+    service = SpeechService(lambda: speaker)
+    speak(service)
+    assert speak(service).result.timing.load_s < 0.1
 
 
 def test_a_failed_load_is_tried_again(speaker: LoadedModel) -> None:
