@@ -143,7 +143,7 @@ class Settings:
     max_reference_s: int = env_field(
         "HIGGS_MAX_REFERENCE_S",
         Integer(1, 600),
-        "The longest recording of a voice, in seconds; a GPU keeps 35 MB free for each.",
+        "The longest recording of a voice, in seconds.",
         default=60,
     )
     max_reference_bytes: int = env_field(

@@ -1,10 +1,11 @@
-"""PCM -> codes: the encoder half of the codec, whole waveforms at once.
+"""PCM -> codes: the encoder half of the codec.
 
 An acoustic and a semantic path each compute half of every frame's latent. The two halves are mixed,
-then quantised by K codebooks, each of which quantises the residual that the one before left. Names
-and shapes are the checkpoint's own; `encoder_loader.py` reads it. The encoder keeps no state
-between calls. All arithmetic is float32; `encoder_loader.py` turns TF32 off, or near-ties would
-fall the other way.
+then quantised by K codebooks, each of which quantises the residual that the one before left. What
+is large for a long waveform is computed piece by piece, so memory hardly grows with the length
+(`encoder_memory.py`). Names and shapes are the checkpoint's own; `encoder_loader.py` reads it. The
+encoder keeps no state between calls. All arithmetic is float32; `encoder_loader.py` turns TF32 off,
+or near-ties would fall the other way.
 Source: transformers `HiggsAudioV2TokenizerModel.encode`, `DacEncoder`.
 """
 
@@ -45,13 +46,20 @@ class DownsampleBlock(nn.Module):
         return y
 
 
+PIECE_FRAMES = 250
+"""Frames that the acoustic path computes at once: 10 s, and 300 MB at the published sizes. The
+frames beside a piece, which it needs as well, cost a fifth more time. Most recordings are one."""
+
+
 class AcousticEncoder(nn.Module):
     """PCM -> acoustic half of the latents; the checkpoint's `acoustic_encoder`."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
+        self.piece_frames = PIECE_FRAMES
         width = config.acoustic_width
         ratios = config.downsampling_ratios
+        self._hop = math.prod(ratios)
         self.conv1 = nn.Conv1d(1, width, 7, padding=3)
         self._blocks = [
             DownsampleBlock(width << index, ratio) for index, ratio in enumerate(ratios)
@@ -61,9 +69,24 @@ class AcousticEncoder(nn.Module):
         self.conv2 = nn.Conv1d(
             width << len(ratios), config.codec.acoustic_hidden_size, 3, padding=1
         )
+        self.margin_frames = math.ceil(_reach(self) / self._hop)
+        """Frames on each side of a frame that it depends on; 24 in the published codec."""
 
     def forward(self, pcm: Tensor) -> Tensor:
-        """[B, S] -> [B, acoustic_hidden, F]."""
+        """[B, S] -> [B, acoustic_hidden, F], piece by piece.
+
+        A piece is computed with its margin on both sides. The convolutions pad what is cut there
+        with zeros, but what that changes lies within the margin, and is left out.
+        """
+        pieces = []
+        for first in range(0, math.ceil(pcm.shape[-1] / self._hop), self.piece_frames):
+            start = max(0, first - self.margin_frames)
+            end = first + self.piece_frames + self.margin_frames
+            latents = self._encode(pcm[:, start * self._hop : end * self._hop])
+            pieces.append(latents[..., first - start :][..., : self.piece_frames])
+        return torch.cat(pieces, dim=-1)
+
+    def _encode(self, pcm: Tensor) -> Tensor:
         x = self.conv1(pcm[:, None])
         # Layer by layer: a block that is called as a whole would keep its input to its end, 370 MB
         # for a minute.
@@ -72,6 +95,18 @@ class AcousticEncoder(nn.Module):
                 x = layer(x)
         y: Tensor = self.conv2(self.snake1(x))
         return y
+
+
+def _reach(network: nn.Module) -> int:
+    """Return how many input samples on each side an output of convolutions in a row depends on."""
+    reach, stride = 0, 1
+    for conv in network.modules():
+        if isinstance(conv, nn.Conv1d):
+            before = int(conv.padding[0])
+            after = conv.dilation[0] * (conv.kernel_size[0] - 1) - before
+            reach += stride * max(before, after)
+            stride *= conv.stride[0]
+    return reach
 
 
 class SemanticUnit(nn.Module):

@@ -55,6 +55,19 @@ class HubertConfig:
     """Taps of the convolution that computes position embeddings."""
     position_groups: int
 
+    @property
+    def feature_hop(self) -> int:
+        """Samples from one feature to the next."""
+        return math.prod(self.conv_strides)
+
+    @property
+    def feature_span(self) -> int:
+        """Samples that one feature sees before the transformer."""
+        span = 1
+        for kernel, stride in zip(self.conv_kernels[::-1], self.conv_strides[::-1], strict=True):
+            span = (span - 1) * stride + kernel
+        return span
+
     def num_features(self, num_samples: int) -> int:
         """Return the number of features; 0 when the samples are too few for one."""
         for kernel, stride in zip(self.conv_kernels, self.conv_strides, strict=True):

@@ -43,7 +43,7 @@ PUBLISHED_BYTES = 10.8e9
 """Size of the published model's weights in bfloat16, without the text head."""
 CODEC_BYTES = 0.6e9
 """Of the published codec's decoder: weights, state and captured calls."""
-ENCODER_BYTES, REFERENCE_BYTES_PER_S = 0.95e9, 35e6
+ENCODER_BYTES, REFERENCE_BYTES_PER_S = 1.25e9, 1.6e6
 """Of its encoder, once and for each second of the longest reference; see `encoder_memory.py`."""
 CONTEXT_BYTES = 0.5e9
 """Device memory that a CUDA context takes."""

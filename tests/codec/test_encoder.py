@@ -2,14 +2,16 @@
 
 import io
 import wave
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from higgs_worker.codec.encoder import CodecEncoder
+from higgs_worker.codec.encoder import PIECE_FRAMES, CodecEncoder
 from higgs_worker.codec.encoder_loader import load_encoder
+from higgs_worker.codec.hubert import PIECE_FEATURES
 from higgs_worker.voices.library import PRESETS, VoiceLibrary
 from tests.oracles.codec import (
     REAL_RATIOS,
@@ -82,6 +84,15 @@ def test_codes_are_those_of_transformers(twins: Twins, num_samples: int) -> None
     assert codes.shape == (2, encoder.config.codec.num_codebooks, frames)
 
 
+def speech(name: str, num_samples: int) -> torch.Tensor:
+    """Return the beginning of a built-in voice, [1, S]."""
+    voice = VoiceLibrary(Path("no volume"), presets=PRESETS).get(name)
+    with wave.open(io.BytesIO(voice.wav)) as file:
+        samples = np.frombuffer(file.readframes(num_samples), dtype="<i2").astype(np.float32)
+    assert len(samples) == num_samples
+    return torch.from_numpy(samples / 32768)[None]
+
+
 @pytest.mark.parametrize("num_samples", [960 * 60, 960 * 60 + 1, 960 * 59 + 480, 57_001])
 @pytest.mark.parametrize("name", ["bram", "clara"])
 def test_codes_of_speech_are_those_of_transformers(
@@ -89,11 +100,7 @@ def test_codes_of_speech_are_those_of_transformers(
 ) -> None:
     """Speech, voiced and not, with its pauses, has transformers' codes at any length."""
     oracle, encoder = twins
-    voice = VoiceLibrary(Path("no volume"), presets=PRESETS).get(name)
-    with wave.open(io.BytesIO(voice.wav)) as file:
-        samples = np.frombuffer(file.readframes(num_samples), dtype="<i2").astype(np.float32)
-    assert len(samples) == num_samples
-    pcm = torch.from_numpy(samples / 32768)[None]
+    pcm = speech(name, num_samples)
     codes = encoder(pcm)
     assert torch.equal(codes, encode(oracle, pcm))
     assert codes.shape[-1] == encoder.config.num_frames(num_samples)
@@ -108,6 +115,59 @@ def test_latents_are_those_of_transformers(twins: Twins, num_samples: int) -> No
     close = {"rtol": 0, "atol": 1e-5}
     torch.testing.assert_close(encoder.features(pcm), features(oracle, pcm), **close)
     torch.testing.assert_close(encoder.latents(pcm), latents(oracle, pcm), **close)
+
+
+def are_decided(encoder: CodecEncoder, latents: torch.Tensor) -> torch.Tensor:
+    """Return for each frame, [B, F], whether rounding cannot choose another code on any level."""
+    decided = torch.ones(latents.shape[:2], dtype=torch.bool)
+    for quantizer in encoder.quantizer.quantizers:
+        distances = torch.cdist(quantizer.project_in(latents), quantizer.codebook.embed)
+        nearest, second = distances.topk(2, largest=False).values.unbind(-1)
+        decided &= second - nearest > 1e-5
+        _, latents = quantizer(latents)
+    return decided
+
+
+def assert_is_the_whole(twins: Twins, pcm: torch.Tensor) -> None:
+    """Compare with transformers, which computes no pieces: codes, and latents within 1e-5."""
+    oracle, encoder = twins
+    found, expected = encoder.latents(pcm), latents(oracle, pcm)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    decided = are_decided(encoder, expected)
+    assert decided.float().mean() > 0.95
+    same = (encoder(pcm) == encode(oracle, pcm)).all(1)
+    assert same[decided].all()
+
+
+def test_pieces_are_the_whole(twins: Twins) -> None:
+    """Many pieces have the codes of the whole, every one that is no tie."""
+    oracle, encoder = twins[0], deepcopy(twins[1])
+    encoder.acoustic_encoder.piece_frames = 13
+    encoder.semantic_model.feature_extractor.piece_features = 27
+    sound = speech("bram", 960 * 56 + 333)
+    assert_is_the_whole((oracle, encoder), torch.cat([random_pcm(1, sound.shape[1]), sound]))
+
+
+@pytest.mark.slow
+def test_a_long_recording_is_the_whole(twins: Twins) -> None:
+    """So have the pieces that a worker computes, here three of each path."""
+    encoder = twins[1]
+    pcm = torch.cat([speech("clara", 24000 * 4), random_pcm(1, 24000 * 17 + 77)], dim=1)
+    assert pcm.shape[-1] > 2 * PIECE_FRAMES * encoder.config.codec.hop_length
+    assert encoder.config.hubert.num_features(pcm.shape[-1] * 2 // 3) > 2 * PIECE_FEATURES
+    assert_is_the_whole(twins, pcm)
+
+
+def test_the_margin_is_what_the_convolutions_see(twins: Twins) -> None:
+    """A frame of PCM reaches as far as the margin says, and at most one frame less."""
+    encoder = twins[1]
+    hop, margin = encoder.config.codec.hop_length, encoder.acoustic_encoder.margin_frames
+    middle = margin + 5
+    pcm = torch.zeros(1, hop * 2 * middle)
+    pcm[:, hop * middle : hop * (middle + 1)] = torch.nan
+    reached = encoder.acoustic_encoder(pcm)[0].isnan().any(0).nonzero()
+    furthest = max(middle - int(reached.min()), int(reached.max()) - middle)
+    assert margin - 1 <= furthest <= margin
 
 
 def test_codes_vary(twins: Twins) -> None:

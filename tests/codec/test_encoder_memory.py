@@ -39,22 +39,23 @@ def weight_bytes(config: EncoderConfig) -> int:
 
 
 def test_the_published_encoder_in_numbers() -> None:
-    """0.65 GB of weights, 2.1 GB with a reference of a minute."""
+    """0.65 GB of weights; 0.96 GB with a reference of a minute, 1.57 with the longest of all."""
     assert weight_bytes(PUBLISHED) == pytest.approx(0.65e9, rel=0.01)
-    needed = [encoder_bytes(PUBLISHED, length_s) / 1e9 for length_s in (10, 30, 60)]
-    assert needed == pytest.approx([0.90, 1.40, 2.14], abs=0.01)
+    needed = [encoder_bytes(PUBLISHED, length_s) / 1e9 for length_s in (10, 60, 180, 600)]
+    assert needed == pytest.approx([0.90, 0.96, 0.99, 1.57], abs=0.01)
 
 
-@pytest.mark.parametrize("length_s", [1.0, 10.0, 60.0])
+@pytest.mark.parametrize("length_s", [10.0, 60.0, pytest.param(300.0, marks=pytest.mark.slow)])
 def test_a_reference_takes_what_is_counted(length_s: float) -> None:
-    """Published sizes: the most that is there during a reference, within a hundredth and 1 MB."""
+    """Published sizes: the most that is there during a reference, within 2 % and 1 MB."""
     peak = encoder_peak(PUBLISHED, length_s, META) + weight_bytes(PUBLISHED)
     counted = encoder_bytes(PUBLISHED, length_s)
-    assert peak <= counted <= 1.01 * peak + 1e6
+    assert peak <= counted <= 1.02 * peak + 1e6
 
 
+@pytest.mark.parametrize("length_s", [4.0, 21.0])
 @pytest.mark.parametrize("config", [TINY.codec, WIDE_HUBERT], ids=["acoustic", "semantic"])
-def test_a_reference_takes_on_a_cpu_what_is_counted(config: EncoderConfig) -> None:
+def test_a_reference_takes_on_a_cpu_what_is_counted(config: EncoderConfig, length_s: float) -> None:
     """With values, whichever path needs more: never more than is counted, within a tenth."""
-    activations = encoder_bytes(config, 4.0) - weight_bytes(config)
-    assert 0.9 < encoder_peak(config, 4.0, CPU) / activations <= 1
+    activations = encoder_bytes(config, length_s) - weight_bytes(config)
+    assert 0.9 < encoder_peak(config, length_s, CPU) / activations <= 1
