@@ -140,6 +140,7 @@ def load_model(
     from higgs_worker.engine.runner import Runner
 
     with lap("read"):
+        _check_memory(settings, model.directory, codec.directory, device, dtype)
         parts = _read(settings, model, codec, device, dtype)
     with ExitStack() as on_failure:
         on_failure.callback(parts.codec.close)
@@ -261,10 +262,10 @@ def _read(
     The codec, a fiftieth of the bytes, is read first and captures its graphs meanwhile.
     """
     from higgs_worker.engine.loader import load
-    from higgs_worker.engine.memory import MAX_AUTO_SLOTS
+    from higgs_worker.engine.memory import max_auto_slots
     from higgs_worker.engine.model import LanguageModel
 
-    num_streams = STREAMS_PER_SLOT * (settings.max_slots or MAX_AUTO_SLOTS)
+    num_streams = STREAMS_PER_SLOT * (settings.max_slots or max_auto_slots(device))
     with ExitStack() as on_failure, ThreadPoolExecutor(thread_name_prefix="load") as beside:
         reading_prompts = beside.submit(PromptBuilder.from_directory, model.directory)
         starting_codec = beside.submit(_start_codec, codec.directory, device, num_streams)
@@ -308,6 +309,38 @@ def _encoder_bytes(codec: Path, max_reference_s: float) -> int:
     return 0 if encoder is None else held_bytes(encoder, max_reference_s)
 
 
+def _check_memory(
+    settings: Settings,
+    model: Path,
+    codec: Path,
+    device: "torch.device",
+    dtype: "torch.dtype",
+) -> None:
+    """Refuse a model for which memory will not do, before any is taken.
+
+    A container that exceeds its limit is killed, and nobody is told why.
+
+    Raises:
+        InvalidSettings: weights, codec and slots do not fit.
+    """
+    from higgs_worker.codec.config import CodecConfig
+    from higgs_worker.codec.loader import weight_bytes as codec_bytes
+    from higgs_worker.engine.config import ModelConfig
+    from higgs_worker.engine.memory import free_memory, plan_memory, weight_bytes
+
+    config = ModelConfig.from_directory(model)
+    decoder = CodecConfig.from_directory(codec)
+    plan_memory(
+        config,
+        dtype,
+        device,
+        free_bytes=free_memory(device),
+        max_slots=settings.max_slots,
+        max_length=settings.max_length,
+        loading_bytes=weight_bytes(config, dtype, device) + codec_bytes(decoder),
+    )
+
+
 def _plan_memory(settings: Settings, parts: _Parts) -> "MemoryPlan":
     """Divide the memory that is free now, the codec's graphs being there."""
     from higgs_worker.engine.memory import free_memory, plan_memory
@@ -315,6 +348,7 @@ def _plan_memory(settings: Settings, parts: _Parts) -> "MemoryPlan":
     return plan_memory(
         parts.model.config,
         parts.model.dtype,
+        parts.model.device,
         free_bytes=free_memory(parts.model.device),
         max_slots=settings.max_slots,
         max_length=settings.max_length,

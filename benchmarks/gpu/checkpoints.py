@@ -19,8 +19,7 @@ SAFETENSORS_NAMES = {torch.bfloat16: "BF16", torch.float32: "F32"}
 
 def folder_in_memory(num_bytes: int) -> Path | None:
     """Return a folder whose files stay in memory, with space for so many bytes; None: no such."""
-    # `free_memory` leaves half of a CPU's memory to others.
-    if 2 * free_memory(torch.device("cpu")) < 1.3 * num_bytes:
+    if free_memory(torch.device("cpu")) < 1.3 * num_bytes:
         return None
     for place in (Path("/dev/shm"), Path(tempfile.gettempdir())):
         if place.is_dir() and shutil.disk_usage(place).free > 1.1 * num_bytes:

@@ -66,6 +66,7 @@ def plan(scale: Scale) -> MemoryPlan:
     return plan_memory(
         scale.model,
         scale.dtype,
+        scale.device,
         free_bytes=free_memory(scale.device),
         max_slots=scale.max_slots,
         max_length=scale.max_length,

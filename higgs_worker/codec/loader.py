@@ -5,6 +5,7 @@ codec, nine tenths of which only serve encoding. The names and shapes of all ten
 and only the decoder's are read.
 """
 
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,6 +82,12 @@ def tensor_shapes(config: CodecConfig) -> dict[str, tuple[int, ...]]:
     shapes["fc2.weight"] = (config.acoustic_hidden_size, config.hidden_size)
     shapes["fc2.bias"] = (config.acoustic_hidden_size,)
     return shapes
+
+
+def weight_bytes(config: CodecConfig) -> int:
+    """Return the bytes of a decoder's weights, as they are read."""
+    shapes = tensor_shapes(config).values()
+    return sum(math.prod(shape) for shape in shapes) * torch.float32.itemsize
 
 
 def _quantizers(config: CodecConfig) -> list[str]:

@@ -4,6 +4,8 @@ One range of rows per slot, allocated once: a sequence that joins or leaves copi
 returns views over the first positions only, so attention costs what is used, not what is reserved.
 """
 
+import math
+import mmap
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -25,6 +27,18 @@ class CacheWindow:
     """[B, 2 H_kv] int64, the row of position 0 of each slot and head, for `KVCache.write`."""
 
 
+def _zeros(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return zeros; on a CPU they take memory page by page, as they are first written.
+
+    `torch.zeros` writes them all: a slot would take the memory of the longest sequence at once.
+    """
+    if device.type != "cpu":
+        return torch.zeros(shape, device=device, dtype=dtype)
+    num_bytes = math.prod(shape) * dtype.itemsize
+    pages = mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return torch.frombuffer(pages, dtype=dtype).view(shape)
+
+
 class KVCache:
     """Keys and values, [L, B, 2 H_kv, T, head_dim]: per layer and slot the keys, then the values.
 
@@ -41,10 +55,10 @@ class KVCache:
         dtype: torch.dtype,
     ) -> None:
         self._num_heads = config.num_kv_heads
-        self._data = torch.zeros(
+        self._data = _zeros(
             (config.num_layers, num_slots, 2 * config.num_kv_heads, max_length, config.head_dim),
-            device=device,
-            dtype=dtype,
+            device,
+            dtype,
         )
         # One row per slot, head and position: a write is one indexed copy.
         self._flat = self._data.view(config.num_layers, -1, config.head_dim).unbind()

@@ -1,7 +1,8 @@
 """How many slots of which length fit into memory: decided once, at start.
 
-The engine allocates everything it keeps then; nothing grows with requests afterwards. A sequence
-that does not fit is refused when it is submitted.
+The engine allocates everything it keeps then; nothing grows with requests afterwards, except that
+a CPU gives its slots memory as they are first used. A sequence that does not fit is refused when it
+is submitted.
 """
 
 import os
@@ -13,6 +14,8 @@ from pathlib import Path
 import torch
 
 from higgs_worker.engine.config import ModelConfig
+from higgs_worker.engine.linear import best_layout
+from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.scheduler import IDLE_PREFILL_FACTOR, MAX_PREFILL
 from higgs_worker.errors import InvalidSettings
 
@@ -21,8 +24,14 @@ LIBRARY_BYTES = 896 << 20
 for workspaces and handles of cuBLAS and cuDNN, and for the allocator's rounding."""
 MAX_PREFIX_BYTES = 1 << 30
 """Some thirty voices with a reference of 10 s, in bf16."""
+CPU_LIBRARY_BYTES = 256 << 20
+"""The same on a CPU, which captures nothing: the codec's largest call (110 MB at the published
+sizes) and what oneDNN and the threads' allocators keep beside it."""
 MAX_AUTO_SLOTS = 64
 """The largest batch that `make gpu` measures. HIGGS_MAX_SLOTS may ask for more."""
+MAX_CPU_SLOTS = 8
+"""At the real sizes a CPU's step takes 1.2 times as long for 8 sequences as for one, and again
+twice as long for 32: more at once would only make each of them slower."""
 MIN_LENGTH = 512
 """Positions; fewer would not hold one sentence with its prompt."""
 
@@ -46,12 +55,29 @@ class MemoryPlan:
     """Left free for all that comes and goes: activations, graphs, the encoder."""
 
 
+def max_auto_slots(device: torch.device) -> int:
+    """Return the most slots that are taken where the operator names no number."""
+    return MAX_CPU_SLOTS if device.type == "cpu" else MAX_AUTO_SLOTS
+
+
+def weight_bytes(config: ModelConfig, dtype: torch.dtype, device: torch.device) -> int:
+    """Return the bytes of a model's weights on a device; on a CPU small models are copied once."""
+    tensors = Weights.empty(config, device=torch.device("meta"), dtype=dtype).by_name(config)
+    num_bytes = sum(each.nbytes for each in tensors.values())
+    return num_bytes if best_layout(num_bytes, device, dtype) == "shared" else 2 * num_bytes
+
+
 def slot_bytes(config: ModelConfig, dtype: torch.dtype, max_length: int) -> int:
     """Return the bytes of one slot: keys and values, columns, random numbers."""
     kv = 2 * config.num_layers * config.num_kv_heads * config.head_dim * dtype.itemsize
     columns = config.num_codebooks * torch.int64.itemsize
     random = config.num_codebooks * 2 * torch.float32.itemsize
     return max_length * (kv + columns + random)
+
+
+def library_bytes(device: torch.device) -> int:
+    """Return what is left free for all that no request accounts for."""
+    return CPU_LIBRARY_BYTES if device.type == "cpu" else LIBRARY_BYTES
 
 
 def working_bytes(config: ModelConfig, dtype: torch.dtype, max_length: int) -> int:
@@ -68,38 +94,44 @@ def working_bytes(config: ModelConfig, dtype: torch.dtype, max_length: int) -> i
 def plan_memory(
     config: ModelConfig,
     dtype: torch.dtype,
+    device: torch.device,
     *,
     free_bytes: int,
     max_slots: int | None,
     max_length: int,
+    loading_bytes: int = 0,
     encoder_bytes: int = 0,
 ) -> MemoryPlan:
     """Divide the free memory among slots.
 
     Args:
-        config, dtype: of the model, which is loaded already.
-        free_bytes: on its device, now.
-        max_slots: slots to allocate; None: as many as fit, up to `MAX_AUTO_SLOTS`.
+        config, dtype, device: of the model.
+        free_bytes: on the device, now.
+        max_slots: slots to allocate; None: as many as fit, up to `max_auto_slots`.
         max_length: positions per slot.
+        loading_bytes: of what is not loaded yet, and will be before the slots are there.
         encoder_bytes: of the codec's encoder with its longest reference, which is loaded later.
 
     Raises:
-        InvalidSettings: that many slots do not fit; the message names the settings to lower.
+        InvalidSettings: that many slots do not fit; the message says what would.
     """
-    reserved = LIBRARY_BYTES + working_bytes(config, dtype, max_length) + encoder_bytes
-    usable = max(0, free_bytes - reserved)
+    reserved = library_bytes(device) + working_bytes(config, dtype, max_length) + encoder_bytes
+    usable = max(0, free_bytes - loading_bytes - reserved)
     prefix_bytes = min(MAX_PREFIX_BYTES, usable // 10)
     size = slot_bytes(config, dtype, max_length)
     fitting = (usable - prefix_bytes) // size
-    if fitting < (max_slots or 1):
+    least = max_slots or 1
+    if fitting < least:
+        needed = loading_bytes + reserved + prefix_bytes + least * size
+        slots, fewer = ("one slot", "") if least == 1 else (f"{least} slots", "HIGGS_MAX_SLOTS, ")
+        more = "give the worker more memory" if device.type == "cpu" else "take a larger GPU"
         raise InvalidSettings(
-            f"{max_slots or 1} slots of {max_length} positions need "
-            f"{(max_slots or 1) * size / 1e9:.2f} GB, and {(usable - prefix_bytes) / 1e9:.2f} GB "
-            f"of memory are free for them: lower HIGGS_MAX_SLOTS, HIGGS_MAX_LENGTH (not below "
-            f"{MIN_LENGTH}) or HIGGS_MAX_REFERENCE_S, or take a larger GPU"
+            f"the model takes {needed / 1e9:.2f} GB more with {slots} of {max_length} positions, "
+            f"{size / 1e9:.2f} GB each, and {free_bytes / 1e9:.2f} GB of memory are free: lower "
+            f"{fewer}HIGGS_MAX_LENGTH (not below {MIN_LENGTH}) or HIGGS_MAX_REFERENCE_S, or {more}"
         )
     return MemoryPlan(
-        num_slots=max_slots or min(fitting, MAX_AUTO_SLOTS),
+        num_slots=max_slots or min(fitting, max_auto_slots(device)),
         max_length=max_length,
         slot_bytes=size,
         prefix_cache_bytes=prefix_bytes,
@@ -108,16 +140,16 @@ def plan_memory(
 
 
 def free_memory(device: torch.device) -> int:
-    """Return the free bytes of a GPU, or half of a CPU's: other processes need memory too.
+    """Return the free bytes of a GPU, or those that a CPU's machine and container leave free.
 
-    What torch only keeps, as weights that were copied into another layout, is given back first.
+    On a GPU, what torch only keeps is given back first.
     """
     if device.type == "cuda":
         torch.cuda.empty_cache()
         return torch.cuda.mem_get_info(device)[0]
     machine = _available_bytes()
     container = container_free_memory()
-    return (machine if container is None else min(machine, container)) // 2
+    return machine if container is None else min(machine, container)
 
 
 def _available_bytes() -> int:

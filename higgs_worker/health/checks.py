@@ -238,7 +238,7 @@ def gpu(settings: Settings, source: CheckpointSource) -> CheckResult:
     free, total = torch.cuda.mem_get_info(name)
     memory = f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free"
     sentence = f"{properties.name}, {memory}, CUDA {torch.version.cuda}"
-    needed = needed_bytes(settings, source, torch.bfloat16) + CONTEXT_BYTES
+    needed = needed_bytes(settings, source, torch.device("cuda")) + CONTEXT_BYTES
     if needed > total:
         return CheckResult(
             "gpu",
@@ -276,7 +276,7 @@ def _cpu(settings: Settings, source: CheckpointSource) -> CheckResult:
     """Check that the model fits into the memory of a machine that computes on its CPU."""
     import torch
 
-    needed = needed_bytes(settings, source, torch.float32)
+    needed = needed_bytes(settings, source, torch.device("cpu"))
     memory = _memory_bytes()
     sentence = f"no GPU is used, torch {torch.__version__}"
     if needed > memory:
@@ -284,14 +284,14 @@ def _cpu(settings: Settings, source: CheckpointSource) -> CheckResult:
             "gpu",
             "failed",
             f"{sentence}: the model needs {needed / 1e9:.1f} GB of memory, and this machine has "
-            f"{memory / 1e9:.1f} GB; take a machine with a GPU",
+            f"{memory / 1e9:.1f} GB; give the worker more memory, or take a machine with a GPU",
         )
     if settings.device == "cpu":
         return CheckResult("gpu", "ok", sentence)
     return CheckResult("gpu", "warning", f"{sentence}; the real model is too slow without one")
 
 
-def needed_bytes(settings: Settings, source: CheckpointSource, dtype: "torch.dtype") -> float:
+def needed_bytes(settings: Settings, source: CheckpointSource, device: "torch.device") -> float:
     """Return the least memory, in bytes, that the model and its slots take on a device.
 
     Before a checkpoint is pulled its size is unknown, and counts as 0 unless it is the published
@@ -300,14 +300,15 @@ def needed_bytes(settings: Settings, source: CheckpointSource, dtype: "torch.dty
     Args:
         settings: what the operator chose.
         source: where checkpoints come from.
-        dtype: the number format of the weights, unless HIGGS_DTYPE names one.
+        device: where the model computes.
     """
     import torch
 
-    from higgs_worker.engine.memory import LIBRARY_BYTES, slot_bytes, working_bytes
-    from higgs_worker.engine.parameters import Weights
+    from higgs_worker.engine.memory import library_bytes, slot_bytes, weight_bytes, working_bytes
 
-    if settings.dtype != "auto":
+    if settings.dtype == "auto":
+        dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
+    else:
         dtype = getattr(torch, settings.dtype)
     encoder = ENCODER_BYTES + REFERENCE_BYTES_PER_S * settings.max_reference_s
     codec = 0 if settings.codec == DEMO else CODEC_BYTES + encoder
@@ -316,13 +317,11 @@ def needed_bytes(settings: Settings, source: CheckpointSource, dtype: "torch.dty
     )
     if found is None:
         model = PUBLISHED_BYTES * dtype.itemsize / 2 if settings.model == _PUBLISHED else 0
-        return model + codec + LIBRARY_BYTES
+        return model + codec + library_bytes(device)
     config = ModelConfig.from_directory(found.directory)
-    tensors = Weights.empty(config, device=torch.device("meta"), dtype=dtype).by_name(config)
-    weights = sum(each.nbytes for each in tensors.values())
     slots = (settings.max_slots or 1) * slot_bytes(config, dtype, settings.max_length)
-    reserved = LIBRARY_BYTES + working_bytes(config, dtype, settings.max_length)
-    return weights + codec + slots + reserved
+    reserved = library_bytes(device) + working_bytes(config, dtype, settings.max_length)
+    return weight_bytes(config, dtype, device) + codec + slots + reserved
 
 
 def _memory_bytes() -> int:

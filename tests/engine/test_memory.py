@@ -1,5 +1,6 @@
 """Memory: the plan counts what is allocated, and refuses with numbers what does not fit."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -14,11 +15,13 @@ from higgs_worker.engine.kv_cache import KVCache
 from higgs_worker.engine.memory import (
     LIBRARY_BYTES,
     MAX_AUTO_SLOTS,
+    MAX_CPU_SLOTS,
     MAX_PREFIX_BYTES,
     container_free_memory,
     free_memory,
     plan_memory,
     slot_bytes,
+    weight_bytes,
     working_bytes,
 )
 from higgs_worker.engine.model import LanguageModel
@@ -30,6 +33,7 @@ from tests.fakes.live_bytes import LiveBytes
 from tests.oracles.language_model import random_prompt
 
 GB, MIB = 10**9, 1 << 20
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 RESERVED = LIBRARY_BYTES + working_bytes(PUBLISHED, torch.bfloat16, 4096)
 """What a plan without a codec leaves free."""
 
@@ -69,14 +73,14 @@ def test_the_published_model_in_numbers() -> None:
 def test_free_memory_is_filled_up_to_a_cap() -> None:
     """Without a number of slots: all that fit, beside what is reserved; 64 at most."""
     plan = plan_memory(
-        PUBLISHED, torch.bfloat16, free_bytes=16 * GB, max_slots=None, max_length=4096
+        PUBLISHED, torch.bfloat16, CUDA, free_bytes=16 * GB, max_slots=None, max_length=4096
     )
     assert 20 < plan.num_slots < MAX_AUTO_SLOTS
     taken = plan.num_slots * plan.slot_bytes + plan.prefix_cache_bytes + plan.reserved_bytes
     assert taken <= 16 * GB < taken + plan.slot_bytes
     assert plan.max_length == 4096
     plan = plan_memory(
-        PUBLISHED, torch.bfloat16, free_bytes=130 * GB, max_slots=None, max_length=4096
+        PUBLISHED, torch.bfloat16, CUDA, free_bytes=130 * GB, max_slots=None, max_length=4096
     )
     assert plan.num_slots == MAX_AUTO_SLOTS
     assert plan.prefix_cache_bytes == MAX_PREFIX_BYTES
@@ -86,14 +90,21 @@ def test_what_was_asked_for_is_given() -> None:
     """An explicit number of slots is used as it is, above the cap too, up to the last that fits."""
     for max_slots in (1, 7, 200):
         plan = plan_memory(
-            PUBLISHED, torch.bfloat16, free_bytes=130 * GB, max_slots=max_slots, max_length=4096
+            PUBLISHED,
+            torch.bfloat16,
+            CUDA,
+            free_bytes=130 * GB,
+            max_slots=max_slots,
+            max_length=4096,
         )
         assert plan.num_slots == max_slots
     size = slot_bytes(PUBLISHED, torch.bfloat16, 4096)
     exact = RESERVED + MAX_PREFIX_BYTES + 100 * size
-    plan_memory(PUBLISHED, torch.bfloat16, free_bytes=exact, max_slots=100, max_length=4096)
+    plan_memory(PUBLISHED, torch.bfloat16, CUDA, free_bytes=exact, max_slots=100, max_length=4096)
     with pytest.raises(InvalidSettings):
-        plan_memory(PUBLISHED, torch.bfloat16, free_bytes=exact - 1, max_slots=100, max_length=4096)
+        plan_memory(
+            PUBLISHED, torch.bfloat16, CUDA, free_bytes=exact - 1, max_slots=100, max_length=4096
+        )
 
 
 def test_the_encoder_is_counted() -> None:
@@ -104,6 +115,7 @@ def test_the_encoder_is_counted() -> None:
         plan = plan_memory(
             PUBLISHED,
             torch.bfloat16,
+            CUDA,
             free_bytes=free_bytes,
             max_slots=None,
             max_length=4096,
@@ -131,24 +143,83 @@ def test_a_prefill_takes_what_is_counted(pairs: Pairs) -> None:
 def test_what_does_not_fit_is_refused_with_numbers() -> None:
     """Too many slots: the error has what they need, what is free, and the settings to lower."""
     with pytest.raises(InvalidSettings) as caught:
-        plan_memory(PUBLISHED, torch.bfloat16, free_bytes=16 * GB, max_slots=64, max_length=4096)
+        plan_memory(
+            PUBLISHED, torch.bfloat16, CUDA, free_bytes=16 * GB, max_slots=64, max_length=4096
+        )
     message = caught.value.message
-    for part in ("64 slots of 4096", "30.10 GB", "13.80 GB", "HIGGS_MAX_SLOTS", "HIGGS_MAX_LENGTH"):
+    for part in (
+        "32.30 GB more with 64 slots of 4096",
+        "16.00 GB",
+        "HIGGS_MAX_SLOTS",
+        "HIGGS_MAX_LENGTH",
+        "larger GPU",
+    ):
         assert part in message, message
 
 
 @pytest.mark.parametrize("free_bytes", [0, RESERVED // 2, RESERVED + 1000])
 def test_a_full_device_is_refused(free_bytes: int) -> None:
     """When not even one slot fits, that is an error and no division of nothing."""
-    with pytest.raises(InvalidSettings, match=r"1 slots of 4096 .* need 0\.47 GB, and 0\.00 GB"):
+    with pytest.raises(
+        InvalidSettings, match=r"1\.60 GB more with one slot .* lower HIGGS_MAX_LENGTH"
+    ):
         plan_memory(
-            PUBLISHED, torch.bfloat16, free_bytes=free_bytes, max_slots=None, max_length=4096
+            PUBLISHED, torch.bfloat16, CUDA, free_bytes=free_bytes, max_slots=None, max_length=4096
         )
 
 
-def test_a_cpu_gives_half_of_its_memory() -> None:
-    """What is free on a CPU is a number of bytes that a worker can live in."""
-    assert 0 < free_memory(torch.device("cpu")) < 1 << 46
+def test_what_is_free_on_a_cpu() -> None:
+    """A number of bytes that a worker can live in."""
+    assert 0 < free_memory(CPU) < 1 << 46
+
+
+def test_a_cpu_takes_few_slots() -> None:
+    """However much is free, unless the operator asks for more; libraries get little."""
+    for max_slots, num_slots in ((None, MAX_CPU_SLOTS), (64, 64)):
+        plan = plan_memory(
+            PUBLISHED,
+            torch.float32,
+            CPU,
+            free_bytes=200 * GB,
+            max_slots=max_slots,
+            max_length=4096,
+        )
+        assert plan.num_slots == num_slots
+        assert plan.reserved_bytes < 1 * GB
+
+
+def test_what_is_loaded_later_must_fit_too() -> None:
+    """Before the weights are there, the plan counts them; the advice is for a CPU."""
+    weights = weight_bytes(PUBLISHED, torch.float32, CPU)
+    assert weights == pytest.approx(21.6e9, rel=0.02)
+    with pytest.raises(InvalidSettings) as caught:
+        plan_memory(
+            PUBLISHED,
+            torch.float32,
+            CPU,
+            free_bytes=20 * GB,
+            max_slots=None,
+            max_length=4096,
+            loading_bytes=weights,
+        )
+    assert "20.00 GB of memory are free" in caught.value.message
+    assert "give the worker more memory" in caught.value.message
+    assert "GPU" not in caught.value.message
+
+
+def test_a_slot_takes_memory_as_it_is_used() -> None:
+    """On a CPU: nothing for what no sequence has reached, and it reads as zeros."""
+
+    def resident_bytes() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    before = resident_bytes()
+    cache = KVCache(PUBLISHED, 4, 1024, device=CPU, dtype=torch.bfloat16)
+    assert 4 * slot_bytes(PUBLISHED, torch.bfloat16, 1024) > 400 * MIB
+    assert resident_bytes() - before < 20 * MIB
+    cache.clear(1)
+    assert 100 * MIB < resident_bytes() - before < 150 * MIB
+    assert not any(cache.save(slot, 8).any() for slot in range(4))
 
 
 def lay_out(group: Path, limit: str, usage: int, unused: int, version: int) -> None:

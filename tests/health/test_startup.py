@@ -145,8 +145,8 @@ def test_a_machine_with_little_memory(tmp_path: Path, monkeypatch: pytest.Monkey
     assert checks._memory_bytes() > 1e9
     monkeypatch.setattr(memory, "container_free_memory", lambda: 100_000_000)
     refused = refusals(tmp_path, HIGGS_MODEL="", HF_ENDPOINT="http://127.0.0.1:9")
-    assert "the model needs 24.5 GB of memory" in refused["gpu_is_usable"]
-    assert "take a machine with a GPU" in refused["gpu_is_usable"]
+    assert "the model needs 23.8 GB of memory" in refused["gpu_is_usable"]
+    assert "give the worker more memory, or take a machine with a GPU" in refused["gpu_is_usable"]
 
 
 def warnings(caplog: pytest.LogCaptureFixture, volume: Path, **variables: str) -> str:
