@@ -6,6 +6,8 @@ from types import ModuleType
 
 import pytest
 
+from benchmarks import slots
+
 DOCS = Path(__file__).parent.parent / "docs"
 
 
@@ -23,3 +25,9 @@ def generator() -> ModuleType:
 def test_pages_are_up_to_date(name: str) -> None:
     """Each page is what `make docs` would write."""
     assert (DOCS / name).read_text(encoding="utf-8") == generator().page(name)
+
+
+def test_the_table_of_cards_is_the_plans() -> None:
+    """Slots and references of each card are what the plan of memory gives."""
+    guide = (DOCS / "runpod-serverless-guide.md").read_text(encoding="utf-8")
+    assert slots.table() in guide
