@@ -234,6 +234,7 @@ def checkpoint_source(settings: Settings) -> CheckpointSource:
         token=settings.hf_token,
         offline=settings.hf_hub_offline,
         caches=tuple(caches),
+        verify_always=settings.verify == "always",
     )
 
 

@@ -108,6 +108,14 @@ class Settings:
         "TRANSFORMERS_OFFLINE",
         default=False,
     )
+    verify: str = env_field(
+        "HIGGS_VERIFY",
+        Choice(("once", "always")),
+        "When to check the bytes of weights. `once`: before their first use, and again after any "
+        "change that the file system tells of; a bit that flips on the volume later is not "
+        "noticed. `always`: at every start, which takes about as long as reading them.",
+        default="once",
+    )
     device: str = env_field(
         "HIGGS_DEVICE",
         Choice(("auto", "cpu", "cuda"), r"cuda:[0-9]{1,3}", "cuda:N"),

@@ -1,6 +1,7 @@
 """`higgs-worker fetch`: pull missing weights onto the volume and check those that are there."""
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
 from higgs_worker.cli.bar import progress_bar
@@ -15,13 +16,14 @@ def add_to(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
-    """Locate both checkpoints, pull what is missing, and return where each one is.
+    """Locate both checkpoints, pull what is missing, check the rest, and return where each one is.
 
     Raises:
         WorkerError: a checkpoint is neither here nor available from the hub.
     """
     from higgs_worker.load import locate_codec, locate_model
 
+    settings = replace(settings, verify="always")  # who asks for a check wants one
     with progress_bar("weights") as draw:
 
         def show(transfer: TransferProgress) -> None:

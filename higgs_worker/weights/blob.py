@@ -3,8 +3,8 @@
 The name is the sha256 of the bytes, or git's sha1 for small files, as in every cache of Hugging
 Face. Beside it lies a journal: one line per block with the block's sha256. While the file grows,
 the journal lists the blocks that are there, so that the next worker continues after a kill. Later
-it lets several threads verify the file at once, and shows which blocks to fetch again.
-Nothing is synced to the disk: the next verification finds what a crash of the machine damaged.
+it lets several threads verify the file at once, and shows which blocks to fetch again. A mark
+remembers that the file was found right (`mark.py`).
 """
 
 import errno
@@ -19,6 +19,7 @@ from pathlib import Path
 from higgs_worker.atomic_file import write_atomic
 from higgs_worker.regular_file import open_regular, read_regular
 from higgs_worker.threads import in_threads
+from higgs_worker.weights.mark import Mark
 
 ETAG = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 """The name of a blob."""
@@ -54,6 +55,10 @@ class Blob:
     def partial(self) -> Path:
         """Where the file is while it grows."""
         return self.path.with_name(f"{self.etag}.incomplete")
+
+    @property
+    def _mark(self) -> Mark:
+        return Mark(self.journal.with_name(f"{self.etag}.verified"))
 
     def is_at(self, path: Path) -> bool:
         """Return whether a path, or the link that it is, leads to the complete file."""
@@ -102,18 +107,40 @@ class Blob:
         self._write_journal(right)
         return set(right)
 
-    def is_right(self, on_bytes: OnBytes = lambda _: None) -> bool:
-        """Return whether the complete file has its checksum; fast where the journal is right.
+    def is_remembered(self) -> bool:
+        """Return whether the complete file was found right and is unchanged; reads no byte of it.
 
-        Where the journal is incomplete or does not agree, the checksum in the name decides, in one
-        thread; a wrong journal is replaced.
+        Raises:
+            OSError: there is no such file.
+        """
+        return self._mark.fits(self.path.stat())
+
+    def remember(self) -> None:
+        """Remember that the complete file is right; the caller has verified it.
+
+        Raises:
+            OSError: there is no such file.
+        """
+        self._mark.write(self.path, self.path.stat())
+
+    def is_right(self, on_bytes: OnBytes = lambda _: None) -> bool:
+        """Return whether the complete file has its checksum, and remember it if so.
+
+        Fast where the journal is right. Where it is incomplete or does not agree, the checksum in
+        the name decides, in one thread; a wrong journal is replaced.
 
         Raises:
             OSError: the file cannot be read.
         """
-        size = self.path.stat().st_size
-        if size > _MAX_BYTES:
+        described = self.path.stat()
+        if described.st_size > _MAX_BYTES:
             return False
+        is_right = self._has_checksum(described.st_size, on_bytes)
+        if is_right:
+            self._mark.write(self.path, described)
+        return is_right
+
+    def _has_checksum(self, size: int, on_bytes: OnBytes) -> bool:
         digests = self._digests(self.path, range(self.num_blocks(size)), on_bytes)
         if digests and digests == self._read_journal():
             return True

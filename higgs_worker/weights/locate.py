@@ -2,8 +2,10 @@
 
 The first worker that needs a repository of the hub pulls it into `<volume>/bosonai` and records
 which commit its revision is. All others use that record and, once the files are there, no network.
-Every start checks every file before use: hashing in several threads is faster than the volume, and
-leaves in memory what the loaders read next. A damaged file is pulled again.
+Every byte of a file is checked before the file is first used, and at every start if so chosen:
+hashing in several threads is faster than the volume, and leaves in memory what the loaders read
+next. A file that was found right and has not changed since is used as it is. A damaged file is
+pulled again.
 """
 
 import asyncio
@@ -65,6 +67,8 @@ class CheckpointSource:
     caches: tuple[Path, ...] = (RUNPOD_CACHE,)
     """Caches of Hugging Face's tools; only read."""
     limits: Limits = field(default_factory=Limits)
+    verify_always: bool = False
+    """Whether all bytes are checked even where a mark says that they were."""
 
 
 def locate_checkpoint(
@@ -189,14 +193,16 @@ class _RepoSearch:
 
     def verify(self, found: _CachedCheckpoint) -> bool:
         """Return whether all bytes are right; logs when they are not."""
+        always = self._source.verify_always
         try:
+            unchecked = [each for each in found.blobs if always or not each.is_remembered()]
             reporter = Reporter(
                 found.cached.repo,
                 "checking",
                 on_progress=self._on_progress,
-                total_bytes=sum(each.path.stat().st_size for each in found.blobs),
+                total_bytes=sum(each.path.stat().st_size for each in unchecked),
             )
-            is_right = all(each.is_right(reporter.add) for each in found.blobs)
+            is_right = all(each.is_right(reporter.add) for each in unchecked)
         except OSError:  # cannot be read, or is being repaired right now
             is_right = False
         if not is_right:
@@ -261,6 +267,8 @@ class _RepoSearch:
                 return await pull.run(self.own.commit_of(self._pin) or self._pin, self._names)
 
         commit = asyncio.run(run())
+        for blob in (self.own.blobs_of(commit, self._names) or {}).values():
+            blob.remember()
         pull_s = round(time.monotonic() - started_at, 1)
         log.info("pulled %s", self.own.repo, extra={"commit": commit, "pull_s": pull_s})
         return LocatedCheckpoint(self.own.snapshot(commit), commit)

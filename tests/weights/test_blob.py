@@ -61,6 +61,25 @@ def test_checking_tells_how_far_it_is(tmp_path: Path) -> None:
     assert sum(counted) == len(DATA)
 
 
+def test_what_changes_during_the_check_is_not_remembered(tmp_path: Path) -> None:
+    """Bytes that were checked and then overwritten are checked again."""
+    blob = growing(tmp_path, DATA, 0, 1, 2, 3, 4)
+    blob.close()
+    counted: list[int] = []
+
+    def overwrite_at_the_end(num_bytes: int) -> None:
+        counted.append(num_bytes)
+        if sum(counted) == len(DATA):
+            blob.path.write_bytes(bytes(len(DATA)))
+
+    assert blob.is_right(overwrite_at_the_end)
+    assert not blob.is_remembered()
+    assert not blob.is_right()
+    blob.path.write_bytes(DATA)
+    assert blob.is_right()
+    assert blob.is_remembered()
+
+
 @pytest.mark.parametrize("data", [b"", b"text\n", DATA])
 def test_the_checksum_of_small_files_is_gits(data: bytes, tmp_path: Path) -> None:
     """It is what `git hash-object` says."""

@@ -389,6 +389,7 @@ def test_progress_is_told(standin: StandIn, tmp_path: Path) -> None:
     assert (told[-1].num_bytes, told[-1].total_bytes, told[-1].left_s) == (total, total, 0)
     assert told[-1].bytes_per_s > 0
     told.clear()
-    locate_checkpoint(REPO, "model", source, on_progress=told.append)
+    always = replace(source, verify_always=True)
+    locate_checkpoint(REPO, "model", always, on_progress=told.append)
     assert {each.stage for each in told} == {"checking"}
     assert told[-1].num_bytes == total

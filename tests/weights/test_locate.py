@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import pytest
@@ -17,6 +18,7 @@ from higgs_worker.errors import (
     WeightsNotFound,
     WeightsUnavailable,
 )
+from higgs_worker.weights.blob import Blob
 from higgs_worker.weights.locate import (
     DEMO_DIRECTORY,
     DIRECTORY,
@@ -26,8 +28,10 @@ from higgs_worker.weights.locate import (
     is_cached,
     locate_checkpoint,
 )
+from higgs_worker.weights.progress import TransferProgress
 from tests.fakes import hub
 from tests.fakes.hub import BLOCK, CALM, REPO, StandIn
+from tests.fakes.odd_files import ODD_FILES, in_time, put
 from tests.weights.test_faults import FILES_THERE, GIVE_UP, assert_right, pull, source_of
 
 WEIGHTS = "model.safetensors"
@@ -124,6 +128,67 @@ def test_a_flipped_bit_is_found_and_repaired(
     assert caplog.text.count("damaged files") == 1
 
 
+def num_checked(standin: StandIn, volume: Path, **changes: Any) -> int:
+    """Return how many bytes a start checks."""
+    told: list[TransferProgress] = []
+    source = source_of(standin, volume, **changes)
+    locate_checkpoint(REPO, "model", source, on_progress=told.append)
+    assert {each.stage for each in told} <= {"checking"}
+    return told[-1].num_bytes if told else 0
+
+
+ALL_BYTES = sum(len(FILES_THERE[name]) for name in FILES["model"])
+
+
+def test_bytes_are_checked_once(standin: StandIn, found: LocatedCheckpoint, tmp_path: Path) -> None:
+    """What a pull or a start has checked, no later start reads for that, unless it is to."""
+    assert num_checked(standin, tmp_path) == ALL_BYTES  # copied from elsewhere
+    assert num_checked(standin, tmp_path) == 0
+    assert num_checked(standin, tmp_path, verify_always=True) == ALL_BYTES
+    assert num_checked(standin, tmp_path) == 0
+    pull(standin, tmp_path / "other")
+    assert num_checked(standin, tmp_path / "other") == 0
+    for change in (
+        lambda path: path.write_bytes(FILES_THERE[WEIGHTS]),
+        lambda path: path.touch(),
+        lambda path: shutil.copy2(path, tmp_path / "copy") and (tmp_path / "copy").replace(path),
+    ):
+        change(blob_of(found))
+        assert num_checked(standin, tmp_path) == len(FILES_THERE[WEIGHTS])
+        assert num_checked(standin, tmp_path) == 0
+    assert_right(found)
+
+
+def test_what_once_does_not_notice(
+    standin: StandIn, found: LocatedCheckpoint, tmp_path: Path
+) -> None:
+    """A bit that flips on the disk after the check is found by `always` alone, and repaired."""
+    pull(standin, tmp_path)
+    flip(blob_of(found), 5)
+    Blob(blob_of(found), blob_of(found).with_suffix(".blocks"), BLOCK).remember()
+    assert num_checked(standin, tmp_path) == 0
+    assert pull(standin, tmp_path, verify_always=True) == found
+    assert_right(found)
+
+
+@pytest.mark.parametrize("kind", [*ODD_FILES, "another's"])
+def test_a_bad_mark_vouches_for_nothing(
+    standin: StandIn, found: LocatedCheckpoint, tmp_path: Path, kind: str
+) -> None:
+    """Whatever lies in a mark's place: the bytes are checked, and no network is needed."""
+    pull(standin, tmp_path)
+    mark = blob_of(found).with_suffix(".verified")
+    if kind == "another's":
+        shutil.copy(blob_of(found, "config.json").with_suffix(".verified"), mark)
+    else:
+        put(kind, mark)
+    assert in_time(lambda: num_checked(standin, tmp_path, offline=True)) == len(
+        FILES_THERE[WEIGHTS]
+    )
+    if kind != "directory":  # which is left to its owner
+        assert num_checked(standin, tmp_path) == 0
+
+
 @pytest.mark.parametrize(
     ("name", "change"),
     [
@@ -205,6 +270,9 @@ def test_a_cache_that_is_there_is_used(standin: StandIn, tmp_path: Path) -> None
     assert standin.requests == []
     assert sorted(cache.rglob("*")) == before
     assert is_cached(REPO, "model", source)
+    told: list[TransferProgress] = []
+    locate_checkpoint(REPO, "model", source, on_progress=told.append)
+    assert told == [], "its marks are in the volume"
 
     flip(blob_of(theirs), 5)
     found = locate_checkpoint(REPO, "model", source)
@@ -268,6 +336,17 @@ def test_not_enough_space(standin: StandIn, tmp_path: Path) -> None:
     with pytest.raises(VolumeUnusable, match=r"needs 10000000.07 GB more and .* enlarge"):
         pull(standin, tmp_path)
     assert len(standin.requests) == 1
+
+
+def test_a_volume_that_keeps_no_marks(standin: StandIn, tmp_path: Path) -> None:
+    """A cache is used where the volume cannot be written; it is then checked at every start."""
+    theirs = pull(standin, tmp_path / "cache")
+    for mark in tmp_path.glob("cache/bosonai/*/blobs/*.verified"):
+        mark.unlink()
+    (tmp_path / "file").touch()
+    source = replace(source_of(standin, tmp_path / "file"), caches=(tmp_path / "cache/bosonai",))
+    for _ in range(2):
+        assert locate_checkpoint(REPO, "model", source) == theirs
 
 
 def test_a_volume_that_cannot_be_written(standin: StandIn, tmp_path: Path) -> None:
