@@ -4,19 +4,15 @@ The file is another's. Every number has bounds far beyond any model that fits a 
 file makes the worker allocate or loop without end; the tensors' shapes decide the rest.
 """
 
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from higgs_worker.checkpoint.file import read_file
+from higgs_worker.checkpoint.json_file import read_json
 from higgs_worker.errors import InvalidCheckpoint
 from higgs_worker.messages import quote
 
-MAX_CONFIG_BYTES = 1_000_000
-"""The published ones have 4 KB."""
 MAX_SIZE = 1 << 18
 """Of a width, a vocabulary and the like: twice the published vocabulary. Products of three such
 sizes still fit into 63 bits."""
@@ -34,18 +30,9 @@ def read_config(directory: Path, source: str) -> dict[str, Any]:
 
     Raises:
         WeightsNotFound: the file cannot be read.
-        InvalidCheckpoint: it is not a JSON object of finite numbers.
+        InvalidCheckpoint: it is not a JSON object.
     """
-    path = directory / "config.json"
-    data = read_file(path, source, MAX_CONFIG_BYTES)
-    try:
-        raw = json.loads(data, parse_float=_finite, parse_constant=_finite)
-    except (ValueError, RecursionError) as error:
-        reason = f" ({error})" if isinstance(error, _NotFinite) else ""
-        raise InvalidCheckpoint(f"{path} is not JSON{reason}; fetch {source} again") from error
-    if not isinstance(raw, dict):
-        raise InvalidCheckpoint(f"{path} is not a JSON object; fetch {source} again")
-    return raw
+    return read_json(directory / "config.json", source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,15 +124,3 @@ def _shown(value: object) -> str:
         return quote(value)
     more = ", …" if len(value) > _MAX_QUOTED_ITEMS else ""
     return f"[{', '.join(map(quote, value[:_MAX_QUOTED_ITEMS]))}{more}]"
-
-
-class _NotFinite(ValueError):
-    """A number that is none."""
-
-
-def _finite(text: str) -> float:
-    """Return a number of JSON; Python's parser takes NaN and Infinity, and 1e999 as infinite."""
-    value = float(text)
-    if not math.isfinite(value):
-        raise _NotFinite(f"{quote(text)} is not a finite number")
-    return value

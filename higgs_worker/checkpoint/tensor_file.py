@@ -1,17 +1,19 @@
-"""A checkpoint's `model.safetensors`.
+"""A checkpoint's tensors, in `model.safetensors` or in the shards that an index lists.
 
-Opening one checks every tensor's name, shape and dtype before any is read: each is either wanted or
-known to be unneeded. Only the wanted ones are read. Any model's checkpoint can be opened.
+Opening them checks every tensor's name, shape and dtype before any is read: each is either wanted
+or known to be unneeded. Only the wanted ones are read, and only the shards that hold one are
+opened. Any model's checkpoint can be opened.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from higgs_worker.checkpoint.file import open_file
+from higgs_worker.checkpoint.shard_index import INDEX, WEIGHTS, read_index
 from higgs_worker.errors import InvalidCheckpoint
 
 MAX_HEADER_BYTES = 4_000_000
@@ -34,26 +36,35 @@ class LoadReport:
     duration_s: float
 
 
-@dataclass(slots=True)
-class TensorFile:
-    """An open `model.safetensors` whose tensors have been checked."""
+@dataclass(frozen=True, slots=True)
+class TensorPlace:
+    """Where a tensor's elements are."""
 
     path: Path
+    """Of the file."""
+    offset: int
+    """Bytes from its beginning."""
+    dtype: str
+    """A key of `FLOAT_DTYPES`."""
+
+
+@dataclass(slots=True)
+class OpenTensors:
+    """The tensors of an open checkpoint, which have been checked."""
+
+    places: Mapping[str, TensorPlace]
+    """By name, of those that are wanted."""
     not_needed: tuple[str, ...]
-    """Names of the tensors in the file that are not wanted."""
-    offsets: Mapping[str, int]
-    """Byte in the file at which each tensor begins, by name."""
-    dtypes: Mapping[str, str]
-    """safetensors' name of each tensor's dtype, by name."""
-    _file: Any
+    """Names of those that are not."""
+    _files: Mapping[Path, Any]
     _sizes: dict[str, int] = field(default_factory=dict)
 
     def read(self, name: str) -> Any:
-        """Return a tensor on the CPU, in the file's own dtype.
+        """Return a wanted tensor on the CPU, in the file's own dtype.
 
         It is a view of the memory-mapped file: copy it if it must outlive the file.
         """
-        tensor = self._file.get_tensor(name)
+        tensor = self._files[self.places[name].path].get_tensor(name)
         self._sizes[name] = tensor.nbytes
         return tensor
 
@@ -70,73 +81,111 @@ def open_tensors(
     *,
     wanted: Mapping[str, tuple[int, ...]],
     is_not_needed: Callable[[str], bool],
-) -> Iterator[TensorFile]:
-    """Open `model.safetensors` and check its tensors against the wanted ones.
+) -> Iterator[OpenTensors]:
+    """Open a checkpoint's files and check its tensors against the wanted ones.
 
     Args:
         directory: of the checkpoint.
         source: what the directory must hold, for the error text.
         wanted: the tensors to read: name -> shape.
-        is_not_needed: returns whether the file may hold a tensor of this name that is not wanted.
+        is_not_needed: returns whether there may be a tensor of this name that is not wanted.
 
     Raises:
-        WeightsNotFound: the file cannot be read.
-        InvalidCheckpoint: the file is damaged or not a regular one; or a tensor is missing,
-            unknown, of the wrong shape or not a float, and the message names the first three.
+        WeightsNotFound: a file cannot be read.
+        InvalidCheckpoint: a file is damaged or not a regular one; or a tensor is missing, unknown,
+            of the wrong shape, not a float or not in the shard that the index says, and the message
+            names the first three.
+    """
+    shards = read_index(directory, source)
+    needed = {WEIGHTS} if shards is None else {shards[name] for name in wanted if name in shards}
+    with ExitStack() as opened:
+        files: dict[Path, Any] = {}
+        found: dict[str, _FoundTensor] = {}
+        for path in (directory / name for name in sorted(needed)):
+            files[path], tensors = _open(path, source)
+            opened.enter_context(files[path])
+            if shards is not None:
+                _compare(shards, path, tensors, source)
+            found |= tensors
+        names = found if shards is None else shards
+        problems = [f"missing {name}" for name in wanted if name not in names]
+        for name in sorted(names):
+            if name in wanted:
+                problems += found[name].problems(name, wanted[name])
+            elif not is_not_needed(name):
+                problems.append(f"unknown {name}")
+        if problems:
+            listing = directory / (WEIGHTS if shards is None else INDEX)
+            raise InvalidCheckpoint(
+                f"{listing} does not hold what its config.json describes: {_first(problems)}; use "
+                f"{source}",
+                details={"problems": problems[:50]},
+            )
+        yield OpenTensors(
+            {name: found[name].place for name in wanted},
+            tuple(sorted(names.keys() - wanted.keys())),
+            files,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _FoundTensor:
+    """A tensor as the header of a file describes it."""
+
+    place: TensorPlace
+    shape: tuple[int, ...]
+
+    def problems(self, name: str, shape: tuple[int, ...]) -> list[str]:
+        """Return why it is not a tensor of weights of that shape."""
+        if self.shape != shape:
+            return [f"{name} is {list(self.shape)}, not {list(shape)}"]
+        if self.place.dtype not in FLOAT_DTYPES:
+            return [f"{name} holds {self.place.dtype}, not F32, F16 or BF16"]
+        return []
+
+
+def _open(path: Path, source: str) -> tuple[Any, dict[str, _FoundTensor]]:
+    """Open a file and return its tensors by name.
+
+    safetensors checks the header, but does not tell where a tensor begins.
+    Source: https://github.com/huggingface/safetensors, "Format".
     """
     from safetensors import SafetensorError, safe_open
 
-    path = directory / "model.safetensors"
-    with open_file(path, source) as opened:
-        header = _read_header(opened, path, source)
-    try:
-        with safe_open(path, framework="pt") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            problems = [f"missing {name}" for name in wanted if name not in slices]
-            for name in sorted(slices):
-                shape, dtype = tuple(slices[name].get_shape()), slices[name].get_dtype()
-                if name not in wanted:
-                    if not is_not_needed(name):
-                        problems.append(f"unknown {name}")
-                elif shape != wanted[name]:
-                    problems.append(f"{name} is {list(shape)}, not {list(wanted[name])}")
-                elif dtype not in FLOAT_DTYPES:
-                    problems.append(f"{name} holds {dtype}, not F32, F16 or BF16")
-            if problems:
-                more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-                raise InvalidCheckpoint(
-                    f"{path} does not hold what its config.json describes: "
-                    f"{'; '.join(problems[:3])}{more}; use {source}",
-                    details={"problems": problems[:50]},
-                )
-            yield TensorFile(
-                path,
-                tuple(sorted(slices.keys() - wanted.keys())),
-                _offsets(header),
-                {name: each.get_dtype() for name, each in slices.items()},
-                file,
+    with open_file(path, source) as file:
+        num_bytes = int.from_bytes(file.read(8), "little")
+        if num_bytes > MAX_HEADER_BYTES:
+            raise InvalidCheckpoint(
+                f"{path} is damaged (a header of {num_bytes} bytes); fetch {source} again"
             )
+        header = file.read(num_bytes)
+    try:
+        opened = safe_open(path, framework="pt")
     except SafetensorError as error:
         raise InvalidCheckpoint(f"{path} is damaged ({error}); fetch {source} again") from error
+    tensors = {}
+    for name, each in json.loads(header).items():
+        if name != "__metadata__":
+            place = TensorPlace(path, 8 + num_bytes + each["data_offsets"][0], each["dtype"])
+            tensors[name] = _FoundTensor(place, tuple(each["shape"]))
+    return opened, tensors
 
 
-def _read_header(file: BinaryIO, path: Path, source: str) -> bytes:
-    """Return the JSON that describes a file's tensors, unparsed.
-
-    Source: https://github.com/huggingface/safetensors, "Format".
-    """
-    num_bytes = int.from_bytes(file.read(8), "little")
-    if num_bytes > MAX_HEADER_BYTES:
+def _compare(
+    shards: Mapping[str, str], path: Path, tensors: Mapping[str, object], source: str
+) -> None:
+    """Check that a shard holds exactly what the index says of it."""
+    listed = {name for name, shard in shards.items() if shard == path.name}
+    problems = [f"{name} is not there" for name in sorted(listed - tensors.keys())]
+    for name in sorted(tensors.keys() - listed):
+        problems.append(f"{name} is there, and {shards.get(name, 'nowhere')} by the index")
+    if problems:
         raise InvalidCheckpoint(
-            f"{path} is damaged (a header of {num_bytes} bytes); fetch {source} again"
+            f"{path} does not hold what {INDEX} says: {_first(problems)}; fetch {source} again",
+            details={"problems": problems[:50]},
         )
-    return file.read(num_bytes)
 
 
-def _offsets(header: bytes) -> dict[str, int]:
-    """Return where each tensor begins, which safetensors' own API does not tell."""
-    return {
-        name: 8 + len(header) + each["data_offsets"][0]
-        for name, each in json.loads(header).items()
-        if name != "__metadata__"
-    }
+def _first(problems: Sequence[str]) -> str:
+    more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+    return "; ".join(problems[:3]) + more

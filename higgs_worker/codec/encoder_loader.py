@@ -18,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from higgs_worker.checkpoint.config_file import MAX_CONFIG_BYTES
 from higgs_worker.checkpoint.file import open_file, read_file
+from higgs_worker.checkpoint.json_file import MAX_JSON_BYTES
+from higgs_worker.checkpoint.shard_index import INDEX, WEIGHTS, read_index
 from higgs_worker.checkpoint.tensor_file import LoadReport, open_tensors
 from higgs_worker.codec.config import SOURCE, CodecConfig
 from higgs_worker.codec.decoder import turn_tf32_off
@@ -220,14 +221,17 @@ class LazyEncoder:
 def codec_id(directory: Path) -> str:
     """Return a digest that identifies a codec: of its configuration and the size of its weights.
 
-    Hashing the weights themselves would read 800 MB at every start; they are verified when they are
-    downloaded.
+    Of shards, the index stands for the size. Hashing the weights themselves would read 800 MB at
+    every start; they are verified before their first use.
 
     Raises:
         WeightsNotFound: a file cannot be read.
         InvalidCheckpoint: a file is not a regular one.
     """
-    config = read_file(directory / "config.json", SOURCE, MAX_CONFIG_BYTES)
-    with open_file(directory / "model.safetensors", SOURCE) as file:
-        size = size_of(file)
-    return hashlib.sha256(config + str(size).encode()).hexdigest()[:16]
+    config = read_file(directory / "config.json", SOURCE, MAX_JSON_BYTES)
+    if read_index(directory, SOURCE) is None:
+        with open_file(directory / WEIGHTS, SOURCE) as file:
+            weights = str(size_of(file)).encode()
+    else:
+        weights = read_file(directory / INDEX, SOURCE, MAX_JSON_BYTES)
+    return hashlib.sha256(config + weights).hexdigest()[:16]

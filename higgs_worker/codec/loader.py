@@ -1,7 +1,7 @@
 """Checkpoint on disk -> a CodecDecoder in memory.
 
-Reads `config.json` and `model.safetensors` as transformers writes them. The file holds the whole
-codec, nine tenths of which only serve encoding. The names and shapes of all tensors are checked,
+Reads a checkpoint as transformers writes it. It holds the whole codec, nine tenths of which only
+serve encoding. The names and shapes of all tensors are checked,
 and only the decoder's are read.
 """
 

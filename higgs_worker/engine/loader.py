@@ -8,7 +8,7 @@ import torch
 from higgs_worker.checkpoint.tensor_file import LoadReport, open_tensors
 from higgs_worker.engine.config import SOURCE, ModelConfig
 from higgs_worker.engine.parameters import NOT_NEEDED, Weights
-from higgs_worker.engine.tensor_reader import FileSpan, fill
+from higgs_worker.engine.tensor_reader import fill
 
 
 def load(
@@ -29,10 +29,9 @@ def load(
         SOURCE,
         wanted={name: tuple(tensor.shape) for name, tensor in planned.items()},
         is_not_needed=NOT_NEEDED.__contains__,
-    ) as file:
+    ) as tensors:
         weights = Weights.empty(config, device=device, dtype=dtype)
         targets = weights.by_name(config)
-        spans = {name: FileSpan(file.offsets[name], file.dtypes[name]) for name in targets}
-        num_bytes = fill(file.path, spans, targets)
+        num_bytes = fill(tensors.places, targets)
         report = LoadReport(num_bytes, time.perf_counter() - started)
     return config, weights, report

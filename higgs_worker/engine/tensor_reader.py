@@ -1,4 +1,4 @@
-"""Tensors of a file -> tensors in memory, in blocks, by several threads.
+"""Tensors of files -> tensors in memory, in blocks, by several threads.
 
 A block is read directly into its target if the target is on the CPU and has the file's dtype.
 Otherwise it is read into a buffer of the thread and copied from there. For a GPU the buffer is
@@ -10,13 +10,15 @@ neither a network volume nor the page cache, and a memory-mapped file costs a fa
 import os
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from higgs_worker.checkpoint.tensor_file import FLOAT_DTYPES
+from higgs_worker.checkpoint.tensor_file import FLOAT_DTYPES, TensorPlace
 from higgs_worker.errors import InvalidCheckpoint
 from higgs_worker.regular_file import open_regular
 from higgs_worker.threads import in_threads
@@ -26,17 +28,8 @@ NUM_THREADS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class FileSpan:
-    """Where a tensor's elements are in a file."""
-
-    offset: int
-    """Bytes from the beginning of the file."""
-    dtype: str
-    """A key of `FLOAT_DTYPES`."""
-
-
-@dataclass(frozen=True, slots=True)
 class _Block:
+    path: Path
     offset: int
     dtype: torch.dtype
     """Of the file."""
@@ -48,64 +41,69 @@ class _Block:
         return self.target.numel() * self.dtype.itemsize
 
 
-def fill(path: Path, spans: Mapping[str, FileSpan], targets: Mapping[str, Tensor]) -> int:
-    """Read tensors of one file, converting dtypes where they differ.
+def fill(places: Mapping[str, TensorPlace], targets: Mapping[str, Tensor]) -> int:
+    """Read tensors, converting dtypes where they differ.
 
     Args:
-        path: the file.
-        spans: where each tensor is, by name.
-        targets: the tensors to fill, by name; contiguous, on one device, each of its span's size.
+        places: where each tensor is, by name.
+        targets: the tensors to fill, by name; contiguous, on one device, each of its file's size.
 
     Returns:
         the number of bytes read.
 
     Raises:
-        InvalidCheckpoint: the file ends early or cannot be read.
+        InvalidCheckpoint: a file ends early or cannot be read.
     """
-    blocks = sorted(_blocks(spans, targets), key=lambda block: block.offset)
-    reader = _Reader(path)
-    try:
+    blocks = sorted(_blocks(places, targets), key=lambda block: (block.path, block.offset))
+    with ExitStack() as opened:
+        files = {path: opened.enter_context(_open(path)) for path in {each.path for each in blocks}}
+        reader = _Reader(files)
+        opened.callback(reader.finish)
         return sum(in_threads(reader.read, blocks, NUM_THREADS))
+
+
+def _open(path: Path) -> BufferedReader:
+    try:
+        return open_regular(path)
     except OSError as error:
-        reason = error.strerror or error
-        raise InvalidCheckpoint(f"{path} cannot be read ({reason}); fetch it again") from error
-    finally:
-        reader.close()
+        raise _unreadable(path, error) from error
 
 
-def _blocks(spans: Mapping[str, FileSpan], targets: Mapping[str, Tensor]) -> Iterator[_Block]:
+def _unreadable(path: Path, error: OSError) -> InvalidCheckpoint:
+    return InvalidCheckpoint(f"{path} cannot be read ({error.strerror or error}); fetch it again")
+
+
+def _blocks(places: Mapping[str, TensorPlace], targets: Mapping[str, Tensor]) -> Iterator[_Block]:
     for name, target in targets.items():
-        span = spans[name]
-        dtype: torch.dtype = getattr(torch, FLOAT_DTYPES[span.dtype])
+        place = places[name]
+        dtype: torch.dtype = getattr(torch, FLOAT_DTYPES[place.dtype])
         for first, part in enumerate(torch.split(target.view(-1), BLOCK_BYTES // dtype.itemsize)):
-            yield _Block(span.offset + first * BLOCK_BYTES, dtype, part)
+            yield _Block(place.path, place.offset + first * BLOCK_BYTES, dtype, part)
 
 
 class _Reader:
-    """Reads blocks of one open file, in any number of threads."""
+    """Reads blocks of open files, in any number of threads."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = open_regular(path)
+    def __init__(self, files: Mapping[Path, BufferedReader]) -> None:
+        self._files = files
         self._own = threading.local()
         self._copies: list[torch.cuda.Event] = []
         """Per thread, the end of its latest copy to a GPU."""
 
-    def close(self) -> None:
-        """Wait for copies that still run, and close the file."""
+    def finish(self) -> None:
+        """Wait for copies that still run."""
         for event in self._copies:
             event.synchronize()
-        self._file.close()
 
     @torch.inference_mode()
     def read(self, block: _Block) -> int:
         """Read one block into its target; returns its bytes."""
         is_on_cpu = block.target.device.type == "cpu"
         if is_on_cpu and block.target.dtype == block.dtype:
-            self._read_into(block.target.view(torch.uint8), block.offset)
+            self._read_into(block.target.view(torch.uint8), block)
             return block.num_bytes
         buffer = self._buffer(pinned=not is_on_cpu)[: block.num_bytes]
-        self._read_into(buffer, block.offset)
+        self._read_into(buffer, block)
         block.target.copy_(buffer.view(block.dtype), non_blocking=True)
         if not is_on_cpu:
             # On the target's device, which need not be this thread's current one.
@@ -124,11 +122,15 @@ class _Reader:
         buffer: Tensor = self._own.buffer
         return buffer
 
-    def _read_into(self, target: Tensor, offset: int) -> None:
+    def _read_into(self, target: Tensor, block: _Block) -> None:
         """Fill `target`, [n] uint8 on the CPU."""
-        rest = memoryview(target.numpy())  # type: ignore[arg-type]
+        rest, offset = memoryview(target.numpy()), block.offset  # type: ignore[arg-type]
+        file = self._files[block.path].fileno()
         while rest:
-            count = os.preadv(self._file.fileno(), [rest], offset)
+            try:
+                count = os.preadv(file, [rest], offset)
+            except OSError as error:
+                raise _unreadable(block.path, error) from error
             if not count:
-                raise InvalidCheckpoint(f"{self._path} ends early; fetch it again")
+                raise InvalidCheckpoint(f"{block.path} ends early; fetch it again")
             rest, offset = rest[count:], offset + count

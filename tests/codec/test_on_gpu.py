@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from benchmarks.gpu.scale import REAL
+from higgs_worker.checkpoint.tensor_file import TensorPlace
 from higgs_worker.codec.decoder import CodecDecoder
 from higgs_worker.codec.encoder import CodecEncoder
 from higgs_worker.codec.encoder_loader import LazyEncoder
@@ -18,7 +19,7 @@ from higgs_worker.codec.encoder_memory import encoder_bytes
 from higgs_worker.codec.streaming import MAX_ROWS, StreamingDecoder
 from higgs_worker.codec.thread import CodecThread
 from higgs_worker.cuda import LOW, cuda_capture, own_stream
-from higgs_worker.engine.tensor_reader import FileSpan, fill
+from higgs_worker.engine.tensor_reader import fill
 from tests.codec.streams import (
     DEMO_CODEC,
     any_cuts,
@@ -157,7 +158,7 @@ def test_the_codec_is_prepared_while_weights_are_read(on_gpu: CodecDecoder, tmp_
     num_reads = 0
     while not thread._prepared.done() or not num_reads:
         target = torch.empty(size, device=CUDA, dtype=torch.bfloat16)
-        fill(path, {"all": FileSpan(0, "BF16")}, {"all": target})
+        fill({"all": TensorPlace(path, 0, "BF16")}, {"all": target})
         assert torch.equal(target.cpu().view(torch.int16), expected.view(torch.int16))
         num_reads += 1
     thread.wait_until_ready()

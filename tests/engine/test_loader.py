@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from higgs_worker.checkpoint.tensor_file import TensorPlace
 from higgs_worker.engine import tensor_reader as reader
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.loader import load
@@ -61,7 +62,7 @@ def test_a_file_that_shrinks_meanwhile_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(bytes(100))
     places = {"a": torch.zeros(40)}
     with pytest.raises(InvalidCheckpoint, match="ends early"):
-        reader.fill(tmp_path / "x", {"a": reader.FileSpan(0, "F32")}, places)
+        reader.fill({"a": TensorPlace(tmp_path / "x", 0, "F32")}, places)
 
 
 @pytest.mark.gpu
