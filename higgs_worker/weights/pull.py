@@ -9,7 +9,7 @@ import asyncio
 import logging
 import shutil
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -32,6 +32,9 @@ _SPARE_BYTES = 64 << 20  # left free on the volume, for journals, voices and the
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+ChooseFiles = Callable[[Collection[str]], Sequence[str]]
+"""Returns the names of the files to pull, given those that the repository has."""
 
 
 @dataclass(slots=True)
@@ -98,15 +101,20 @@ class Pull:
         self._check_lease = check_lease
         self._on_progress = on_progress
         self._budget = RetryBudget(cached.repo, limits, deadline)
+        self._listings: dict[str, Listing] = {}
         self._downloads: list[_FileDownload] = []
         self._num_loose_bytes = 0  # received, but not yet a block
         self._reporter: Reporter | None = None
 
-    async def run(self, revision: str, names: Sequence[str]) -> str:
+    async def run(self, revision: str, choose: ChooseFiles) -> str:
         """Pull files of a revision into the cache and return the commit.
 
         The commit is recorded before anything is pulled, so that after a kill the next worker
         continues with the same one.
+
+        Args:
+            revision: a commit, branch or tag.
+            choose: which files to pull.
 
         Raises:
             WeightsNotFound, WeightsRefused: the hub does not have the files or does not give them.
@@ -116,16 +124,20 @@ class Pull:
             LeaseLost: another worker has taken over, whatever else went wrong here.
         """
         try:
-            return await self._run(revision, names)
+            return await self._run(revision, choose)
         except (WorkerError, OSError):
             # A worker that was frozen may find its time used up, or the volume full of what another
             # worker wrote meanwhile. That is no reason to give up.
             self._check_lease()
             raise
 
-    async def _run(self, revision: str, names: Sequence[str]) -> str:
-        async with self._budget.enforce():
-            listing = await self._retry(lambda: self._hub.listing(self._cached.repo, revision))
+    async def _run(self, revision: str, choose: ChooseFiles) -> str:
+        listing = self._listings.get(revision)
+        if listing is None:
+            async with self._budget.enforce():
+                listing = await self._retry(lambda: self._hub.listing(self._cached.repo, revision))
+            self._listings[listing.commit] = listing  # what a commit holds does not change
+        names = choose(listing.files)
         missing = [name for name in names if name not in listing.files]
         if missing:
             raise WeightsNotFound(
@@ -135,7 +147,7 @@ class Pull:
         files = [listing.files[name] for name in names]
         self._check_lease()
         self._cached.record(revision, listing.commit)
-        self._cached.remove_stale({file.etag for file in files})
+        self._cached.remove_stale({file.etag for file in listing.files.values()})
         for file in {each.etag: each for each in files}.values():  # equal files are one blob
             await asyncio.to_thread(self._prepare, file)
         self._check_space()

@@ -88,7 +88,7 @@ def pull(name: str, volume: Path, check_lease: Callable[[], None]) -> None:
             cast(Hub, hub), cached, limits=limits, deadline=deadline, check_lease=check_lease
         )
         cached.directory.mkdir(parents=True, exist_ok=True)
-        await pulling.run("main", ["weights"])
+        await pulling.run("main", lambda _: ["weights"])
 
     asyncio.run(run())
 
