@@ -12,9 +12,9 @@ from functools import partial
 
 from higgs_worker import logs
 from higgs_worker.build import build, is_to_preload
+from higgs_worker.checkpoints import checkpoint_source
 from higgs_worker.errors import InvalidSettings
 from higgs_worker.health.startup import fitness_checks
-from higgs_worker.load import checkpoint_source
 from higgs_worker.serverless.sdk import serve
 from higgs_worker.settings import Settings
 

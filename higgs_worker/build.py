@@ -6,6 +6,7 @@ Nothing heavy is imported before the model is loaded.
 from collections.abc import Callable
 
 from higgs_worker.audio.reader import RecordingReader
+from higgs_worker.checkpoints import checkpoint_source
 from higgs_worker.cold_start import ColdStart
 from higgs_worker.delivery.delivery import Delivery
 from higgs_worker.delivery.file import SaveDirectory
@@ -13,7 +14,6 @@ from higgs_worker.delivery.responder import Responder
 from higgs_worker.errors import WorkerError
 from higgs_worker.health.checks import missing_weights
 from higgs_worker.load import (
-    checkpoint_source,
     load_model,
     load_references,
     max_chunk_words,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from higgs_worker.api.result import ModelInfo
 from higgs_worker.audio.reader import RecordingReader
+from higgs_worker.checkpoints import Checkpoints, Refused, checkpoint_source, locate
 from higgs_worker.cold_start import ColdStart
 from higgs_worker.health.checks import check_gpu, missing_weights
 from higgs_worker.settings import Settings
@@ -25,14 +26,9 @@ from higgs_worker.speech.model import LoadedModel
 from higgs_worker.speech.prompt import PromptBuilder
 from higgs_worker.voices.library import PRESETS, VoiceLibrary
 from higgs_worker.voices.references import References
-from higgs_worker.weights.locate import (
-    DEMO,
-    RUNPOD_CACHE,
-    CheckpointSource,
-    LocatedCheckpoint,
-    locate_checkpoint,
-)
+from higgs_worker.weights.locate import DEMO
 from higgs_worker.weights.progress import OnTransferProgress
+from higgs_worker.weights.source import LocatedCheckpoint
 
 if TYPE_CHECKING:
     import torch
@@ -72,26 +68,6 @@ def max_chunk_words(settings: Settings) -> int | None:
     return DEMO_CHUNK_WORDS if settings.model == DEMO else None
 
 
-def locate_model(
-    settings: Settings, on_progress: OnTransferProgress | None = None
-) -> LocatedCheckpoint:
-    """Return where the language model is; it is pulled if it is not there."""
-    source, revision = checkpoint_source(settings), settings.model_revision
-    return locate_checkpoint(
-        settings.model, "model", source, revision=revision, on_progress=on_progress
-    )
-
-
-def locate_codec(
-    settings: Settings, on_progress: OnTransferProgress | None = None
-) -> LocatedCheckpoint:
-    """Return where the codec is; it is pulled if it is not there."""
-    source, revision = checkpoint_source(settings), settings.codec_revision
-    return locate_checkpoint(
-        settings.codec, "codec", source, revision=revision, on_progress=on_progress
-    )
-
-
 def load_model(
     settings: Settings,
     cold_start: ColdStart | None = None,
@@ -126,7 +102,7 @@ def load_model(
     with lap("weights"):
         if missing_weights(settings, checkpoint_source(settings)):
             _device(settings)  # a GPU that is not there is told before gigabytes are pulled
-        model, codec = locate_model(settings, on_progress), locate_codec(settings, on_progress)
+        checkpoints = Checkpoints(settings, on_progress)
     with lap("imports"):
         for name in _HEAVY_MODULES:
             importlib.import_module(name)
@@ -140,8 +116,7 @@ def load_model(
     from higgs_worker.engine.runner import Runner
 
     with lap("read"):
-        _check_memory(settings, model.directory, codec.directory, device, dtype)
-        parts = _read(settings, model, codec, device, dtype)
+        parts = _read_usable(settings, checkpoints, device, dtype)
     with ExitStack() as on_failure:
         on_failure.callback(parts.codec.close)
         with lap("codec"):
@@ -180,10 +155,10 @@ def load_model(
         prompts=parts.prompts,
         engine=engine,
         codec=parts.codec,
-        references=load_references(settings, codec, reader),
+        references=load_references(settings, checkpoints.codec, reader),
         sample_rate=parts.sizes.sample_rate,
         frame_rate=parts.sizes.frame_rate,
-        info=ModelInfo(id=settings.model, revision=model.revision),
+        info=ModelInfo(id=settings.model, revision=checkpoints.model.revision),
         warnings=(DEMO_WARNING,) if settings.model == DEMO else (),
     )
 
@@ -207,7 +182,7 @@ def load_references(
     """
     from higgs_worker.codec.encoder_loader import LazyEncoder, codec_id
 
-    directory = (codec or locate_codec(settings)).directory
+    directory = (codec or locate("codec", settings)).directory
     return References(
         voice_library(settings),
         LazyEncoder(directory, _device(settings)),
@@ -224,20 +199,6 @@ def voice_library(settings: Settings) -> VoiceLibrary:
     return VoiceLibrary(settings.volume / "voices", presets=PRESETS)
 
 
-def checkpoint_source(settings: Settings) -> CheckpointSource:
-    """Return where checkpoints are looked for and pulled from."""
-    hub_cache = settings.hf_hub_cache or (settings.hf_home and settings.hf_home / "hub")
-    caches = [RUNPOD_CACHE, *([hub_cache] if hub_cache else [])]
-    return CheckpointSource(
-        volume=settings.volume,
-        endpoint=settings.hf_endpoint,
-        token=settings.hf_token,
-        offline=settings.hf_hub_offline,
-        caches=tuple(caches),
-        verify_always=settings.verify == "always",
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class _Parts:
     """What was read from the two checkpoints; the codec is running already."""
@@ -251,12 +212,24 @@ class _Parts:
     num_bytes_read: int
 
 
+def _read_usable(
+    settings: Settings, checkpoints: Checkpoints, device: "torch.device", dtype: "torch.dtype"
+) -> _Parts:
+    """Read both checkpoints; one that is of no use is replaced, and both are read again."""
+    while True:
+        try:
+            return _read(settings, checkpoints, device, dtype)
+        except Refused as refused:
+            kind, error = refused.kind, refused.error
+        # The frames of the failure hold what was read, in a cycle with the errors of threads, and
+        # there may be no memory for twice as much.
+        error = error.with_traceback(None)
+        gc.collect()
+        checkpoints.replace(kind, error)
+
+
 def _read(
-    settings: Settings,
-    model: LocatedCheckpoint,
-    codec: LocatedCheckpoint,
-    device: "torch.device",
-    dtype: "torch.dtype",
+    settings: Settings, checkpoints: Checkpoints, device: "torch.device", dtype: "torch.dtype"
 ) -> _Parts:
     """Read language model, tokenizer and codec side by side.
 
@@ -266,13 +239,15 @@ def _read(
     from higgs_worker.engine.memory import max_auto_slots
     from higgs_worker.engine.model import LanguageModel
 
+    _check_memory(settings, checkpoints, device, dtype)
     num_streams = STREAMS_PER_SLOT * (settings.max_slots or max_auto_slots(device))
     with ExitStack() as on_failure, ThreadPoolExecutor(thread_name_prefix="load") as beside:
-        reading_prompts = beside.submit(PromptBuilder.from_directory, model.directory)
-        starting_codec = beside.submit(_start_codec, codec.directory, device, num_streams)
+        read = checkpoints.read
+        reading_prompts = beside.submit(read, "model", PromptBuilder.from_directory)
+        starting_codec = beside.submit(read, "codec", _start_codec, device, num_streams)
         on_failure.callback(_close_codec, starting_codec)
-        sizing_encoder = beside.submit(_encoder_bytes, codec.directory, settings.max_reference_s)
-        config, weights, report = load(model.directory, device=device, dtype=dtype)
+        sizing_encoder = beside.submit(read, "codec", _encoder_bytes, settings.max_reference_s)
+        config, weights, report = read("model", load, device=device, dtype=dtype)
         prompts = reading_prompts.result()
         thread, sizes, codec_report = starting_codec.result()
         encoder_bytes = sizing_encoder.result()
@@ -311,11 +286,7 @@ def _encoder_bytes(codec: Path, max_reference_s: float) -> int:
 
 
 def _check_memory(
-    settings: Settings,
-    model: Path,
-    codec: Path,
-    device: "torch.device",
-    dtype: "torch.dtype",
+    settings: Settings, checkpoints: Checkpoints, device: "torch.device", dtype: "torch.dtype"
 ) -> None:
     """Refuse a model for which memory will not do, before any is taken.
 
@@ -329,8 +300,8 @@ def _check_memory(
     from higgs_worker.engine.config import ModelConfig
     from higgs_worker.engine.memory import free_memory, plan_memory, weight_bytes
 
-    config = ModelConfig.from_directory(model)
-    decoder = CodecConfig.from_directory(codec)
+    config = checkpoints.read("model", ModelConfig.from_directory)
+    decoder = checkpoints.read("codec", CodecConfig.from_directory)
     plan_memory(
         config,
         dtype,

@@ -52,7 +52,7 @@ class Settings:
         "HIGGS_MODEL_REVISION",
         Text(200),
         "Commit, branch or tag of the language model. Unset: the commit that was `main` when "
-        "the first worker of the volume pulled it.",
+        "the first worker of the volume pulled it, or, if that is of no use, a newer one.",
         default=None,
     )
     codec: str = env_field(

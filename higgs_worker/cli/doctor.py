@@ -17,8 +17,8 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     """Run all checks and return their results; `failed` tells whether any check failed."""
+    from higgs_worker.checkpoints import checkpoint_source
     from higgs_worker.health.doctor import examine
-    from higgs_worker.load import checkpoint_source
 
     results = list(examine(settings, checkpoint_source(settings)))
     return {

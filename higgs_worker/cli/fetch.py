@@ -21,7 +21,7 @@ def run(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     Raises:
         WorkerError: a checkpoint is neither here nor available from the hub.
     """
-    from higgs_worker.load import locate_codec, locate_model
+    from higgs_worker.checkpoints import Checkpoints
 
     settings = replace(settings, verify="always")  # who asks for a check wants one
     with progress_bar("weights") as draw:
@@ -34,7 +34,8 @@ def run(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
             )
             draw(transfer.num_bytes / max(1, transfer.total_bytes), note)
 
-        located = {"model": locate_model(settings, show), "codec": locate_codec(settings, show)}
+        checkpoints = Checkpoints(settings, show)
+    located = {"model": checkpoints.model, "codec": checkpoints.codec}
     return {
         kind: f"{each.directory}" + (f" at {each.revision}" if each.revision else "")
         for kind, each in located.items()

@@ -22,14 +22,13 @@ from higgs_worker.engine.config import ModelConfig
 from higgs_worker.environment import variables_of
 from higgs_worker.errors import EngineBroken, InvalidCheckpoint, StorageFailed, VolumeUnusable
 from higgs_worker.settings import Settings
+from higgs_worker.weights.checkpoint_files import all_files
 from higgs_worker.weights.locate import (
     DEMO,
-    DIRECTORY,
-    FILES,
-    CheckpointSource,
     find_without_verifying,
     is_cached,
 )
+from higgs_worker.weights.source import DIRECTORY, CheckpointSource
 from higgs_worker.weights.volume import check_abilities
 
 if TYPE_CHECKING:
@@ -131,9 +130,8 @@ def checkpoint(kind: str, settings: Settings, source: CheckpointSource) -> Check
         InvalidCheckpoint: it belongs to another model.
     """
     name: str = getattr(settings, kind)
-    found = find_without_verifying(
-        name, kind, source, revision=getattr(settings, f"{kind}_revision")
-    )
+    revision: str | None = getattr(settings, f"{kind}_revision")
+    found = find_without_verifying(name, kind, source, revision=revision)
     if found is None and settings.hf_hub_offline:
         sentence = f"{name} is not here, and HF_HUB_OFFLINE forbids pulling it"
         return CheckResult(kind, "failed", sentence, may_pass=True)
@@ -141,7 +139,8 @@ def checkpoint(kind: str, settings: Settings, source: CheckpointSource) -> Check
         return CheckResult(
             kind, "warning", f"{name} is not here yet; the first job or `fetch` pulls it"
         )
-    absent = [each for each in FILES[kind] if not (found.directory / each).is_file()]
+    names = all_files(kind, found.directory)
+    absent = [each for each in names if not (found.directory / each).is_file()]
     if absent:
         sentence = f"{found.directory} has no {' and no '.join(absent)}"
         return CheckResult(kind, "failed", sentence, may_pass=True)
@@ -150,6 +149,10 @@ def checkpoint(kind: str, settings: Settings, source: CheckpointSource) -> Check
     except InvalidCheckpoint as error:
         if found.revision is not None and _is_damaged(found.directory):
             return CheckResult(kind, "warning", f"{error.message}; the first job does that")
+        is_recorded = found.revision is not None and found.revision != revision
+        if is_recorded and not settings.hf_hub_offline:
+            sentence = f"{error.message}; the first job asks the hub for a newer commit"
+            return CheckResult(kind, "warning", sentence)
         raise
     return CheckResult(kind, "ok", f"{name} is here")
 
@@ -294,8 +297,8 @@ def _cpu(settings: Settings, source: CheckpointSource) -> CheckResult:
 def needed_bytes(settings: Settings, source: CheckpointSource, device: "torch.device") -> float:
     """Return the least memory, in bytes, that the model and its slots take on a device.
 
-    Before a checkpoint is pulled its size is unknown, and counts as 0 unless it is the published
-    one.
+    Before a checkpoint of use is there, its size is unknown, and counts as 0 unless it is the
+    published one.
 
     Args:
         settings: what the operator chose.
@@ -315,13 +318,20 @@ def needed_bytes(settings: Settings, source: CheckpointSource, device: "torch.de
     found = find_without_verifying(
         settings.model, "model", source, revision=settings.model_revision
     )
-    if found is None:
+    config = None if found is None else _usable_config(found.directory)
+    if config is None:
         model = PUBLISHED_BYTES * dtype.itemsize / 2 if settings.model == _PUBLISHED else 0
         return model + codec + library_bytes(device)
-    config = ModelConfig.from_directory(found.directory)
     slots = (settings.max_slots or 1) * slot_bytes(config, dtype, settings.max_length)
     reserved = library_bytes(device) + working_bytes(config, dtype, settings.max_length)
     return weight_bytes(config, dtype, device) + codec + slots + reserved
+
+
+def _usable_config(directory: Path) -> ModelConfig | None:
+    try:
+        return ModelConfig.from_directory(directory)
+    except InvalidCheckpoint:  # which the check of the checkpoint tells
+        return None
 
 
 def _memory_bytes() -> int:

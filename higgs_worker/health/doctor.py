@@ -16,7 +16,7 @@ from higgs_worker.errors import WorkerError
 from higgs_worker.health import checks
 from higgs_worker.health.checks import CheckResult
 from higgs_worker.settings import Settings
-from higgs_worker.weights.locate import CheckpointSource
+from higgs_worker.weights.source import CheckpointSource
 
 PROBE_BYTES = 32 << 20
 """How much is written to measure the volume's speed."""

@@ -17,7 +17,7 @@ from higgs_worker.errors import InvalidCheckpoint, WeightsNotFound, WeightsRefus
 from higgs_worker.health import checks
 from higgs_worker.health.checks import CheckResult
 from higgs_worker.settings import Settings
-from higgs_worker.weights.locate import CheckpointSource
+from higgs_worker.weights.source import CheckpointSource
 
 NETWORK_S = 5.0
 """How long a start waits for the hub and the bucket."""

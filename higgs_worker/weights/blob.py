@@ -124,7 +124,7 @@ class Blob:
         self._mark.write(self.path, self.path.stat())
 
     def is_right(self, on_bytes: OnBytes = lambda _: None) -> bool:
-        """Return whether the complete file has its checksum, and remember it if so.
+        """Return whether the complete file has its checksum, and remember it or forget.
 
         Fast where the journal is right. Where it is incomplete or does not agree, the checksum in
         the name decides, in one thread; a wrong journal is replaced.
@@ -138,6 +138,8 @@ class Blob:
         is_right = self._has_checksum(described.st_size, on_bytes)
         if is_right:
             self._mark.write(self.path, described)
+        else:
+            self._mark.remove()
         return is_right
 
     def _has_checksum(self, size: int, on_bytes: OnBytes) -> bool:

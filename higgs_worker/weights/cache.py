@@ -49,12 +49,16 @@ class CachedRepo:
         """Return the directory with the named files of a commit."""
         return self.directory / "snapshots" / commit
 
+    def record_of(self, revision: str) -> Path:
+        """Return the file that says which commit a revision is."""
+        return self.directory / "refs" / revision
+
     def commit_of(self, revision: str) -> str | None:
         """Return the recorded commit of a revision; a commit stands for itself."""
         if COMMIT.fullmatch(revision):
             return revision
         try:
-            data = read_regular(self.directory / "refs" / revision, _MAX_REF_BYTES)
+            data = read_regular(self.record_of(revision), _MAX_REF_BYTES)
         except OSError:
             return None
         recorded = data.decode(errors="replace").strip()
@@ -64,7 +68,7 @@ class CachedRepo:
         """Pin a revision to a commit, for this worker and all later ones."""
         if revision == commit:
             return
-        path = self.directory / "refs" / revision
+        path = self.record_of(revision)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, commit.encode(), replace=True)
 

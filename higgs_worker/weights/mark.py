@@ -47,6 +47,11 @@ class Mark:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(self.path, _description(described), replace=True)
 
+    def remove(self) -> None:
+        """Forget what was remembered; without effect where the mark cannot be removed."""
+        with suppress(OSError):
+            self.path.unlink()
+
 
 def _description(file: os.stat_result) -> bytes:
     # The device is left out: it is a number of the mount, and each worker has its own.

@@ -17,7 +17,8 @@ from higgs_worker.health import checks, startup
 from higgs_worker.health.startup import UnfitWorker, fitness_checks
 from higgs_worker.load import checkpoint_source
 from higgs_worker.settings import Settings
-from higgs_worker.weights.locate import DEMO_DIRECTORY, FILES
+from higgs_worker.weights.checkpoint_files import FILES
+from higgs_worker.weights.locate import DEMO_DIRECTORY
 from tests.fakes.hub import REPO, TOKEN, StandIn
 from tests.fakes.volume import take_away
 
@@ -192,7 +193,7 @@ def test_weights_that_cannot_be_pulled(tmp_path: Path, caplog: pytest.LogCapture
 def test_damaged_weights_are_not_a_failure(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Weights that the next pull repairs are only logged."""
+    """Weights that the next pull repairs or replaces are only logged."""
     repo = tmp_path / "bosonai" / "models--bosonai--toy"
     snapshot = repo / "snapshots" / ("1" * 40)
     snapshot.mkdir(parents=True)
@@ -205,8 +206,15 @@ def test_damaged_weights_are_not_a_failure(
         (snapshot / name).symlink_to(Path("../../blobs") / blob.name)
     caplog.set_level("INFO")
     refused = refusals(tmp_path, HIGGS_MODEL=REPO)
-    assert "model_is_usable" not in refused
     assert "is not JSON" in caplog.text
+    assert refused.keys() <= {"hub_gives_weights"}
+    config = (snapshot / "config.json").resolve()
+    config.write_text('{"model_type": "another"}')
+    assert refusals(tmp_path, HIGGS_MODEL=REPO).keys() <= {"hub_gives_weights"}
+    assert "the first job asks the hub for a newer commit" in caplog.text
+    for fixed in ({"HIGGS_MODEL_REVISION": "1" * 40}, {"HF_HUB_OFFLINE": "1"}):
+        refused = refusals(tmp_path, HIGGS_MODEL=REPO, **fixed)
+        assert "model_type is 'another'" in refused["model_is_usable"]
 
 
 def test_a_hub_that_does_not_answer(

@@ -20,7 +20,7 @@ from higgs_worker.build import build
 from higgs_worker.deadlines import Deadlines
 from higgs_worker.serverless.runner import JobRunner
 from higgs_worker.settings import Settings
-from higgs_worker.weights.locate import FILES
+from higgs_worker.weights.checkpoint_files import FILES
 from tests.fakes import toy_model
 from tests.fakes.control_plane import RESET, ControlPlane
 from tests.fakes.delivery import HANDLER, PYTHONPATH, Worker, leaked

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from higgs_worker.errors import WeightsNotFound, WeightsRefused, WeightsUnavailable, WorkerError
+from higgs_worker.weights.checkpoint_files import FILES
 from higgs_worker.weights.locate import (
-    FILES,
     CheckpointSource,
     LocatedCheckpoint,
     locate_checkpoint,
@@ -384,9 +384,11 @@ def test_progress_is_told(standin: StandIn, tmp_path: Path) -> None:
     told: list[TransferProgress] = []
     source = source_of(standin, tmp_path)
     locate_checkpoint(REPO, "model", source, on_progress=told.append)
-    total = sum(len(FILES_THERE[name]) for name in FILES["model"])
+    *small, weights = (len(FILES_THERE[name]) for name in FILES["model"])
+    total = sum(small) + weights
     assert {each.stage for each in told} == {"pulling"}
-    assert (told[-1].num_bytes, told[-1].total_bytes, told[-1].left_s) == (total, total, 0)
+    assert {each.total_bytes for each in told} == {sum(small), weights}
+    assert (told[-1].num_bytes, told[-1].total_bytes, told[-1].left_s) == (weights, weights, 0)
     assert told[-1].bytes_per_s > 0
     told.clear()
     always = replace(source, verify_always=True)
