@@ -24,6 +24,7 @@ from higgs_worker.health.checks import check_gpu, missing_weights
 from higgs_worker.settings import Settings
 from higgs_worker.speech.model import LoadedModel
 from higgs_worker.speech.prompt import PromptBuilder
+from higgs_worker.speech.ras_defaults import RasDefaults
 from higgs_worker.voices.library import PRESETS, VoiceLibrary
 from higgs_worker.voices.references import References
 from higgs_worker.weights.locate import DEMO
@@ -159,6 +160,7 @@ def load_model(
         sample_rate=parts.sizes.sample_rate,
         frame_rate=parts.sizes.frame_rate,
         info=ModelInfo(id=settings.model, revision=checkpoints.model.revision),
+        ras=parts.ras,
         warnings=(DEMO_WARNING,) if settings.model == DEMO else (),
     )
 
@@ -205,6 +207,7 @@ class _Parts:
 
     model: "LanguageModel"
     prompts: PromptBuilder
+    ras: RasDefaults
     codec: "CodecThread"
     sizes: "CodecConfig"
     encoder_bytes: int
@@ -247,6 +250,7 @@ def _read(
         starting_codec = beside.submit(read, "codec", _start_codec, device, num_streams)
         on_failure.callback(_close_codec, starting_codec)
         sizing_encoder = beside.submit(read, "codec", _encoder_bytes, settings.max_reference_s)
+        ras = read("model", RasDefaults.from_directory)
         config, weights, report = read("model", load, device=device, dtype=dtype)
         prompts = reading_prompts.result()
         thread, sizes, codec_report = starting_codec.result()
@@ -254,7 +258,7 @@ def _read(
         language_model = LanguageModel(config, weights, settings.max_length)
         on_failure.pop_all()
     num_bytes_read = report.num_bytes_read + codec_report.num_bytes_read
-    return _Parts(language_model, prompts, thread, sizes, encoder_bytes, num_bytes_read)
+    return _Parts(language_model, prompts, ras, thread, sizes, encoder_bytes, num_bytes_read)
 
 
 _StartedCodec = tuple["CodecThread", "CodecConfig", "LoadReport"]

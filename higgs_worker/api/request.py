@@ -127,18 +127,19 @@ class SpeechRequest(BaseModel):
     top_k: int = Field(
         50, ge=0, le=1026, description="Draw from this many of the likeliest codes; 0: from all."
     )
-    ras_window: int = Field(
-        7,
+    ras_window: int | None = Field(
+        None,
         ge=0,
         le=64,
-        description="Repetition-aware sampling looks back this many frames; 0 switches it off.",
+        description="Repetition-aware sampling looks back this many frames; 0 switches it off. "
+        "Null: as the model's generation_config.json says, 7 in the published one.",
     )
-    ras_max_repeats: int = Field(
-        2,
+    ras_max_repeats: int | None = Field(
+        None,
         ge=1,
         le=64,
         description="A code that stands this often in the window is drawn again, from the model's "
-        "unaltered probabilities.",
+        "unaltered probabilities. Null: as that file says, 2 in the published one.",
     )
     seed: int | None = Field(
         None,

@@ -1,9 +1,10 @@
 """A loaded model: everything that turns text into sound. Imports no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from higgs_worker.api.result import ModelInfo
+from higgs_worker.speech.ras_defaults import RasDefaults
 from higgs_worker.voices.references import References
 
 if TYPE_CHECKING:
@@ -25,5 +26,7 @@ class LoadedModel:
     frame_rate: int
     """Frames of codes per second of audio."""
     info: ModelInfo
+    ras: RasDefaults = field(default_factory=RasDefaults)
+    """For requests that do not say how repetition is avoided."""
     warnings: tuple[str, ...] = ()
     """What every caller of this model should know."""

@@ -233,14 +233,15 @@ class SpeechSession:
         self.fraction_spoken = max(self.fraction_spoken, min(fraction, 1.0))
 
     def _sampling(self) -> Sampling:
-        request = self.request
+        request, ras = self.request, self._model.ras
+        window, max_repeats = request.ras_window, request.ras_max_repeats
         return Sampling(
             seed=self.seed,
             temperature=request.temperature,
             top_p=request.top_p,
             top_k=request.top_k,
-            ras_window=request.ras_window,
-            ras_max_repeats=request.ras_max_repeats,
+            ras_window=ras.window if window is None else window,
+            ras_max_repeats=ras.max_repeats if max_repeats is None else max_repeats,
         )
 
     def _max_frames(self, chunk: Chunk, prompt: Prompt) -> int:

@@ -5,7 +5,7 @@ import io
 import logging
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -22,6 +22,7 @@ from higgs_worker.settings import Settings
 from higgs_worker.speech import service as service_module
 from higgs_worker.speech.model import LoadedModel
 from higgs_worker.speech.prompt import PromptContext
+from higgs_worker.speech.ras_defaults import RasDefaults
 from higgs_worker.speech.service import SpeechService
 from higgs_worker.text.duration import expected_duration_s, max_duration_s
 from tests.fakes import toy_model
@@ -109,6 +110,19 @@ def test_every_field_has_an_effect(
     if repr(base) not in unchanged:
         unchanged[repr(base)] = speak(service, **base).audio.data
     assert speak(service, **base | {field: value}).audio.data != unchanged[repr(base)]
+
+
+def test_the_models_own_repetition_rule(speaker: LoadedModel) -> None:
+    """What its generation_config.json says holds, unless the request says something else."""
+    base = {"seed": 1, "temperature": 0.3, "top_k": 2, "max_duration_s": 2.0}
+    published, own = (
+        SpeechService(lambda ras=each: replace(speaker, ras=ras))
+        for each in (RasDefaults(), RasDefaults(64, 1))
+    )
+    usual = speak(published, **base).audio.data
+    unusual = speak(published, **base, ras_window=64, ras_max_repeats=1).audio.data
+    assert speak(own, **base).audio.data == unusual != usual
+    assert speak(own, **base, ras_window=7, ras_max_repeats=2).audio.data == usual
 
 
 @pytest.mark.parametrize("format", get_args(Format))
