@@ -1,5 +1,6 @@
 """A commit that is of no use: another takes its place, or one sentence says what to do."""
 
+import argparse
 import gc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from higgs_worker.checkpoints import Checkpoints
+from higgs_worker.checkpoints import Checkpoints, checkpoint_source
+from higgs_worker.cli import fetch
 from higgs_worker.engine.parameters import Weights
 from higgs_worker.errors import InvalidCheckpoint
 from higgs_worker.load import load_model
@@ -179,6 +181,19 @@ def test_each_checkpoint_is_replaced_once(standin: StandIn, settings: Settings) 
     assert checkpoints.codec.revision == standin.commit != bad.revision
     with pytest.raises(InvalidCheckpoint, match=r"^it is another model's$"):
         checkpoints.replace("codec", ERROR)
+
+
+def test_who_asks_for_a_check_gets_one(standin: StandIn, settings: Settings) -> None:
+    """`fetch` reads all bytes, whatever the setting, and repairs what no start has noticed."""
+    standin.files["config.json"] = b'{"model_type": "higgs_audio_v2_tokenizer"}'
+    found = Checkpoints(settings).codec
+    flip(blob_of(found), 5)
+    Blob(blob_of(found), blob_of(found).with_suffix(".blocks"), BLOCK).remember()
+    assert Checkpoints(settings).codec == found
+    told = fetch.run(argparse.Namespace(), settings)
+    assert told["codec"] == f"{found.directory} at {found.revision}"
+    assert (found.directory / "model.safetensors").read_bytes() == FILES_THERE["model.safetensors"]
+    assert checkpoint_source(replace(settings, verify="always")).verify_always
 
 
 @pytest.mark.slow
