@@ -113,8 +113,23 @@ parts = [pathlib.Path("requirements.lock").read_text(), *sorted(project["depende
 print(hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16])'
 }
 
+# Print what decides which code an environment runs: its interpreter, the packages that are there,
+# what Python runs before anything else (*.pth), and what each package consists of (RECORD). Shared
+# libraries are listed with their sizes, because a cut one ends the process without a word. That is
+# some 300 files instead of 30,000, since a network volume may need a millisecond for each.
+contents() (
+    cd "$1" && cat pyvenv.cfg && readlink bin/python && cd lib/python3*/site-packages || exit
+    export LC_ALL=C  # sorts alike everywhere
+    ls -A -I __pycache__
+    sha256sum ./*.pth ./*.py ./*.dist-info/RECORD || :  # one of these may match nothing
+    sed -n '/\.so[.0-9]*,/s/,.*//p' ./*.dist-info/RECORD | xargs -d '\n' -r stat -L -c '%s %n'
+) 2>/dev/null
+
+# Compare the environment with what was installed, before anything of it runs. That finds an accident
+# and what was installed into it since, but not everything that somebody who can write to the volume
+# could do: .complete lies there too.
 is_complete() {
-    [ -f "$1/.complete" ] && "$1/bin/python" -c '' 2>/dev/null
+    [ -f "$1/.complete" ] && contents "$1" | cmp -s - "$1/.complete" && "$1/bin/python" -c '' 2>/dev/null
 }
 
 free_gb() {
@@ -265,7 +280,7 @@ build() {
             --constraints requirements.lock --requirements pyproject.toml &&
         run_uv pip check --quiet --python "$python" &&
         run "$python" -c "$verify" &&
-        echo "$key" >"$new/env/.complete" &&
+        contents "$new/env" >"$new/env/.complete" &&
         run sync -f "$new/env/.complete" &&  # some volumes report only here that they are full
         { mv -T "$new/env" "$root/$key" 2>/dev/null || is_complete "$root/$key"; }
 }
@@ -288,7 +303,11 @@ why_not() {
 build_under_lock() {
     # The last holder may have completed it after this worker had looked.
     ! is_complete "$root/$key" || return 0
-    [ ! -e "$root/$key" ] || run discard "$root/$key" is_incomplete
+    if [ -e "$root/$key" ]; then
+        say "replacing $root/$key, which is not what was installed:" \
+            "$(contents "$root/$key" | diff "$root/$key/.complete" - | grep '^[<>]' | head -n 3)"
+        run discard "$root/$key" is_incomplete
+    fi
     for each in "$root/.new.$key".*; do
         [ "$each" = "$new" ] || run discard "$each" is_of_the_dead  # only the holder builds
     done

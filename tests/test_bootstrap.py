@@ -133,17 +133,38 @@ def test_a_frozen_worker_blocks_nobody_and_recovers(machine: Machine) -> None:
     assert len(machine.names()) == 1
 
 
-@pytest.mark.parametrize("damage", [".complete", "bin/python"])
-def test_an_environment_that_is_not_whole_is_built_again(
-    machine: Machine, environments: Path, damage: str
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        (".complete", None),
+        ("bin/python", None),
+        ("pyvenv.cfg", "include-system-site-packages = true\n"),
+        ("lib/site/tiny.py", None),
+        ("lib/site/tiny.py", "print('not what was installed')\n"),
+        ("lib/site/tiny_library.so", "cut"),
+        ("lib/site/tiny-1.0.dist-info/RECORD", ""),
+        ("lib/site/late.pth", "import sys; print('not what was installed')\n"),
+        ("lib/site/late/__init__.py", ""),
+    ],
+)
+def test_an_environment_that_is_not_what_was_installed_is_built_again(
+    machine: Machine, environments: Path, path: str, content: str | None
 ) -> None:
-    """Without its mark, or without its interpreter, an environment is replaced."""
+    """What is missing, changed or new there is found before any of it runs; it is replaced."""
     machine.has_installed(environments)
     [name] = machine.names()
-    (machine.environments / name / damage).unlink()
+    environment = machine.environments / name
+    [site] = environment.glob("lib/python3*/site-packages")
+    changed = environment / path.replace("lib/site", str(site))
+    if content is None:
+        changed.unlink()
+    else:
+        changed.parent.mkdir(exist_ok=True)
+        changed.write_text(content)
     code, output = machine.run()
     assert code == 0, output
-    assert "installing the environment" in output
+    assert f"{name}, which is not what was installed" in output
+    assert "not what was installed\n" not in output
     assert machine.names() == [name]
 
 

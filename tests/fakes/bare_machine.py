@@ -41,6 +41,7 @@ def make_wheel(directory: Path, version: str = "1.0", padding: bytes = b"") -> N
     info = f"tiny-{version}.dist-info"
     files = {
         "tiny.py": b"NAME = 'tiny'\n",
+        "tiny_library.so": b"machine code",
         "tiny_padding.bin": padding,
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: tiny\nVersion: {version}\n".encode(),
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
