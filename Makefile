@@ -11,36 +11,58 @@
 #   make bench-codec  measure the codec: piece sizes, its share of the time, the first sound
 #   make bench-start   measure a start: where the time goes until the first sound
 #   make gpu    measure everything on a CUDA machine, in at most eight minutes
-#   make lock   resolve the versions again and write requirements.lock
+#   make install   install the worker into .venv; all other verbs do that by themselves
+#   make lock   lock what pyproject.toml asks for; locked versions stay where they can
+#   make upgrade   the same with the newest versions
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-READY  := $(VENV)/.ready
+WORKER := $(VENV)/.worker
+TOOLS  := $(VENV)/.tools
 NEXT_SDK := .next-sdk
-UV     := uv==0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-next-sdk test-long coverage image-test check docs bench bench-codec bench-start gpu lock clean
+.PHONY: help install demo test test-next-sdk test-long coverage image-test check docs bench bench-codec bench-start gpu lock upgrade clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
 
-# uv resolves in seconds what takes pip a minute. It does not read pip's settings, so a folder of
-# local wheels (such as a CPU build of torch) is passed to it.
-$(READY): pyproject.toml requirements.lock
+# uv resolves in seconds what takes pip a minute. Its own wheel is checked by pip, all others by uv.
+$(BIN)/uv: requirements-uv.lock
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV)
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python \
-		$${PIP_FIND_LINKS:+--find-links "$$PIP_FIND_LINKS"} -c requirements.lock -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
 	@touch $@
 
-demo: $(READY)
+# uv does not read pip's settings, so a folder of local wheels is passed to it. It takes no wheel
+# whose hash is not in the lock, not even to build this package (-b).
+INSTALL = $(BIN)/uv pip install --python $(BIN)/python $${PIP_FIND_LINKS:+--find-links "$$PIP_FIND_LINKS"}
+
+# On Linux, the package index has torch's CUDA build: 3 GB with what it needs. A machine without a
+# GPU takes the CPU build from torch's own index instead, 0.2 GB, if that answers at once. A folder
+# of wheels, or uv's own variable, decides otherwise.
+CHOOSE_TORCH = if [ -z "$$PIP_FIND_LINKS$$UV_TORCH_BACKEND" ] && ! command -v nvidia-smi >/dev/null; then \
+	if UV_HTTP_RETRIES=0 UV_HTTP_CONNECT_TIMEOUT=5 UV_HTTP_TIMEOUT=5 $(INSTALL) --quiet --dry-run --no-deps \
+		--torch-backend cpu "$$(grep -o 'torch==[^"]*' pyproject.toml)" 2>/dev/null; \
+	then export UV_TORCH_BACKEND=cpu; \
+	else echo "torch's own index does not answer: taking its CUDA build, which is 3 GB"; fi; fi
+
+$(WORKER): $(BIN)/uv pyproject.toml requirements.lock
+	@$(CHOOSE_TORCH); $(INSTALL) --quiet -b requirements.lock -c requirements.lock -e .
+	@touch $@
+
+$(TOOLS): $(WORKER) requirements-dev.lock
+	@$(INSTALL) --quiet -b requirements.lock -c requirements-dev.lock -e '.[dev]'
+	@touch $@
+
+install: $(WORKER)
+
+demo: $(WORKER)
 	@HIGGS_MODEL=demo HIGGS_SAVE_DIR=demo-output $(BIN)/python handler.py --rp_log_level WARN
 	@$(BIN)/python -c "import json; print('The text was:', json.load(open('test_input.json'))['input']['text'])"
 	@echo "Listen to demo-output/local_test.wav"
 
-test: $(READY)
+test: $(TOOLS)
 	@$(BIN)/python -m pytest -n auto
 
 # The SDK alone, in a folder before all others: what it needs is locked already. Its tests are the
@@ -49,22 +71,22 @@ test-next-sdk: $(NEXT_SDK)/.ready
 	@PYTHONPATH=$(CURDIR)/$(NEXT_SDK) $(BIN)/python -c "import runpod; print('runpod', runpod.__version__)"
 	@PYTHONPATH=$(CURDIR)/$(NEXT_SDK) $(BIN)/python -m pytest -n auto -m 'slow and not long' tests/serverless
 
-$(NEXT_SDK)/.ready: $(READY) requirements-next-sdk.lock
+$(NEXT_SDK)/.ready: $(TOOLS) requirements-next-sdk.lock
 	@rm -rf $(NEXT_SDK)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --target $(NEXT_SDK) \
 		--no-deps --require-hashes -r requirements-next-sdk.lock
 	@touch $@
 
-test-long: $(READY)
+test-long: $(TOOLS)
 	@$(BIN)/python -m pytest -m long
 
-coverage: $(READY)
+coverage: $(TOOLS)
 	@$(BIN)/python -m pytest -n auto --cov --cov-report=term:skip-covered
 
-image-test: $(READY)
+image-test: $(TOOLS)
 	@IMAGE_TEST=1 $(BIN)/python -m pytest -m long tests/test_image.py
 
-check: $(READY)
+check: $(TOOLS)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -75,16 +97,16 @@ check: $(READY)
 	@$(BIN)/actionlint -shellcheck $(BIN)/shellcheck
 	@$(BIN)/zizmor --offline --quiet .github
 
-docs: $(READY)
+docs: $(TOOLS)
 	@$(BIN)/python docs/generate.py
 
-bench: $(READY)
+bench: $(TOOLS)
 	@$(BIN)/python -m benchmarks.engine
 
-bench-start: $(READY)
+bench-start: $(TOOLS)
 	@$(BIN)/python -m benchmarks.start
 
-bench-codec: $(READY)
+bench-codec: $(TOOLS)
 	@$(BIN)/python -m benchmarks.codec
 
 # Uses the machine's own Python, because a GPU machine may have no network to build .venv with. It
@@ -92,10 +114,18 @@ bench-codec: $(READY)
 gpu:
 	@$(PYTHON) -m benchmarks.gpu
 
-# Names and versions only: each machine chooses its own package index.
-lock: $(READY)
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
-		--upgrade --extra dev pyproject.toml -o requirements.lock
+# Names, versions and hashes only: each machine chooses its own package index. Without torch, whose
+# builds differ under one version: pyproject.toml names that.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-package torch $(UPGRADE)
+
+upgrade: UPGRADE := --upgrade
+upgrade: lock
+
+lock: $(BIN)/uv
+	@$(COMPILE) pyproject.toml -o requirements.lock
+	@$(COMPILE) pyproject.toml --all-extras -c requirements.lock -o requirements-dev.lock
+	@echo uv | $(COMPILE) - -o requirements-uv.lock
 
 clean:
 	@rm -rf $(VENV) $(NEXT_SDK) demo-output gpu-report .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.bare_machine import UV, Machine, finish, make_wheel
+from tests.fakes.bare_machine import UV, Machine, finish
+from tests.fakes.package_index import hash_of, make_wheel
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the worker runs on Linux"),
@@ -190,6 +191,19 @@ def test_an_install_that_fails_says_what_to_do(machine: Machine) -> None:
     assert "tiny" in output
     assert "the lines above say why" in output
     assert "handler" not in output
+    assert machine.names() == []
+
+
+def test_a_wheel_that_was_changed_is_refused(machine: Machine) -> None:
+    """A wheel with other bytes than the locked ones is not installed."""
+    wheels = machine.base / "wheels"
+    machine.lock_versions(f"tiny==1.0 --hash={hash_of(make_wheel(wheels))}\n")
+    assert machine.run()[0] == 0
+    shutil.rmtree(machine.volume)
+    make_wheel(wheels, padding=b"changed")
+    code, output = machine.run()
+    assert code == 1, output
+    assert "Hash mismatch for `tiny==1.0`" in output
     assert machine.names() == []
 
 

@@ -9,10 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-import zipfile
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.fakes.package_index import make_wheel
 
 SCRIPT = Path(__file__).parents[2] / "bootstrap.sh"
 UV = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
@@ -34,24 +35,6 @@ COMMAND = """
 import sys
 print("command", *sys.argv[1:], flush=True)
 """
-
-
-def make_wheel(directory: Path, version: str = "1.0", padding: bytes = b"") -> None:
-    """Write a wheel of one module, with a record of its files as installers need it."""
-    info = f"tiny-{version}.dist-info"
-    files = {
-        "tiny.py": b"NAME = 'tiny'\n",
-        "tiny_library.so": b"machine code",
-        "tiny_padding.bin": padding,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: tiny\nVersion: {version}\n".encode(),
-        f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    record = "".join(f"{name},,{len(data)}\n" for name, data in files.items())
-    directory.mkdir(exist_ok=True)
-    with zipfile.ZipFile(directory / f"tiny-{version}-py3-none-any.whl", "w") as wheel:
-        for name, data in files.items():
-            wheel.writestr(name, data)
-        wheel.writestr(f"{info}/RECORD", f"{record}{info}/RECORD,,\n")
 
 
 @dataclass
