@@ -51,7 +51,7 @@ class Containers:
         arguments = ["--target", target, "--tag", tag, "--file", "Dockerfile.runpod.ultra"]
         if self.base_image:
             subprocess.run([Path(__file__).parent / "base_image.sh", self.base_image], check=True)
-            arguments += ["--build-arg", f"BASE_IMAGE={self.base_image}"]
+            arguments += ["--from", self.base_image]  # in place of the first stage's
             if wheels:
                 arguments += ["--volume", f"{wheels}:/wheels:ro"]
                 arguments += ["--build-arg", "PIP_FIND_LINKS=/wheels"]
