@@ -14,6 +14,7 @@
 #   make install   install the worker into .venv; all other verbs do that by themselves
 #   make lock   lock what pyproject.toml asks for; locked versions stay where they can
 #   make upgrade   the same with the newest versions
+#   make notices   write the table of THIRD_PARTY_NOTICES.md; `make lock` does it as well
 
 PYTHON ?= python3
 VENV   := .venv
@@ -23,7 +24,7 @@ TOOLS  := $(VENV)/.tools
 NEXT_SDK := .next-sdk
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-next-sdk test-long coverage image-test check docs bench bench-codec bench-start gpu lock upgrade clean
+.PHONY: help install demo test test-next-sdk test-long coverage image-test check docs bench bench-codec bench-start gpu lock upgrade notices clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -126,6 +127,10 @@ lock: $(BIN)/uv
 	@$(COMPILE) pyproject.toml -o requirements.lock
 	@$(COMPILE) pyproject.toml --all-extras -c requirements.lock -o requirements-dev.lock
 	@echo uv | $(COMPILE) - -o requirements-uv.lock
+	@$(MAKE) --no-print-directory notices
+
+notices: $(TOOLS)
+	@$(BIN)/python docs/third_party.py
 
 clean:
 	@rm -rf $(VENV) $(NEXT_SDK) demo-output gpu-report .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

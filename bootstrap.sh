@@ -327,7 +327,7 @@ build_under_lock() {
 build_once() {
     command -v uv >/dev/null ||
         die "uv is missing, and it installs the environment: the image has it; elsewhere, run" \
-            "pip install uv"
+            "pip install --require-hashes -r requirements-uv.lock"
     seen=''
     silent=0
     waited=0

@@ -1,7 +1,8 @@
 """The image, really built and run: `make image-test`, a few minutes the first time.
 
 IMAGE names one that is there already; without it, the image is built from this tree, with what is
-planted in it that must not get in. PIP_FIND_LINKS may name a folder with a CPU build of torch.
+planted in it that must not get in. Workers install the CPU build of torch, from the folder that
+PIP_FIND_LINKS names or from torch's own index.
 """
 
 import os
@@ -22,9 +23,6 @@ ROOT = Path(__file__).parents[1]
 CANARY = f"canary-{uuid.uuid4().hex}"
 WHEELS = os.environ.get("PIP_FIND_LINKS") or None
 MEBIBYTE = 1 << 20
-installs = pytest.mark.skipif(
-    WHEELS is None, reason="needs PIP_FIND_LINKS with a CPU build of torch, to spare 7 GB"
-)
 
 FORBIDDEN = re.compile(
     r"""(^|/)(\.cache/.|\.git/|\.env$|\.netrc$|\.venv/|id_rsa|id_ed25519|pip\.conf$|tests/conftest)
@@ -83,8 +81,8 @@ def thin(containers: Containers, context: Path) -> str:
 @pytest.fixture(scope="session")
 def baked(containers: Containers, context: Path) -> str:
     """Return the name of the image with the environment inside."""
-    if containers.base_image is None:
-        pytest.skip("needs buildah, which can mount a folder of wheels")
+    if containers.base_image is None or WHEELS is None:
+        pytest.skip("needs buildah, and PIP_FIND_LINKS with a CPU build of torch, to spare 7 GB")
     containers.build(context, "baked", "localhost/higgs-worker:baked-test", WHEELS)
     return "localhost/higgs-worker:baked-test"
 
@@ -93,7 +91,7 @@ def online(*volumes: str) -> tuple[str, ...]:
     """Return the options of a container that may install."""
     options = ("--network=host", "--env", "HIGGS_MODEL=demo", *volumes)
     if WHEELS is None:
-        return options
+        return (*options, "--env", "UV_TORCH_BACKEND=cpu")
     if Path(WHEELS).is_dir():
         return (*options, "--volume", f"{WHEELS}:/wheels:ro", "--env", "PIP_FIND_LINKS=/wheels")
     return (*options, "--env", f"PIP_FIND_LINKS={WHEELS}")
@@ -223,7 +221,6 @@ def test_term_is_answered(
         containers.remove(name)
 
 
-@installs
 def test_workers_that_die_leave_no_half_environment(
     containers: Containers, thin: str, tmp_path: Path, note: list[str]
 ) -> None:
@@ -262,7 +259,6 @@ def test_workers_that_die_leave_no_half_environment(
             containers.remove(name)
 
 
-@installs
 def test_without_a_volume_the_disk_serves(containers: Containers, thin: str) -> None:
     """Without a volume a worker installs into its own home and answers, as its own user."""
     code, output = containers.run(thin, options=online())
@@ -294,7 +290,6 @@ def test_nowhere_to_install_is_named(containers: Containers, thin: str) -> None:
     ],
     ids=["root without rights", "any user", "memory limit"],
 )
-@installs
 def test_the_baked_image_installs_nothing(
     containers: Containers, baked: str, options: tuple[str, ...]
 ) -> None:

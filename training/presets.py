@@ -1,6 +1,6 @@
 """Make the built-in voices with a model whose licence allows us to ship them.
 
-    pip install hibari-tts==0.2.1
+    .venv/bin/uv pip install -c requirements-dev.lock -e '.[training]'
     python training/presets.py
 
 hibari-tts (Apache-2.0, see its NOTICE) has one voice in its package. It exposes the spectrum and

@@ -1,6 +1,6 @@
 """Make the embedded voice: one command from nothing to the weights in the package.
 
-    pip install -c requirements.lock -e '.[training]'
+    .venv/bin/uv pip install -c requirements-dev.lock -e '.[training]'
     python -m training.demo_voice WORK                              # continues from the package's
     python -m training.demo_voice WORK --afresh spelling latents codes decoder model encoder
     python -m training.demo_voice WORK --toy --into DIR             # small, takes a minute

@@ -1,6 +1,6 @@
 """Measure the word error rate: Whisper tiny.en transcribes, and the words are compared.
 
-    pip install '.[training]'
+    .venv/bin/uv pip install -c requirements-dev.lock -e '.[training]'
     python -m training.demo_voice.word_errors     # with the package's weights
 
 The recipe's grammar makes none of these sentences.
