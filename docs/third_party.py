@@ -46,7 +46,7 @@ def carried() -> list[tuple[str, str]]:
 
 def described(packages: list[tuple[str, str]]) -> dict[str, dict[str, Any]]:
     """Return the metadata of packages by their names. Nothing is installed, and no wheel loaded."""
-    words = ["install", "--quiet", "--dry-run", "--ignore-installed", "--no-deps", "--report", "-"]
+    words = ["install", "-qq", "--dry-run", "--ignore-installed", "--no-deps", "--report", "-"]
     words += ["--only-binary", ":all:", "--use-feature", "fast-deps"]
     words += [f"{name}=={version}" for name, version in packages]
     done = subprocess.run([sys.executable, "-m", "pip", *words], check=True, stdout=subprocess.PIPE)
