@@ -34,9 +34,6 @@ import shutil
 def build_editable(directory, settings=None, metadata=None):
     return shutil.copy("application-1.0-py3-none-any.whl", directory).rpartition("/")[2]
 """
-PATIENCE_S = 60
-"""Less than uv waits by itself for a host that does not answer."""
-
 CPU, CUDA = {"torch": "2.13.0+cpu"}, {"torch": "2.13.0", "cuda": "13.0"}
 
 pytestmark = [
@@ -108,7 +105,7 @@ class Checkout:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=PATIENCE_S,
+            timeout=60,
         )
         return done.returncode, done.stdout
 
