@@ -9,21 +9,19 @@ alone, with the page cache warm and emptied. Ratios are of the fastest runs; the
 
 import argparse
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 
 from benchmarks.models import SIZES
+from benchmarks.page_cache import drop, read
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.loader import load
 from higgs_worker.engine.parameters import Weights
-from higgs_worker.engine.tensor_reader import BLOCK_BYTES, NUM_THREADS
 
 REPEATS = 3
 
@@ -47,27 +45,6 @@ def write(directory: Path, num_bytes: float) -> None:
     save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
 
 
-def drop_from_cache(path: Path) -> None:
-    """Remove a file from the page cache."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def raw_read(path: Path) -> None:
-    """Read all bytes into one buffer per thread, and discard them."""
-    size = path.stat().st_size
-    buffers = [bytearray(BLOCK_BYTES) for _ in range(NUM_THREADS)]
-    with path.open("rb") as file, ThreadPoolExecutor(NUM_THREADS) as pool:
-
-        def read(number: int) -> None:
-            buffer = buffers[number]
-            for offset in range(number * BLOCK_BYTES, size, NUM_THREADS * BLOCK_BYTES):
-                os.preadv(file.fileno(), [buffer], offset)
-
-        list(pool.map(read, range(NUM_THREADS)))
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -84,7 +61,7 @@ def main() -> None:
             "ours": lambda: load(directory, device=cpu, dtype=torch.bfloat16),
             # Memory-mapped pages are read only on access.
             "load_file": lambda: {n: t.clone() for n, t in load_file(path).items()},
-            "raw": lambda: raw_read(path),
+            "raw": lambda: read(path),
         }
         report: dict[str, object] = {"benchmark": "load", "num_bytes": size}
         for state in ("warm", "cold"):
@@ -92,9 +69,9 @@ def main() -> None:
             for _ in range(REPEATS):
                 for way, run in ways.items():
                     if state == "cold":
-                        drop_from_cache(path)
+                        drop(path)
                     else:
-                        raw_read(path)
+                        read(path)
                     started = time.perf_counter()
                     run()
                     best[way] = min(best[way], time.perf_counter() - started)

@@ -1,10 +1,10 @@
-"""Checkpoints of random weights in files that stay in memory: the disk is not what is measured."""
+"""Checkpoints in files, and folders whose files stay in memory where no disk is to be measured."""
 
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,34 +30,56 @@ def folder_in_memory(num_bytes: int) -> Path | None:
 def write_checkpoint(
     directory: Path, config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]
 ) -> None:
-    """Write a checkpoint from tensors of any device, several at a time.
+    """Write a checkpoint from tensors of any device."""
+    (directory / "config.json").write_text(json.dumps(config))
+    write_tensors(directory / "model.safetensors", tensors, tensors.__getitem__, NUM_THREADS)
+
+
+def write_tensors(
+    path: Path,
+    tensors: Mapping[str, torch.Tensor],
+    values: Callable[[str], torch.Tensor],
+    num_threads: int,
+) -> None:
+    """Write a file of tensors, several at a time, byte for byte as transformers does.
 
     safetensors' own writer would hold all of it in memory once more.
     Source: https://github.com/huggingface/safetensors, "Format".
+
+    Args:
+        path: of the file.
+        tensors: by name; only shapes and dtypes count, so they may be on the meta device.
+        values: makes the tensor that is written under a name; called in the threads.
+        num_threads: so many are made and written at the same time.
     """
-    header, offsets, end = {}, {}, 0
-    for name, tensor in tensors.items():
-        begin, end = end, end + tensor.nbytes
-        header[name] = {
-            "dtype": SAFETENSORS_NAMES[tensor.dtype],
-            "shape": list(tensor.shape),
-            "data_offsets": [begin, end],
-        }
-        offsets[name] = begin
-    head = json.dumps(header).encode()
-    head += b" " * (-len(head) % 8)
-    head = len(head).to_bytes(8, "little") + head
-    (directory / "config.json").write_text(json.dumps(config))
-    with (directory / "model.safetensors").open("wb") as file:
+    head, offsets = header(tensors)
+    with path.open("wb") as file:
         file.write(head)
         file.flush()
 
         def write(name: str) -> None:
-            data = memoryview(tensors[name].cpu().view(torch.uint8).numpy()).cast("B")
+            data = memoryview(values(name).cpu().view(torch.uint8).numpy()).cast("B")
             place = len(head) + offsets[name]
             while data:
                 count = os.pwrite(file.fileno(), data, place)
                 data, place = data[count:], place + count
 
-        for _ in in_threads(write, tensors, NUM_THREADS):
+        for _ in in_threads(write, tensors, num_threads):
             pass
+
+
+def header(tensors: Mapping[str, torch.Tensor]) -> tuple[bytes, dict[str, int]]:
+    """Return what stands before the tensors of one dtype, and where each begins after it."""
+    described: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    offsets, end = {}, 0
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        offsets[name], end = end, end + tensor.nbytes
+        described[name] = {
+            "dtype": SAFETENSORS_NAMES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [offsets[name], end],
+        }
+    head = json.dumps(described, separators=(",", ":")).encode()
+    head += b" " * (-len(head) % 8)
+    return len(head).to_bytes(8, "little") + head, offsets

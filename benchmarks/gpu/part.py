@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from benchmarks.gpu.scale import REAL, TINY, Scale
+from benchmarks.gpu.scale import REAL, TINY
 
-Measurement = Callable[[Scale], Iterator[dict[str, Any]]]
-"""Yields the rows of one table, which has the function's name, and its docstring as a title.
+Measurement = Callable[[Any], Iterator[dict[str, Any]]]
+"""Gets the scale, and yields the rows of one table, which has the function's name, and its
+docstring as a title.
 
 What it raises is a failure; the rows before it are kept."""
 MAX_ERROR = 400
@@ -40,10 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.environ["OMP_NUM_THREADS"] = "1"
     with options.rows.open("a", encoding="utf-8") as file:
         for module in options.modules:
-            _run_part(module, TINY if options.rehearse else REAL, file)
+            run_part(module, TINY if options.rehearse else REAL, file)
 
 
-def _run_part(module: str, scale: Scale, file: TextIO) -> None:
+def run_part(module: str, scale: object, file: TextIO) -> None:
+    """Run the measurements of one part, each with the scale, and write their rows to a file."""
+
     def write(**line: object) -> None:
         # numpy's numbers are no JSON.
         line = {"part": module.rpartition(".")[2], **line}

@@ -45,17 +45,17 @@ PARTS = (
 )
 
 
-def chosen(names: Sequence[str]) -> list[Part]:
+def chosen(names: Sequence[str], parts: Sequence[Part] = PARTS) -> list[Part]:
     """Return the parts of these names, in the plan's order; all of them if no name is given.
 
     Raises:
         ValueError: there is no such part.
     """
-    unknown = set(names) - {part.name for part in PARTS}
+    unknown = set(names) - {part.name for part in parts}
     if unknown:
-        known = ", ".join(part.name for part in PARTS)
+        known = ", ".join(part.name for part in parts)
         raise ValueError(f"no such part: {', '.join(sorted(unknown))}; there are {known}")
-    return [part for part in PARTS if not names or part.name in names]
+    return [part for part in parts if not names or part.name in names]
 
 
 def table(parts: Sequence[Part]) -> str:

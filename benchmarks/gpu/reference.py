@@ -12,7 +12,7 @@ from higgs_worker.engine.kv_cache import KVCache
 from higgs_worker.engine.model import LanguageModel
 from higgs_worker.engine.rows import PromptRows, pack
 from higgs_worker.engine.sequence import Prompt
-from tests.oracles.language_model import AUDIO_TOKEN, SPECIAL_IDS, inputs, randomise
+from tests.oracles.language_model import SPECIAL_IDS, inputs, randomise
 
 
 def random_reference(
@@ -50,7 +50,7 @@ def reference_logits(
     """
     given = inputs(model, [prompt])
     audio = torch.from_numpy(columns)[None].to(model.device)
-    ids = torch.full((1, len(columns)), AUDIO_TOKEN, device=model.device)
+    ids = torch.full((1, len(columns)), model.config.audio_token_id, device=model.device)
     given["input_ids"] = torch.cat([given["input_ids"], ids], dim=1)
     given["attention_mask"] = torch.ones_like(given["input_ids"])
     if "audio_input_ids" in given:

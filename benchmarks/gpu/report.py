@@ -8,7 +8,9 @@ from benchmarks.gpu.processes import PartOutcome
 Document = dict[str, Any]
 
 
-def document(outcomes: Sequence[PartOutcome], *, is_rehearsal: bool) -> Document:
+def document(
+    outcomes: Sequence[PartOutcome], *, is_rehearsal: bool, benchmark: str = "gpu"
+) -> Document:
     """Return what the parts measured, their tables by name, and how each part went."""
     tables: dict[str, dict[str, Any]] = {}
     for outcome in outcomes:
@@ -27,7 +29,7 @@ def document(outcomes: Sequence[PartOutcome], *, is_rehearsal: bool) -> Document
         }
         for each in outcomes
     ]
-    return {"benchmark": "gpu", "is_rehearsal": is_rehearsal, "parts": parts, "tables": tables}
+    return {"benchmark": benchmark, "is_rehearsal": is_rehearsal, "parts": parts, "tables": tables}
 
 
 def markdown(report: Document) -> str:

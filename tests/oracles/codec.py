@@ -51,6 +51,7 @@ def random_codec(
     codebook_size: int = 32,
     codebook_dim: int = 8,
     acoustic_width: int = 16,
+    encoder_width: int = 4,
     semantic_width: int = 16,
     decoder_width: int = 32,
     semantic: dict[str, Any] | None = None,
@@ -71,7 +72,7 @@ def random_codec(
         codebook_dim=codebook_dim,
         acoustic_model_config={
             "model_type": "dac",
-            "encoder_hidden_size": 4,
+            "encoder_hidden_size": encoder_width,
             "hidden_size": acoustic_width,
             "decoder_hidden_size": decoder_width,
             "downsampling_ratios": list(ratios),
@@ -177,6 +178,11 @@ def latents(model: CodecOracle, pcm: torch.Tensor) -> torch.Tensor:
 def features(model: CodecOracle, pcm: torch.Tensor) -> torch.Tensor:
     """Return the HuBERT features that transformers uses: [B, S] -> [B, F, D]."""
     return model._extract_semantic_features(pcm[:, None])
+
+
+def load(directory: Path) -> CodecOracle:
+    """Read a checkpoint as transformers does."""
+    return _model_class().from_pretrained(directory).eval()
 
 
 def save(model: CodecOracle, directory: Path) -> Path:

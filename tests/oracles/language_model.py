@@ -108,9 +108,9 @@ def generate(
     settings = GenerationConfig(
         do_sample=False,
         max_new_tokens=max_columns,
-        eos_token_id=EOT,
-        pad_token_id=PAD,
-        bos_token_id=1,
+        eos_token_id=model.config.eos_token_id,
+        pad_token_id=model.config.pad_token_id,
+        bos_token_id=model.config.bos_token_id,
     )
     if ras:
         settings.ras_win_len, settings.ras_win_max_num_repeat = ras
@@ -132,7 +132,8 @@ def inputs(
             if isinstance(part, AudioSegment):
                 clip = delay(part.codes, config.audio_stream_bos_id, config.audio_stream_eos_id)
                 tail = config.num_codebooks - 1
-                ids += [AUDIO_TOKEN] * (len(clip) - tail) + [DELAY_TOKEN] * tail
+                ids += [config.audio_token_id] * (len(clip) - tail)
+                ids += [config.audio_delay_token_id] * tail
                 columns.append(clip)
             else:
                 ids += part.ids
@@ -140,7 +141,9 @@ def inputs(
         clips.append(np.concatenate(columns))
     longest, most = max(map(len, rows)), max(map(len, clips))
     given = {
-        "input_ids": torch.tensor([[PAD] * (longest - len(ids)) + ids for ids in rows]),
+        "input_ids": torch.tensor(
+            [[config.pad_token_id] * (longest - len(ids)) + ids for ids in rows]
+        ),
         "attention_mask": torch.tensor([[0] * (longest - len(i)) + [1] * len(i) for i in rows]),
     }
     if most:

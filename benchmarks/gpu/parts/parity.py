@@ -2,16 +2,15 @@
 
 import gc
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
+from benchmarks.gpu.agreement import columns_of, error_of, num_equal
 from benchmarks.gpu.checkpoints import folder_in_memory
 from benchmarks.gpu.devices import free_mb
 from benchmarks.gpu.models import random_model, text_prompt
@@ -20,7 +19,7 @@ from higgs_worker.engine.loader import load
 from higgs_worker.engine.model import LanguageModel
 from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.runner import Runner
-from higgs_worker.engine.sequence import PrefillChunk, Sampling, Submission
+from higgs_worker.engine.sequence import Sampling, Submission
 from tests.fakes.twin_capture import TwinCapture
 
 BATCHES = (1, 3, 8)
@@ -45,12 +44,12 @@ def graphs(scale: Scale) -> Iterator[dict[str, Any]]:
             for slot in range(batch)
         ]
         replayed, eager = (
-            _columns(
+            columns_of(
                 Runner(model, num_slots=batch, max_length=max_length, capture=capture), submissions
             )
             for capture in (None, TwinCapture())
         )
-        equal = [_num_equal(*pair) for pair in zip(replayed, eager, strict=True)]
+        equal = [num_equal(*pair) for pair in zip(replayed, eager, strict=True)]
         yield {"batch": batch, "columns": len(replayed[0]), "equal": min(equal)}
         wrong += [batch] if min(equal) < len(replayed[0]) else []
     if wrong:
@@ -78,14 +77,14 @@ def greedy(scale: Scale) -> Iterator[dict[str, Any]]:
     ):
         (wanted,) = generate(theirs, [prompt], num_columns)
         submission = Submission(prompt, GREEDY, num_columns - config.num_codebooks)
-        (ours,) = _columns(Runner(model, num_slots=1, max_length=1024), [submission])
-        num_equal = _num_equal(ours, wanted)
+        (ours,) = columns_of(Runner(model, num_slots=1, max_length=1024), [submission])
+        equal = num_equal(ours, wanted)
         reference = reference_logits(theirs, prompt, wanted)
-        row: dict[str, Any] = {"prompt": what, "columns": len(wanted), "equal": num_equal}
-        row |= _error(own_logits(model, prompt, wanted), reference)
-        if num_equal < len(wanted):
+        row: dict[str, Any] = {"prompt": what, "columns": len(wanted), "equal": equal}
+        row |= error_of(own_logits(model, prompt, wanted), reference)
+        if equal < len(wanted):
             # The smaller, the nearer was the tie that fell the other way.
-            after = reference[num_equal - 1 - len(wanted)].topk(2).values
+            after = reference[equal - 1 - len(wanted)].topk(2).values
             row["gap"] = float((after[:, 0] - after[:, 1]).min())
         worst = max(worst, row["error_max"])
         yield row
@@ -115,7 +114,7 @@ def logits(scale: Scale) -> Iterator[dict[str, Any]]:
         tensor.copy_(state[name])
     ours = own_logits(LanguageModel(config, weights, len(low) + 8), prompt, columns)
     dtype = scale.dtype_name
-    yield {"of": f"ours, {dtype}", "against": f"transformers, {dtype}"} | _error(ours, low)
+    yield {"of": f"ours, {dtype}", "against": f"transformers, {dtype}"} | error_of(ours, low)
     del weights, state
     gc.collect()
     if device.type == "cuda":
@@ -125,46 +124,12 @@ def logits(scale: Scale) -> Iterator[dict[str, Any]]:
         return
     high = reference_logits(theirs.float(), prompt, columns)
     for of, values in (("ours", ours), ("transformers", low)):
-        yield {"of": f"{of}, {dtype}", "against": "transformers, float32"} | _error(values, high)
+        yield {"of": f"{of}, {dtype}", "against": "transformers, float32"} | error_of(values, high)
 
 
 def _fits(num_bytes: int, device: torch.device) -> bool:
     """Return whether as much again fits, and what is computed with it."""
     return device.type == "cpu" or 1e6 * free_mb(device) > 1.1 * num_bytes + 1e9
-
-
-def _columns(runner: Runner, submissions: Sequence[Submission]) -> list[NDArray[np.int64]]:
-    """Generate sequences side by side, to their end; returns the columns of each."""
-    with runner.own_stream():
-        runner.prefill(
-            [
-                PrefillChunk(slot, runner.begin(slot, submission))
-                for slot, submission in enumerate(submissions)
-            ]
-        )
-        while not (progress := runner.poll()).done[: len(submissions)].all():
-            if progress.failed[: len(submissions)].any():
-                raise RuntimeError("the model computed a value that is not a number")
-            for _ in range(8):
-                runner.step()
-        return [runner.columns(s, int(progress.num_columns[s])) for s in range(len(submissions))]
-
-
-def _num_equal(ours: NDArray[np.int64], theirs: NDArray[np.int64]) -> int:
-    """Return how many columns are equal up to the first that is not."""
-    length = min(len(ours), len(theirs))
-    different = (ours[:length] != theirs[:length]).any(1)
-    return int(different.argmax()) if different.any() else length
-
-
-def _error(values: Tensor, reference: Tensor) -> dict[str, Any]:
-    difference = values - reference
-    agree = (values.argmax(-1) == reference.argmax(-1)).float().mean()
-    return {
-        "error_max": float(difference.abs().max()),
-        "error_rms": float(difference.square().mean().sqrt()),
-        "same_largest_percent": 100 * float(agree),
-    }
 
 
 MEASUREMENTS = (graphs, greedy, logits)

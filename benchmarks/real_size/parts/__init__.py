@@ -1,0 +1,1 @@
+"""What is measured at the real size, a module per part."""

@@ -1,0 +1,146 @@
+"""The real process, `handler.py` with the SDK on a stand-in for the platform, and what it shows."""
+
+import json
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from benchmarks.real_size.hub import SIGNATURE, serving
+from benchmarks.real_size.setup import Setup
+from tests.fakes.control_plane import FINAL, ControlPlane
+from tests.fakes.delivery import Worker
+from tests.fakes.process_memory import peak_mb
+
+INPUT = {"text": "Hello there.", "max_duration_s": 0.4}
+"""Ten frames: enough to hear that all parts work, and few for a CPU."""
+MAX_WAIT_S = 900.0
+_LOOK_EVERY_S = 0.2
+
+
+class ObservedWorker:
+    """A worker that speaks, and what can be seen of it."""
+
+    def __init__(self, plane: ControlPlane, worker: Worker) -> None:
+        self._plane, self._worker = plane, worker
+
+    def run(self, job_input: dict[str, Any]) -> dict[str, Any]:
+        """Run a job and return its output.
+
+        Raises:
+            RuntimeError: it failed, or the worker has ended.
+        """
+        job = self._plane.run(job_input)
+        self._wait_until(lambda: job.status in FINAL and bool(job.ended))
+        if job.status != "COMPLETED":
+            raise RuntimeError(f"the job failed: {job.error}")
+        return dict(job.output)
+
+    def line(self, message: str) -> dict[str, Any]:
+        """Wait for a line of the worker's log and return it."""
+        found: list[dict[str, Any]] = []
+
+        def look() -> bool:
+            for line in self._worker.log.splitlines():
+                with suppress(ValueError):
+                    each = json.loads(line)
+                    if isinstance(each, dict) and each.get("message") == message:
+                        found.append(each)
+            return bool(found)
+
+        self._wait_until(look)
+        return found[0]
+
+    def num_signed_lines(self) -> int:
+        """Return how many lines it has printed that hold a signed address."""
+        return sum(SIGNATURE in line for line in self._worker.log.splitlines())
+
+    def resident_mb(self) -> float:
+        """Return how much memory it holds now."""
+        return self._worker.resident_mb()
+
+    def peak_mb(self) -> float:
+        """Return the most that it has held since it began or was asked to forget."""
+        return peak_mb(self._worker.process.pid)
+
+    def forget_peak(self) -> None:
+        """Let its peak begin anew."""
+        Path(f"/proc/{self._worker.process.pid}/clear_refs").write_text("5")
+
+    def _wait_until(self, reached: Any) -> None:
+        end = time.monotonic() + MAX_WAIT_S
+        while not reached():
+            status = self._worker.process.poll()
+            if status is not None or time.monotonic() > end:
+                last = " / ".join(self._worker.log.splitlines()[-3:])
+                raise RuntimeError(f"the worker ended with {status}, or hangs: {last}")
+            time.sleep(_LOOK_EVERY_S)
+
+
+@contextmanager
+def working(setup: Setup) -> Iterator[ObservedWorker]:
+    """Start the checkout's worker on the volume, with the hub in reach; end it after the body."""
+    with (
+        serving(setup.hub) as endpoint,
+        ControlPlane() as plane,
+        tempfile.TemporaryDirectory() as name,
+        Worker(
+            plane,
+            Path(name),
+            (str(setup.checkout / "handler.py"),),
+            PYTHONPATH=str(setup.checkout),
+            HF_ENDPOINT=endpoint,
+            HIGGS_VOLUME=str(setup.volume),
+            **setup.settings,
+        ) as worker,
+    ):
+        yield ObservedWorker(plane, worker)
+
+
+class DiskPeak:
+    """The most that a folder has taken on its disk, in bytes."""
+
+    num_bytes = 0
+
+    def look(self, folder: Path) -> None:
+        """See what is there now; a file with several names counts once."""
+        sizes = {}
+        for path in folder.rglob("*"):
+            with suppress(OSError):  # it may just have been renamed
+                stat = path.lstat()
+                sizes[stat.st_ino] = stat.st_blocks * 512
+        self.num_bytes = max(self.num_bytes, sum(sizes.values()))
+
+
+@contextmanager
+def watching_disk(folder: Path) -> Iterator[DiskPeak]:
+    """Look at a folder several times a second while the body runs."""
+    peak, is_over = DiskPeak(), threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(_LOOK_EVERY_S):
+            peak.look(folder)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        is_over.set()
+        thread.join()
+        peak.look(folder)
+
+
+def pulled_files(setup: Setup) -> list[Path]:
+    """Return the files of weights on the volume, each once."""
+    found = {path.resolve() for path in setup.volume.rglob("*") if path.is_file()}
+    return [path for path in found if path.parent.name == "blobs" and path.stat().st_size > 4096]
+
+
+def empty_volume(setup: Setup) -> None:
+    """Remove the volume with all that is on it."""
+    shutil.rmtree(setup.volume, ignore_errors=True)
