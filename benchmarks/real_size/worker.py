@@ -1,18 +1,19 @@
 """The real process, `handler.py` with the SDK on a stand-in for the platform, and what it shows."""
 
 import json
+import os
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from benchmarks.real_size.hub import SIGNATURE, serving
 from benchmarks.real_size.setup import Setup
-from tests.fakes.control_plane import FINAL, ControlPlane
+from tests.fakes.control_plane import FINAL, ControlPlane, Job
 from tests.fakes.delivery import Worker
 from tests.fakes.process_memory import peak_mb
 
@@ -34,7 +35,14 @@ class ObservedWorker:
         Raises:
             RuntimeError: it failed, or the worker has ended.
         """
-        job = self._plane.run(job_input)
+        return self.output(self.send(job_input))
+
+    def send(self, job_input: dict[str, Any]) -> Job:
+        """Send a job, and do not wait."""
+        return self._plane.run(job_input)
+
+    def output(self, job: Job) -> dict[str, Any]:
+        """Wait for a job and return its output; see `run`."""
         self._wait_until(lambda: job.status in FINAL and bool(job.ended))
         if job.status != "COMPLETED":
             raise RuntimeError(f"the job failed: {job.error}")
@@ -59,6 +67,13 @@ class ObservedWorker:
         """Return how many lines it has printed that hold a signed address."""
         return sum(SIGNATURE in line for line in self._worker.log.splitlines())
 
+    def cpu_s(self) -> float:
+        """Return how many seconds of a core it has used."""
+        # The second field is the program's name in brackets, and may hold anything.
+        stat = Path(f"/proc/{self._worker.process.pid}/stat").read_text().rpartition(")")[2]
+        user, system = stat.split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     def resident_mb(self) -> float:
         """Return how much memory it holds now."""
         return self._worker.resident_mb()
@@ -71,7 +86,7 @@ class ObservedWorker:
         """Let its peak begin anew."""
         Path(f"/proc/{self._worker.process.pid}/clear_refs").write_text("5")
 
-    def _wait_until(self, reached: Any) -> None:
+    def _wait_until(self, reached: Callable[[], bool]) -> None:
         end = time.monotonic() + MAX_WAIT_S
         while not reached():
             status = self._worker.process.poll()

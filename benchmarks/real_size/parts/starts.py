@@ -28,15 +28,18 @@ def starts(setup: Setup) -> Iterator[dict[str, Any]]:
         else:
             alone_s = _read_alone(setup, state)
         with watching_disk(setup.volume) as disk, working(setup) as worker:
-            spoken = worker.run(INPUT)
-            told = worker.line("cold start")
+            job = worker.send(INPUT)
+            worker.line("model loaded")
+            cpu_s, loaded_mb = worker.cpu_s(), worker.peak_mb()
+            spoken, told = worker.output(job), worker.line("cold start")
             num_signed_lines += (signed := worker.num_signed_lines())
             row: dict[str, Any] = {"start": state}
             row |= {name: told[f"{name}_s"] for name in LAPS if f"{name}_s" in told}
             row["bytes alone"] = alone_s
             row["ready / bytes alone"] = alone_s and told["ready_s"] / alone_s
+            row["cpu s until ready"] = cpu_s
             row["audio"] = spoken["audio"]["duration_s"]
-            row["peak MB"] = worker.peak_mb()
+            row["peak MB until ready"], row["peak MB"] = loaded_mb, worker.peak_mb()
         files = sum(path.stat().st_size for path in pulled_files(setup))
         row["disk peak / files"] = disk.num_bytes / files
         row["signed lines"] = signed
