@@ -17,8 +17,8 @@ from tests.fakes.control_plane import FINAL, ControlPlane, Job
 from tests.fakes.delivery import Worker
 from tests.fakes.process_memory import peak_mb
 
-INPUT = {"text": "Hello there.", "max_duration_s": 0.4}
-"""Ten frames: enough to hear that all parts work, and few for a CPU."""
+INPUT = {"text": "Hi.", "scene": None, "max_duration_s": 0.2}
+"""Five frames after 23 ids: enough to see that all parts work, and little for a CPU."""
 MAX_WAIT_S = 900.0
 _LOOK_EVERY_S = 0.2
 

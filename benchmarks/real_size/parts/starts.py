@@ -38,7 +38,7 @@ def starts(setup: Setup) -> Iterator[dict[str, Any]]:
             row["bytes alone"] = alone_s
             row["ready / bytes alone"] = alone_s and told["ready_s"] / alone_s
             row["cpu s until ready"] = cpu_s
-            row["audio"] = spoken["audio"]["duration_s"]
+            row["audio s"] = spoken["audio"]["duration_s"]
             row["peak MB until ready"], row["peak MB"] = loaded_mb, worker.peak_mb()
         files = sum(path.stat().st_size for path in pulled_files(setup))
         row["disk peak / files"] = disk.num_bytes / files
