@@ -20,6 +20,7 @@ from tests.fakes.process_memory import peak_mb
 INPUT = {"text": "Hi.", "scene": None, "max_duration_s": 0.2}
 """Five frames after 23 ids: enough to see that all parts work, and little for a CPU."""
 MAX_WAIT_S = 900.0
+MIB, GB = 1 << 20, 1e9
 _LOOK_EVERY_S = 0.2
 
 
@@ -74,13 +75,13 @@ class ObservedWorker:
         user, system = stat.split()[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
-    def resident_mb(self) -> float:
+    def resident_gb(self) -> float:
         """Return how much memory it holds now."""
-        return self._worker.resident_mb()
+        return self._worker.resident_mb() * MIB / GB
 
-    def peak_mb(self) -> float:
+    def peak_gb(self) -> float:
         """Return the most that it has held since it began or was asked to forget."""
-        return peak_mb(self._worker.process.pid)
+        return peak_mb(self._worker.process.pid) * MIB / GB
 
     def forget_peak(self) -> None:
         """Let its peak begin anew."""

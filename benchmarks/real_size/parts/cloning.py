@@ -28,16 +28,16 @@ def cloning(setup: Setup) -> Iterator[dict[str, Any]]:
             ("spoken at once", 1.5, INPUT | {"voice": _voice(1.5)}),
         ):
             worker.forget_peak()
-            before_mb, started = worker.resident_mb(), time.perf_counter()
+            before_gb, started = worker.resident_gb(), time.perf_counter()
             worker.run(job)
             took = time.perf_counter() - started
             yield {
                 "voice": what,
                 "recording s": seconds,
                 "took s": took,
-                "resident MB before": before_mb,
-                "peak MB": worker.peak_mb(),
-                "encoder MB": worker.peak_mb() - before_mb,
+                "resident GB before": before_gb,
+                "peak GB": worker.peak_gb(),
+                "encoder GB": worker.peak_gb() - before_gb,
             }
 
 

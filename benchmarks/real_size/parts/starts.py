@@ -30,7 +30,7 @@ def starts(setup: Setup) -> Iterator[dict[str, Any]]:
         with watching_disk(setup.volume) as disk, working(setup) as worker:
             job = worker.send(INPUT)
             worker.line("model loaded")
-            cpu_s, loaded_mb = worker.cpu_s(), worker.peak_mb()
+            cpu_s, loaded_gb = worker.cpu_s(), worker.peak_gb()
             spoken, told = worker.output(job), worker.line("cold start")
             num_signed_lines += (signed := worker.num_signed_lines())
             row: dict[str, Any] = {"start": state}
@@ -39,7 +39,7 @@ def starts(setup: Setup) -> Iterator[dict[str, Any]]:
             row["ready / bytes alone"] = alone_s and told["ready_s"] / alone_s
             row["cpu s until ready"] = cpu_s
             row["audio s"] = spoken["audio"]["duration_s"]
-            row["peak MB until ready"], row["peak MB"] = loaded_mb, worker.peak_mb()
+            row["peak GB until ready"], row["peak GB"] = loaded_gb, worker.peak_gb()
         files = sum(path.stat().st_size for path in pulled_files(setup))
         row["disk peak / files"] = disk.num_bytes / files
         row["signed lines"] = signed
