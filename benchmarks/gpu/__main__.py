@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--plan", action="store_true", help="print the parts and their seconds")
     options = parser.parse_args(arguments)
     try:
-        parts = plan.chosen(options.parts)
+        parts = plan.chosen(options.parts, plan.PARTS)
     except ValueError as error:
         parser.error(str(error))
     if options.plan:

@@ -45,7 +45,7 @@ PARTS = (
 )
 
 
-def chosen(names: Sequence[str], parts: Sequence[Part] = PARTS) -> list[Part]:
+def chosen(names: Sequence[str], parts: Sequence[Part]) -> list[Part]:
     """Return the parts of these names, in the plan's order; all of them if no name is given.
 
     Raises:

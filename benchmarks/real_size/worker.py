@@ -50,19 +50,19 @@ class ObservedWorker:
         return dict(job.output)
 
     def line(self, message: str) -> dict[str, Any]:
-        """Wait for a line of the worker's log and return it."""
-        found: list[dict[str, Any]] = []
+        """Wait for a line of the worker's log and return the first one."""
+        self._wait_until(lambda: bool(self.lines(message)))
+        return self.lines(message)[0]
 
-        def look() -> bool:
-            for line in self._worker.log.splitlines():
-                with suppress(ValueError):
-                    each = json.loads(line)
-                    if isinstance(each, dict) and each.get("message") == message:
-                        found.append(each)
-            return bool(found)
-
-        self._wait_until(look)
-        return found[0]
+    def lines(self, message: str) -> list[dict[str, Any]]:
+        """Return the lines of the worker's log with this message."""
+        found = []
+        for line in self._worker.log.splitlines():
+            with suppress(ValueError):
+                each = json.loads(line)
+                if isinstance(each, dict) and each.get("message") == message:
+                    found.append(each)
+        return found
 
     def num_signed_lines(self) -> int:
         """Return how many lines it has printed that hold a signed address."""

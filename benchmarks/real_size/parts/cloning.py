@@ -28,16 +28,18 @@ def cloning(setup: Setup) -> Iterator[dict[str, Any]]:
             ("spoken at once", 1.5, INPUT | {"voice": _voice(1.5)}),
         ):
             worker.forget_peak()
-            before_gb, started = worker.resident_gb(), time.perf_counter()
+            before_gb, cpu_s = worker.resident_gb(), worker.cpu_s()
+            started = time.perf_counter()
             worker.run(job)
             took = time.perf_counter() - started
             yield {
                 "voice": what,
                 "recording s": seconds,
                 "took s": took,
+                "cpu s": worker.cpu_s() - cpu_s,
                 "resident GB before": before_gb,
                 "peak GB": worker.peak_gb(),
-                "encoder GB": worker.peak_gb() - before_gb,
+                "encoders loaded": len(worker.lines("encoder loaded")),
             }
 
 
