@@ -12,7 +12,7 @@
 #   make bench-start   measure a start: where the time goes until the first sound
 #   make gpu    measure everything on a CUDA machine, in at most eight minutes
 #   make real-size   run the worker on a checkpoint of the real size, and compare with transformers:
-#                    25 minutes on two cores, 30 GB of disk, 14 GB of memory
+#                    some 20 minutes on two quiet cores, 30 GB of disk, 14 GB of memory
 #   make install   install the worker into .venv; all other verbs do that by themselves
 #   make lock   lock what pyproject.toml asks for; locked versions stay where they can
 #   make upgrade   the same with the newest versions
