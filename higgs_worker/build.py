@@ -5,7 +5,6 @@ Nothing heavy is imported before the model is loaded.
 
 from collections.abc import Callable
 
-from higgs_worker.audio.reader import RecordingReader
 from higgs_worker.checkpoints import checkpoint_source
 from higgs_worker.cold_start import ColdStart
 from higgs_worker.delivery.delivery import Delivery
@@ -13,12 +12,7 @@ from higgs_worker.delivery.file import SaveDirectory
 from higgs_worker.delivery.responder import Responder
 from higgs_worker.errors import WorkerError
 from higgs_worker.health.checks import missing_weights
-from higgs_worker.load import (
-    load_model,
-    load_references,
-    max_chunk_words,
-    voice_library,
-)
+from higgs_worker.load import ReferenceVoices, load_model, max_chunk_words, voice_library
 from higgs_worker.serverless.runner import JobRunner
 from higgs_worker.settings import Settings
 from higgs_worker.speech.service import SpeechService
@@ -36,14 +30,14 @@ def build(settings: Settings, wait_for_device: Callable[[], object] = lambda: No
     """
     cold_start = ColdStart(settings.started_at)
     progress = LastProgress()
-    reader = RecordingReader()
+    references = ReferenceVoices(settings)
     service = SpeechService(
         lambda: load_model(
             settings,
             cold_start,
             on_progress=progress,
             wait_for_device=wait_for_device,
-            reader=reader,
+            references=references,
         ),
         progress.sentence,
         max_chunk_words=max_chunk_words(settings),
@@ -52,7 +46,7 @@ def build(settings: Settings, wait_for_device: Callable[[], object] = lambda: No
         service,
         Actions(
             voice_library(settings),
-            lambda: load_references(settings, reader=reader),
+            references.load,
             model=settings.model,
         ),
         Delivery(

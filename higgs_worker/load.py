@@ -69,13 +69,60 @@ def max_chunk_words(settings: Settings) -> int | None:
     return DEMO_CHUNK_WORDS if settings.model == DEMO else None
 
 
+class ReferenceVoices:
+    """The reference voices of a worker, with its only encoder, whoever asks for them.
+
+    The memory plan has room for one, and it stays when it has been loaded.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._reader = RecordingReader()
+        self._making = threading.Lock()
+        self._codec: Path | None = None
+        self._made: References | None = None
+
+    def load(self, codec: LocatedCheckpoint | None = None) -> References:
+        """Return the voices; the encoder is loaded when the first new one is encoded.
+
+        Args:
+            codec: where it is, when that is known already.
+
+        Raises:
+            WeightsNotFound: the codec is not where the settings say.
+            WeightsRefused, WeightsUnavailable, VolumeUnusable: it cannot be pulled.
+            InvalidCheckpoint: it belongs to another model.
+            InvalidSettings: the device is not there.
+        """
+        if codec is None and self._made is not None:
+            return self._made
+        directory = (codec or locate("codec", self._settings)).directory
+        with self._making:
+            if self._made is None or self._codec != directory:
+                self._made, self._codec = self._make(directory), directory
+            return self._made
+
+    def _make(self, codec: Path) -> References:
+        from higgs_worker.codec.encoder_loader import LazyEncoder, codec_id
+
+        return References(
+            voice_library(self._settings),
+            LazyEncoder(codec, _device(self._settings)),
+            codec_id(codec),
+            max_s=self._settings.max_reference_s,
+            max_bytes=self._settings.max_reference_bytes,
+            read=self._reader.read,
+            allowed_hosts=self._settings.allowed_hosts,
+        )
+
+
 def load_model(
     settings: Settings,
     cold_start: ColdStart | None = None,
     *,
     on_progress: OnTransferProgress | None = None,
     wait_for_device: Callable[[], object] = lambda: None,
-    reader: RecordingReader | None = None,
+    references: ReferenceVoices | None = None,
 ) -> LoadedModel:
     """Load language model, tokenizer and codec, wherever they are. Blocks.
 
@@ -85,7 +132,7 @@ def load_model(
         on_progress: is told how far weights are that are checked or pulled, in this thread.
         wait_for_device: is called before the device is touched, and blocks until it may be: CUDA
             refuses to capture a graph while another thread synchronises the device.
-        reader: see `load_references`.
+        references: the worker's; None: new ones.
 
     Raises:
         WeightsNotFound: a checkpoint is not where the settings say.
@@ -156,43 +203,12 @@ def load_model(
         prompts=parts.prompts,
         engine=engine,
         codec=parts.codec,
-        references=load_references(settings, checkpoints.codec, reader),
+        references=(references or ReferenceVoices(settings)).load(checkpoints.codec),
         sample_rate=parts.sizes.sample_rate,
         frame_rate=parts.sizes.frame_rate,
         info=ModelInfo(id=settings.model, revision=checkpoints.model.revision),
         ras=parts.ras,
         warnings=(DEMO_WARNING,) if settings.model == DEMO else (),
-    )
-
-
-def load_references(
-    settings: Settings,
-    codec: LocatedCheckpoint | None = None,
-    reader: RecordingReader | None = None,
-) -> References:
-    """Return the reference voices; the encoder is loaded when the first new one is encoded.
-
-    Args:
-        settings: what the operator chose.
-        codec: where it is, when that is known already.
-        reader: decodes recordings; None: a new one.
-
-    Raises:
-        WeightsNotFound: the codec is not where the settings say.
-        WeightsRefused, WeightsUnavailable, VolumeUnusable: it cannot be pulled.
-        InvalidSettings: the device is not there.
-    """
-    from higgs_worker.codec.encoder_loader import LazyEncoder, codec_id
-
-    directory = (codec or locate("codec", settings)).directory
-    return References(
-        voice_library(settings),
-        LazyEncoder(directory, _device(settings)),
-        codec_id(directory),
-        max_s=settings.max_reference_s,
-        max_bytes=settings.max_reference_bytes,
-        read=(reader or RecordingReader()).read,
-        allowed_hosts=settings.allowed_hosts,
     )
 
 

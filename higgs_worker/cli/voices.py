@@ -7,7 +7,7 @@ from typing import Any
 
 from higgs_worker.api.voice_spec import VoiceSpec
 from higgs_worker.cli.say import base64_of
-from higgs_worker.load import load_references, voice_library
+from higgs_worker.load import ReferenceVoices, voice_library
 from higgs_worker.settings import Settings
 
 
@@ -32,12 +32,16 @@ def add_to(commands: Any) -> None:
 
 def _add(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     voice = VoiceSpec(audio=base64_of(options.recording), text=options.text)
-    saved = load_references(settings).save(
-        options.name,
-        voice,
-        description=options.description,
-        licence=options.licence,
-        replace=options.replace,
+    saved = (
+        ReferenceVoices(settings)
+        .load()
+        .save(
+            options.name,
+            voice,
+            description=options.description,
+            licence=options.licence,
+            replace=options.replace,
+        )
     )
     return asdict(saved.info) | {"warnings": list(saved.warnings)}
 

@@ -8,7 +8,7 @@ import pytest
 
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.errors import InvalidCheckpoint
-from higgs_worker.load import load_model
+from higgs_worker.load import ReferenceVoices, load_model
 from higgs_worker.settings import Settings
 from higgs_worker.speech.model import LoadedModel
 from higgs_worker.speech.service import SpeechService
@@ -43,15 +43,19 @@ def test_the_voice_is_heard(speaker: LoadedModel) -> None:
     assert speak(ref_audio=one, ref_text="a") == heard[1]
 
 
-def test_the_encoder_is_loaded_late(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The first new voice loads the encoder; the second one uses it again."""
+def test_a_worker_has_one_encoder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The first new voice loads it, saved or spoken; all others use it again."""
     caplog.set_level(logging.INFO)
-    settings = {"HIGGS_MODEL": "demo", "HIGGS_MAX_SLOTS": "1", "HIGGS_VOLUME": str(tmp_path)}
-    fresh = load_model(Settings.from_env(settings))
+    raw = {"HIGGS_MODEL": "demo", "HIGGS_MAX_SLOTS": "1", "HIGGS_VOLUME": str(tmp_path)}
+    settings = Settings.from_env(raw)
+    worker = ReferenceVoices(settings)
+    fresh = load_model(settings, references=worker)
     assert "encoder loaded" not in caplog.messages
+    worker.load().save("anna", choice(babble(8)))
     for seed in (9, 10):
         fresh.references.resolve(choice(babble(seed)))
     assert caplog.messages.count("encoder loaded") == 1
+    assert worker.load() is fresh.references
 
 
 def test_a_codec_without_encoder_says_so(tmp_path: Path) -> None:
