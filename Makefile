@@ -9,6 +9,7 @@
 #   make bench  measure the engine against transformers' generate on this machine
 #   make docs   write the tables of docs/ from the code
 #   make bench-codec  measure the codec: piece sizes, its share of the time, the first sound
+#   make bench-pull    measure the pull of weights against huggingface_hub's
 #   make bench-start   measure a start: where the time goes until the first sound
 #   make gpu    measure everything on a CUDA machine, in at most eight minutes
 #   make real-size   run the worker on a checkpoint of the real size, and compare with transformers:
@@ -26,7 +27,7 @@ TOOLS  := $(VENV)/.tools
 NEXT_SDK := .next-sdk
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-next-sdk test-long coverage image-test check docs bench bench-codec bench-start gpu real-size lock upgrade notices clean
+.PHONY: help install demo test test-next-sdk test-long coverage image-test check docs bench bench-codec bench-pull bench-start gpu real-size lock upgrade notices clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -105,6 +106,9 @@ docs: $(TOOLS)
 
 bench: $(TOOLS)
 	@$(BIN)/python -m benchmarks.engine
+
+bench-pull: $(TOOLS)
+	@$(BIN)/python -m benchmarks.pull
 
 bench-start: $(TOOLS)
 	@$(BIN)/python -m benchmarks.start

@@ -129,7 +129,7 @@ def load_model(
     Args:
         settings: which checkpoints, and onto which device.
         cold_start: gets the times.
-        on_progress: is told how far weights are that are checked or pulled, in this thread.
+        on_progress: is told how far checking or pulling weights is, in one thread at a time.
         wait_for_device: is called before the device is touched, and blocks until it may be: CUDA
             refuses to capture a graph while another thread synchronises the device.
         references: the worker's; None: new ones.

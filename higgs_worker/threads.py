@@ -15,7 +15,13 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def in_threads(call: Callable[[T], R], items: Iterable[T], num_threads: int) -> Iterator[R]:
+def in_threads(
+    call: Callable[[T], R],
+    items: Iterable[T],
+    num_threads: int,
+    *,
+    interrupt: Callable[[], None] = lambda: None,
+) -> Iterator[R]:
     """Yield the results of a call on each item, in the order in which the calls end.
 
     The first error is raised, and calls that have not started by then are dropped. No thread
@@ -25,6 +31,7 @@ def in_threads(call: Callable[[T], R], items: Iterable[T], num_threads: int) -> 
         call: runs in the threads.
         items: one argument each.
         num_threads: how many calls run at the same time.
+        interrupt: makes running calls end early; called before they are awaited after an error.
     """
     waiting = deque(items)
     num_items = len(waiting)
@@ -51,6 +58,9 @@ def in_threads(call: Callable[[T], R], items: Iterable[T], num_threads: int) -> 
     try:
         for _ in range(num_items):
             yield done.get().result()
+    except BaseException:
+        interrupt()
+        raise
     finally:
         waiting.clear()
         for each in threads:

@@ -4,7 +4,6 @@ A sentence about a failure says what to do and holds no secret. A check changes 
 small files that it removes again. It downloads nothing and reads no weights.
 """
 
-import asyncio
 import os
 import re
 import shutil
@@ -185,13 +184,10 @@ def hub(settings: Settings, source: CheckpointSource) -> CheckResult:
     from higgs_worker.weights.hub import Hub
     from higgs_worker.weights.retry import Retryable
 
-    async def ask() -> None:
-        async with Hub(source.endpoint, source.token, source.limits) as hub:
-            for name, revision in missing.items():
-                await hub.listing(name, revision or "main")
-
     try:
-        asyncio.run(ask())
+        with Hub(source.endpoint, source.token, source.limits) as hub:
+            for name, revision in missing.items():
+                hub.listing(name, revision or "main")
     except Retryable as error:
         sentence = f"{source.endpoint} gives no weights: {error}; check the network"
         return CheckResult("hub", "failed", sentence, may_pass=True)

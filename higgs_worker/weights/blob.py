@@ -71,7 +71,7 @@ class Blob:
         """Return how many blocks a file of `num_bytes` has; an empty one has none."""
         return -(-num_bytes // self.block_bytes)
 
-    def write_block(self, index: int, data: bytes | bytearray) -> None:
+    def write_block(self, index: int, data: bytes | bytearray | memoryview) -> None:
         """Write a block into the growing file, then its checksum into the journal.
 
         Two workers may write the same block at the same time: they write the same bytes.

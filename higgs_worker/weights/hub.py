@@ -7,11 +7,10 @@ ranges. Each call here is one request, whose every wait is bounded: it succeeds,
 is refused for good. The token goes to the hub and to no host that it redirects to.
 """
 
-import asyncio
 import email.utils
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import quote
@@ -34,6 +33,7 @@ from higgs_worker.logs import mask
 from higgs_worker.weights.blob import ETAG
 from higgs_worker.weights.cache import COMMIT, REPO
 from higgs_worker.weights.retry import Limits, Retryable
+from higgs_worker.weights.transport import UrllibTransport
 
 _MAX_REASON = 200
 
@@ -58,7 +58,7 @@ class Listing:
 
 
 class Hub:
-    """A connection to the hub; an async context manager."""
+    """The hub, for several threads; a context manager."""
 
     def __init__(self, endpoint: str, token: str | None, limits: Limits) -> None:
         """
@@ -72,7 +72,9 @@ class Hub:
             mask(token)
         self._token = token
         self._limits = limits
-        self._client = httpx2.AsyncClient(
+        self._transport = UrllibTransport(limits)
+        self._client = httpx2.Client(
+            transport=self._transport,
             headers={
                 "User-Agent": "higgs-worker",
                 "Accept-Encoding": "identity",
@@ -80,17 +82,19 @@ class Hub:
             },
             follow_redirects=True,  # without the token when it leads to another host
             max_redirects=5,
-            timeout=limits.silence_s,
         )
 
-    async def __aenter__(self) -> Self:
-        await self._client.__aenter__()
+    def __enter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *error: Any) -> None:
-        await self._client.__aexit__(*error)
+    def __exit__(self, *error: Any) -> None:
+        self._client.close()
 
-    async def listing(self, repo: str, revision: str) -> Listing:
+    def stop(self) -> None:
+        """Make the requests of all threads fail at once."""
+        self._transport.stop()
+
+    def listing(self, repo: str, revision: str) -> Listing:
         """Return which commit a revision is, and its files.
 
         A repository that was renamed is listed under its new name.
@@ -101,10 +105,10 @@ class Hub:
             WeightsRefused: the token may not see it.
         """
         try:
-            raw = await self._json(repo, revision)
+            raw = self._json(repo, revision)
             if raw["id"] != repo:  # again: a redirect may drop the query
                 repo = _name(raw["id"])
-                raw = await self._json(repo, revision)
+                raw = self._json(repo, revision)
             commit = raw["sha"]
             files = [_file(each) for each in raw["siblings"]]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -115,18 +119,18 @@ class Hub:
             raise Retryable("the hub answered for another commit than was asked for")
         return Listing(repo, commit, {each.name: each for each in files if each})
 
-    async def honours_ranges(self, listing: Listing, file: HubFile) -> bool:
+    def honours_ranges(self, listing: Listing, file: HubFile) -> bool:
         """Return whether the server sends parts of a file; requests one byte.
 
         Raises:
             Retryable, WeightsNotFound, WeightsRefused: see `listing`.
         """
-        async with self._answer(self._url(listing, file), listing.repo, span=(0, 1)) as answer:
+        with self._answer(self._url(listing, file), listing.repo, span=(0, 1)) as answer:
             return answer.status_code == 206
 
-    async def read(
+    def read(
         self, listing: Listing, file: HubFile, start: int, end: int
-    ) -> AsyncGenerator[bytes, None]:
+    ) -> Generator[bytes, None, None]:
         """Yield the bytes of a file from `start` to `end`, in pieces of any size.
 
         A server that ignores ranges also sends what is before `start`; it is read and dropped.
@@ -136,60 +140,54 @@ class Hub:
             WeightsNotFound, WeightsRefused: see `listing`.
         """
         url = self._url(listing, file)
-        async with self._answer(url, listing.repo, span=(start, end)) as answer:
+        with self._answer(url, listing.repo, span=(start, end)) as answer:
             position = _first_byte(answer, start)
             guard = _StallGuard(self._limits)
-            pieces = answer.aiter_raw()
+            pieces = answer.iter_raw()
             while position < end:
                 with guard:
-                    try:
-                        piece = await anext(pieces)
-                    except StopAsyncIteration:
-                        raise Retryable("the connection ended before the file did") from None
+                    piece = next(pieces, b"")
+                if not piece:
+                    raise Retryable("the connection ended before the file did")
                 guard.count(len(piece))
                 skipped = max(start - position, 0)
                 position += len(piece)
                 yield piece[skipped : len(piece) - max(position - end, 0)]
 
-    async def _json(self, repo: str, revision: str) -> Any:
+    def _json(self, repo: str, revision: str) -> Any:
         url = f"{self._endpoint}/api/models/{repo}/revision/{quote(revision, safe='')}"
-        async with self._answer(url, repo, params={"blobs": "true"}) as answer:
-            try:
-                async with asyncio.timeout(self._limits.answer_s):
-                    await answer.aread()
-            except TimeoutError as error:
-                raise Retryable("the hub's answer did not end") from error
+        with self._answer(url, repo, params={"blobs": "true"}) as answer:
+            with self._transport.limit():
+                answer.read()
             return answer.json()
 
     def _url(self, listing: Listing, file: HubFile) -> str:
         return hf_hub_url(listing.repo, file.name, revision=listing.commit, endpoint=self._endpoint)
 
-    @asynccontextmanager
-    async def _answer(
+    @contextmanager
+    def _answer(
         self,
         url: str,
         repo: str,
         *,
         params: dict[str, str] | None = None,
         span: tuple[int, int] | None = None,
-    ) -> AsyncIterator[httpx2.Response]:
+    ) -> Iterator[httpx2.Response]:
         """Send a request; every failure inside, of the body too, becomes one of our errors."""
         headers = {"Range": f"bytes={span[0]}-{span[1] - 1}"} if span else {}
         try:
             request = self._client.build_request("GET", url, params=params, headers=headers)
-            async with asyncio.timeout(self._limits.answer_s):
-                answer = await self._client.send(request, stream=True)
-            try:
+            with self._transport.limit():
+                answer = self._client.send(request, stream=True)
+            with closing(answer):
                 hf_raise_for_status(answer)
                 yield answer
-            finally:
-                await answer.aclose()
         except HfHubHTTPError as error:
             raise self._explain(error, repo) from error
+        except (TimeoutError, httpx2.ReadTimeout) as error:
+            raise Retryable("the hub did not answer in time") from error
         except httpx2.HTTPError as error:
             raise Retryable(_reason(error)) from error
-        except TimeoutError as error:
-            raise Retryable("the hub did not answer") from error
 
     def _explain(self, error: HfHubHTTPError, repo: str) -> Exception:
         status, url = error.response.status_code, error.response.url

@@ -51,7 +51,7 @@ def locate_checkpoint(
             start may be damaged; then they are repaired. Otherwise the commit is of no use. If it
             was only recorded, the hub is asked once which one the branch is now, and a newer one is
             recorded and pulled.
-        on_progress: called with the progress, in this thread.
+        on_progress: called with the progress, in one thread at a time.
 
     Raises:
         InvalidCheckpoint: what would be pulled belongs to another model, or there is nothing in

@@ -5,15 +5,14 @@ read back while they arrive, have the checksum that the hub lists; otherwise it 
 Blocks that an earlier attempt left are checked and kept. Runs under the lease.
 """
 
-import asyncio
 import logging
 import shutil
-from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
 
 from higgs_worker.errors import (
     VolumeUnusable,
@@ -21,6 +20,7 @@ from higgs_worker.errors import (
     WeightsUnavailable,
     WorkerError,
 )
+from higgs_worker.threads import in_threads
 from higgs_worker.weights.blob import FULL, Blob, Checksum
 from higgs_worker.weights.cache import CachedRepo
 from higgs_worker.weights.hub import Hub, HubFile, Listing
@@ -29,6 +29,7 @@ from higgs_worker.weights.retry import Limits, Retryable, RetryBudget
 
 _MAX_ROUNDS = 3  # for a file whose checksum is wrong; three times is no accident
 _SPARE_BYTES = 64 << 20  # left free on the volume, for journals, voices and the like
+_POLL_S = 0.1  # between two looks whether the time is over, while no connection gives anything
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -44,7 +45,7 @@ class _FileDownload:
     file: HubFile
     blob: Blob
     blocks: set[int] = field(default_factory=set)
-    block_added: asyncio.Event = field(default_factory=asyncio.Event)
+    block_added: threading.Event = field(default_factory=threading.Event)
     is_right: bool = False
 
     @property
@@ -92,10 +93,10 @@ class Pull:
             hub: where to pull from.
             cached: where to pull to.
             limits: how much at once and for how long.
-            deadline: for everything, in the event loop's time.
+            deadline: for everything, on the monotonic clock.
             check_lease: raises LeaseLost when another worker has taken over; called before every
                 change.
-            on_progress: called with the progress.
+            on_progress: called with the progress, in one thread at a time.
         """
         self._hub, self._cached, self._limits = hub, cached, limits
         self._check_lease = check_lease
@@ -104,9 +105,10 @@ class Pull:
         self._listings: dict[str, Listing] = {}
         self._downloads: list[_FileDownload] = []
         self._num_loose_bytes = 0  # received, but not yet a block
+        self._counting = threading.Lock()
         self._reporter: Reporter | None = None
 
-    async def run(self, revision: str, choose: ChooseFiles) -> str:
+    def run(self, revision: str, choose: ChooseFiles) -> str:
         """Pull files of a revision into the cache and return the commit.
 
         The commit is recorded before anything is pulled, so that after a kill the next worker
@@ -124,18 +126,17 @@ class Pull:
             LeaseLost: another worker has taken over, whatever else went wrong here.
         """
         try:
-            return await self._run(revision, choose)
+            return self._run(revision, choose)
         except (WorkerError, OSError):
             # A worker that was frozen may find its time used up, or the volume full of what another
             # worker wrote meanwhile. That is no reason to give up.
             self._check_lease()
             raise
 
-    async def _run(self, revision: str, choose: ChooseFiles) -> str:
+    def _run(self, revision: str, choose: ChooseFiles) -> str:
         listing = self._listings.get(revision)
         if listing is None:
-            async with self._budget.enforce():
-                listing = await self._retry(lambda: self._hub.listing(self._cached.repo, revision))
+            listing = self._retry(lambda: self._hub.listing(self._cached.repo, revision))
             self._listings[listing.commit] = listing  # what a commit holds does not change
         names = choose(listing.files)
         missing = [name for name in names if name not in listing.files]
@@ -149,10 +150,10 @@ class Pull:
         self._cached.record(revision, listing.commit)
         self._cached.remove_stale({file.etag for file in listing.files.values()})
         for file in {each.etag: each for each in files}.values():  # equal files are one blob
-            await asyncio.to_thread(self._prepare, file)
+            self._prepare(file)
         self._check_space()
         try:
-            await self._fetch_until_right(listing)
+            self._fetch_until_right(listing)
         except OSError as error:
             if error.errno in FULL:  # partial files must not keep it full
                 self._check_lease()  # they may be another worker's by now
@@ -188,12 +189,9 @@ class Pull:
                 "what is not needed"
             )
 
-    async def _fetch_until_right(self, listing: Listing) -> None:
+    def _fetch_until_right(self, listing: Listing) -> None:
         for _ in range(_MAX_ROUNDS):
-            # Leaving the block waits for writes that are running: none may follow the clean-up
-            # after a failure.
-            with ThreadPoolExecutor(2 * self._limits.num_connections, "pull") as threads:
-                await self._fetch_all(listing, threads)
+            self._fetch_all(listing)
             self._check_lease()
             for download in [each for each in self._downloads if each.is_right]:
                 download.blob.close()
@@ -208,7 +206,7 @@ class Pull:
             f"the checksum that it lists, {_MAX_ROUNDS} times in a row; try again later"
         )
 
-    async def _fetch_all(self, listing: Listing, threads: ThreadPoolExecutor) -> None:
+    def _fetch_all(self, listing: Listing) -> None:
         """Fetch all missing blocks, and hash every file meanwhile."""
         self._num_loose_bytes = 0
         self._reporter = Reporter(
@@ -218,115 +216,100 @@ class Pull:
             total_bytes=sum(each.file.size for each in self._downloads),
             num_bytes=sum(each.num_bytes for each in self._downloads),
         )
-        async with self._budget.enforce():
-            runs: deque[tuple[_FileDownload, range]] = deque()
-            for download in self._downloads:
-                runs += [(download, each) for each in await self._plan(listing, download)]
-            await _together(
-                *(
-                    self._fetch_runs(listing, runs, threads)
-                    for _ in range(self._limits.num_connections)
-                ),
-                *(self._hash(each, threads) for each in self._downloads),
-            )
+        self._budget.restart_stall_time()  # hashing what was there takes long
+        runs = [
+            (download, run) for download in self._downloads for run in self._plan(listing, download)
+        ]
+        left = iter(runs)  # shared: each thread takes what is next
+        jobs = [partial(self._hash, each) for each in self._downloads]
+        jobs += [partial(self._fetch_runs, listing, left)] * self._limits.num_connections
+        # No thread outlives the loop: no write may follow the clean-up after a failure.
+        for _ in in_threads(lambda job: job(), jobs, len(jobs), interrupt=self._stop):
+            pass
 
-    async def _plan(self, listing: Listing, download: _FileDownload) -> list[range]:
+    def _stop(self) -> None:
+        self._budget.stop()
+        self._hub.stop()
+
+    def _plan(self, listing: Listing, download: _FileDownload) -> list[range]:
         """Divide what is missing of a file into requests; one where the server ignores ranges."""
         runs = download.missing_runs(self._limits.request_blocks)
         if len(runs) < 2:
             return runs
-        if await self._retry(lambda: self._hub.honours_ranges(listing, download.file)):
+        if self._retry(lambda: self._hub.honours_ranges(listing, download.file)):
             return runs
         return [range(runs[0].start, runs[-1].stop)]
 
-    async def _fetch_runs(
-        self,
-        listing: Listing,
-        runs: deque[tuple[_FileDownload, range]],
-        threads: ThreadPoolExecutor,
-    ) -> None:
+    def _fetch_runs(self, listing: Listing, runs: Iterator[tuple[_FileDownload, range]]) -> None:
         """Fetch one range of blocks after the other: one connection."""
-        while runs:
-            download, run = runs.popleft()
-            await self._fetch_run(listing, download, run, threads)
+        buffer = memoryview(bytearray(self._cached.block_bytes))
+        for download, run in runs:
+            self._fetch_run(listing, download, run, buffer)
 
-    async def _fetch_run(
-        self, listing: Listing, download: _FileDownload, run: range, threads: ThreadPoolExecutor
+    def _fetch_run(
+        self, listing: Listing, download: _FileDownload, run: range, buffer: memoryview
     ) -> None:
         """Fetch a range of blocks; the request after a failure continues where it broke off."""
-        block_bytes, index, held = download.blob.block_bytes, run.start, bytearray()
+        block_bytes = len(buffer)
         position = run.start * block_bytes
         end = min(run.stop * block_bytes, download.file.size)
         num_failures = 0
         while position < end:
             try:
-                await self._budget.wait_as_told()
+                self._budget.wait_as_told()
                 pieces = self._hub.read(listing, download.file, position, end)
-                async with aclosing(pieces):
-                    async for piece in pieces:
-                        num_failures = 0
-                        held += piece
-                        position += len(piece)
+                with closing(pieces):
+                    for piece in pieces:
+                        self._budget.check()
                         self._count(len(piece))
-                        while len(held) >= block_bytes or (held and position == end):
-                            block = held[:block_bytes]
-                            del held[:block_bytes]
-                            await self._in_thread(threads, self._write, download, index, block)
-                            self._num_loose_bytes -= len(block)
-                            download.blocks.add(index)
-                            download.block_added.set()
-                            index += 1
+                        num_failures = 0
+                        while piece:
+                            index, held = divmod(position, block_bytes)
+                            part, piece = piece[: block_bytes - held], piece[block_bytes - held :]
+                            position += len(part)
+                            buffer[held : held + len(part)] = part
+                            if held + len(part) == block_bytes or position == end:
+                                self._write(download, index, buffer[: held + len(part)])
             except Retryable as failure:
                 num_failures += 1
-                await self._budget.wait_after(failure, num_failures)
+                self._budget.wait_after(failure, num_failures)
 
     def _count(self, num_bytes: int) -> None:
-        self._num_loose_bytes += num_bytes
         self._budget.add_progress(num_bytes)
-        if self._reporter:
-            held = sum(each.num_bytes for each in self._downloads)
-            self._reporter.update(held + self._num_loose_bytes)
+        with self._counting:
+            self._num_loose_bytes += num_bytes
+            if self._reporter:
+                held = sum(each.num_bytes for each in self._downloads)
+                self._reporter.update(held + self._num_loose_bytes)
 
-    def _write(self, download: _FileDownload, index: int, data: bytearray) -> None:
+    def _write(self, download: _FileDownload, index: int, data: memoryview) -> None:
         self._check_lease()
         download.blob.write_block(index, data)
+        with self._counting:
+            self._num_loose_bytes -= len(data)
+            download.blocks.add(index)
+        download.block_added.set()
 
-    async def _hash(self, download: _FileDownload, threads: ThreadPoolExecutor) -> None:
+    def _hash(self, download: _FileDownload) -> None:
         """Compute the checksum of a growing file, reading back what was written."""
         checksum = Checksum(download.file.etag, download.file.size)
         for index in range(download.num_blocks):
+            self._budget.check()
             while index not in download.blocks:
+                download.block_added.wait(_POLL_S)
                 download.block_added.clear()
-                await download.block_added.wait()
+                self._budget.check()
             start = index * download.blob.block_bytes
             end = start + download.blob.block_bytes
-            update = checksum.update_from
-            num_bytes = await self._in_thread(threads, update, download.blob.partial, start, end)
-            self._budget.add_progress(num_bytes)
+            self._budget.add_progress(checksum.update_from(download.blob.partial, start, end))
         download.is_right = checksum.is_right
 
-    async def _retry(self, request: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    def _retry(self, request: Callable[[], T]) -> T:
         num_failures = 0
         while True:
             try:
-                await self._budget.wait_as_told()
-                return await request()
+                self._budget.wait_as_told()
+                return request()
             except Retryable as failure:
                 num_failures += 1
-                await self._budget.wait_after(failure, num_failures)
-
-    async def _in_thread(
-        self, threads: ThreadPoolExecutor, call: Callable[..., T], *args: object
-    ) -> T:
-        return await asyncio.get_running_loop().run_in_executor(threads, call, *args)
-
-
-async def _together(*coroutines: Coroutine[Any, Any, None]) -> None:
-    """Run all until they are done or the first fails; then cancel the rest."""
-    tasks = [asyncio.ensure_future(each) for each in coroutines]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+                self._budget.wait_after(failure, num_failures)

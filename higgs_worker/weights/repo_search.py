@@ -5,7 +5,6 @@ because its author had made a mistake. Then the hub is asked once which commit t
 if it is a newer one, that is recorded, under the lease, so that other workers just use it.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -181,26 +180,22 @@ class RepoSearch:
 
         source, started_at = self._source, time.monotonic()
         recorded = self._recorded()
-
-        async def run() -> str:
-            async with Hub(source.endpoint, source.token, source.limits) as hub:
-                pull = Pull(
-                    hub,
-                    self.own,
-                    limits=source.limits,
-                    deadline=deadline,
-                    check_lease=lease.check,
-                    on_progress=self._on_progress,
-                )
-                try:
-                    return await self._pull_files(pull, recorded or self._pin)
-                except (InvalidCheckpoint, WeightsNotFound) as error:
-                    if recorded is None or recorded == self._pin:
-                        raise
-                    log.warning("asking for %s again: %s", self._pin, error)
-                    return await self._pull_files(pull, self._pin)
-
-        commit = asyncio.run(run())
+        with Hub(source.endpoint, source.token, source.limits) as hub:
+            pull = Pull(
+                hub,
+                self.own,
+                limits=source.limits,
+                deadline=deadline,
+                check_lease=lease.check,
+                on_progress=self._on_progress,
+            )
+            try:
+                commit = self._pull_files(pull, recorded or self._pin)
+            except (InvalidCheckpoint, WeightsNotFound) as error:
+                if recorded is None or recorded == self._pin:
+                    raise
+                log.warning("asking for %s again: %s", self._pin, error)
+                commit = self._pull_files(pull, self._pin)
         snapshot = self.own.snapshot(commit)
         for blob in (self.own.blobs_of(commit, all_files(self._kind, snapshot)) or {}).values():
             blob.remember()
@@ -208,15 +203,15 @@ class RepoSearch:
         log.info("pulled %s", self.own.repo, extra={"commit": commit, "pull_s": pull_s})
         return LocatedCheckpoint(snapshot, commit)
 
-    async def _pull_files(self, pull: "Pull", revision: str) -> str:
+    def _pull_files(self, pull: "Pull", revision: str) -> str:
         """Pull the small files, and the large ones if those are this model's; gives the commit."""
-        commit = await pull.run(revision, lambda listed: first_files(self._kind, listed))
+        commit = pull.run(revision, lambda listed: first_files(self._kind, listed))
         if self._refused is not None and self._is_refused(commit):
             raise self._refused.error
         snapshot = self.own.snapshot(commit)
         self._check(snapshot)
         names = all_files(self._kind, snapshot)
-        return await pull.run(commit, lambda _: names)
+        return pull.run(commit, lambda _: names)
 
     def _find_in(self, cached: CachedRepo) -> CachedCheckpoint | None:
         commit = self._commit_in(cached)

@@ -5,10 +5,10 @@ megabyte received. A network that is down, a hub that hangs and one that sends a
 all end in the same error; a slow but steady one does not.
 """
 
-import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from higgs_worker.errors import WeightsUnavailable
@@ -59,53 +59,80 @@ class Retryable(Exception):
         self.after_s = after_s
 
 
-class RetryBudget:
-    """Retry state shared by the tasks of one pull: one deadline, one stall time."""
+class Stopped(Exception):
+    """Another thread of the same pull has failed."""
 
-    def __init__(self, repo: str, limits: Limits, deadline: float) -> None:
+
+class RetryBudget:
+    """Retry state shared by the threads of one pull: one deadline, one stall time."""
+
+    def __init__(
+        self,
+        repo: str,
+        limits: Limits,
+        deadline: float,
+        *,
+        now: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], object] | None = None,
+    ) -> None:
         """
         Args:
             repo: what is pulled; for the error's text.
             limits: how long to wait.
-            deadline: in the event loop's time.
+            deadline: on the clock `now`.
+            now: the monotonic clock.
+            wait: waits so many seconds; None for a wait that ends with `stop`.
         """
         self._repo, self._limits, self._deadline = repo, limits, deadline
+        self._stopped = threading.Event()
+        self._now, self._wait = now, wait or self._stopped.wait
+        self._lock = threading.Lock()
         self._reason = "nothing came"
         self._paused_until = 0.0
         self._num_bytes = 0
-        self._timeout: asyncio.Timeout | None = None
+        self.restart_stall_time()
 
-    @asynccontextmanager
-    async def enforce(self) -> AsyncIterator[None]:
-        """Cancel the code inside when the deadline passes or progress stalls.
+    def stop(self) -> None:
+        """End every wait, now and later; the pull has failed."""
+        self._stopped.set()
+
+    def check(self) -> None:
+        """Check that the pull may go on; every thread calls this often.
 
         Raises:
-            WeightsUnavailable: it was cancelled.
+            WeightsUnavailable: the deadline has passed or progress stalls.
+            Stopped: see `stop`.
         """
-        try:
-            async with asyncio.timeout_at(self._end()) as self._timeout:
-                yield
-        except TimeoutError as error:
-            if not self._timeout or not self._timeout.expired():
-                raise  # the volume's own error of the same class
-            if asyncio.get_running_loop().time() >= self._deadline:
-                when = f"and it did not end within {self._limits.deadline_s:g} s"
-            else:
-                when = f"and next to nothing came for {self._limits.stall_s:g} s"
-            raise self._unavailable(when) from error
+        if self._stopped.is_set():
+            raise Stopped
+        now = self._now()
+        if now >= self._deadline:
+            raise self._unavailable(f"and it did not end within {self._limits.deadline_s:g} s")
+        if now >= self._stalled_at:
+            raise self._unavailable(f"and next to nothing came for {self._limits.stall_s:g} s")
+
+    def restart_stall_time(self) -> None:
+        """Start the stall time anew: now, or after the wait that the server has asked for."""
+        self._stalled_at = max(self._now(), self._paused_until) + self._limits.stall_s
 
     def add_progress(self, num_bytes: int) -> None:
         """Count bytes received or checked; enough of them start the stall time anew."""
-        self._num_bytes += num_bytes
-        if self._num_bytes >= self._limits.min_progress_bytes:
+        with self._lock:
+            self._num_bytes += num_bytes
+            if self._num_bytes < self._limits.min_progress_bytes:
+                return
             self._num_bytes = 0
-            self._restart_stall_time()
+        self.restart_stall_time()
 
-    async def wait_as_told(self) -> None:
-        """Wait until the time that the server has asked for, if any."""
-        await asyncio.sleep(self._paused_until - asyncio.get_running_loop().time())
+    def wait_as_told(self) -> None:
+        """Wait until the time that the server has asked for, if any.
 
-    async def wait_after(self, failure: Retryable, num_failures: int) -> None:
+        Raises:
+            WeightsUnavailable, Stopped: see `check`.
+        """
+        self._sleep(self._paused_until - self._now())
+
+    def wait_after(self, failure: Retryable, num_failures: int) -> None:
         """Wait before the next attempt.
 
         Args:
@@ -113,30 +140,29 @@ class RetryBudget:
             num_failures: in a row, this one included.
 
         Raises:
-            WeightsUnavailable: the server asks for a wait beyond the deadline.
+            WeightsUnavailable: the server asks for a wait beyond the deadline; or see `check`.
+            Stopped: see `stop`.
         """
         self._reason = str(failure)
-        now = asyncio.get_running_loop().time()
+        now = self._now()
         if now + failure.after_s > self._deadline:
             raise self._unavailable(f"and asks to wait {failure.after_s:.0f} s") from failure
         if failure.after_s:
             self._paused_until = max(self._paused_until, now + failure.after_s)
-            self._restart_stall_time()
+            self.restart_stall_time()
         doublings = min(num_failures - 1, _MAX_DOUBLINGS)
-        # Random, because all tasks fail together when the network does.
-        await asyncio.sleep(self._limits.retry_s * 2**doublings * random.uniform(0.5, 1))  # noqa: S311
-        await self.wait_as_told()
+        # Random, because all threads fail together when the network does.
+        self._sleep(self._limits.retry_s * 2**doublings * random.uniform(0.5, 1))  # noqa: S311
+        self.wait_as_told()
+
+    def _sleep(self, seconds: float) -> None:
+        self.check()
+        if seconds > 0:
+            self._wait(min(seconds, min(self._deadline, self._stalled_at) - self._now()))
+            self.check()
 
     def _unavailable(self, when: str) -> WeightsUnavailable:
         return WeightsUnavailable(
             f"{self._repo} could not be pulled: {self._reason}, {when}; check that the hub can be "
             "reached from here and try again, what has been pulled is kept"
         )
-
-    def _end(self) -> float:
-        now = asyncio.get_running_loop().time()
-        return min(self._deadline, max(now, self._paused_until) + self._limits.stall_s)
-
-    def _restart_stall_time(self) -> None:
-        if self._timeout is not None and not self._timeout.expired():
-            self._timeout.reschedule(self._end())

@@ -9,7 +9,6 @@ import multiprocessing
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
-        "anyio._backends._asyncio",
         "higgs_worker.voices.library",
         "higgs_worker.weights.hub",
         "higgs_worker.weights.locate",

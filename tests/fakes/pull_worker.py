@@ -2,6 +2,7 @@
 
 import os
 import resource
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -16,10 +17,19 @@ OUTCOME_S = 60.0  # a tenth of a second, when nothing else runs
 class PullWorker:
     """A process that pulls the toy model to a volume."""
 
-    def __init__(self, standin: StandIn, volume: Path, *, max_file_bytes: int = -1) -> None:
+    def __init__(
+        self,
+        standin: StandIn,
+        volume: Path,
+        *,
+        max_file_bytes: int = -1,
+        stale_s: float = CALM.stale_s,
+    ) -> None:
         self._outcome, sender = CONTEXT.Pipe(duplex=False)
         self._process = CONTEXT.Process(
-            target=_main, args=(sender, standin.endpoint, volume, max_file_bytes), daemon=True
+            target=_main,
+            args=(sender, standin.endpoint, volume, max_file_bytes, stale_s),
+            daemon=True,
         )
         self._process.start()
         sender.close()
@@ -41,10 +51,13 @@ class PullWorker:
         return found
 
 
-def _main(sender: Connection, endpoint: str, volume: Path, max_file_bytes: int) -> None:
+def _main(
+    sender: Connection, endpoint: str, volume: Path, max_file_bytes: int, stale_s: float
+) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, most))
-    source = CheckpointSource(volume=volume, endpoint=endpoint, caches=(), limits=CALM)
+    limits = replace(CALM, stale_s=stale_s)
+    source = CheckpointSource(volume=volume, endpoint=endpoint, caches=(), limits=limits)
     try:
         sender.send(locate_checkpoint(REPO, "model", source))
     except WorkerError as error:

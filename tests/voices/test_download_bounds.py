@@ -1,7 +1,6 @@
 """A recording from a caller: TLS, size, time, and answers that are none."""
 
 import base64
-import datetime
 import gzip
 import socket
 import ssl
@@ -32,6 +31,7 @@ from tests.fakes.web import (
     refusal,
     refused_by,
     unreached,
+    write_certificate,
 )
 
 # TLS
@@ -40,43 +40,13 @@ from tests.fakes.web import (
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a file with the key and certificate of voices.example, signed by itself."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "voices.example")])
-    now = datetime.datetime.now(datetime.UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("voices.example")]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "voices.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + signed.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
+    return write_certificate(tmp_path_factory.mktemp("tls"), "voices.example")
 
 
 @pytest.fixture
 def tls_server(certificate: Path) -> Iterator[Server]:
     """Serve SOUND as voices.example."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with Server(lambda _: ok(SOUND), context) as server:
+    with Server(lambda _: ok(SOUND), certificate) as server:
         yield server
 
 

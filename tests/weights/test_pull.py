@@ -1,9 +1,8 @@
 """When a pull fails: whether the worker may give up depends on its lease."""
 
-import asyncio
 import errno
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -33,23 +32,25 @@ class ScriptedHub:
     def __init__(self, listing: Listing | Exception, breaks_with: Exception | None = None) -> None:
         self._listing, self._breaks_with = listing, breaks_with
 
-    async def listing(self, repo: str, revision: str) -> Listing:
+    def listing(self, repo: str, revision: str) -> Listing:
         """Return the listing, or fail."""
-        await asyncio.sleep(0)  # as a request does: time that is over is noticed here
         if isinstance(self._listing, Exception):
             raise self._listing
         return self._listing
 
-    async def honours_ranges(self, listing: Listing, file: HubFile) -> bool:
+    def honours_ranges(self, listing: Listing, file: HubFile) -> bool:
         """Return that it does."""
         return True
 
-    async def read(self, *_: Any) -> AsyncGenerator[bytes, None]:
+    def read(self, *_: Any) -> Generator[bytes, None, None]:
         """Send one block, then fail or send wrong bytes."""
         yield bytes(BLOCK)
         if self._breaks_with:
             raise self._breaks_with
         yield bytes(BLOCK)
+
+    def stop(self) -> None:
+        """Do nothing: no request waits."""
 
 
 FAILURES: dict[str, tuple[ScriptedHub, dict[str, float], int, type[Exception]]] = {
@@ -81,16 +82,13 @@ def pull(name: str, volume: Path, check_lease: Callable[[], None]) -> None:
     hub, changes, _, _ = FAILURES[name]
     limits = replace(CALM, num_connections=1, **cast(dict[str, Any], changes))
 
-    async def run() -> None:
-        deadline = time.monotonic() + limits.deadline_s
-        cached = CachedRepo(volume, REPO, BLOCK)
-        pulling = Pull(
-            cast(Hub, hub), cached, limits=limits, deadline=deadline, check_lease=check_lease
-        )
-        cached.directory.mkdir(parents=True, exist_ok=True)
-        await pulling.run("main", lambda _: ["weights"])
-
-    asyncio.run(run())
+    deadline = time.monotonic() + limits.deadline_s
+    cached = CachedRepo(volume, REPO, BLOCK)
+    pulling = Pull(
+        cast(Hub, hub), cached, limits=limits, deadline=deadline, check_lease=check_lease
+    )
+    cached.directory.mkdir(parents=True, exist_ok=True)
+    pulling.run("main", lambda _: ["weights"])
 
 
 @pytest.mark.parametrize("name", FAILURES)

@@ -1,47 +1,41 @@
-"""When a pull gives up, and when it does not; on a clock that moves only while all wait."""
-
-import asyncio
-from collections.abc import Coroutine
-from typing import Any
+"""When a pull gives up, and when it does not; on a clock that moves only while somebody waits."""
 
 import pytest
 
 from higgs_worker.errors import WeightsUnavailable
-from higgs_worker.weights.retry import Limits, Retryable, RetryBudget
+from higgs_worker.weights.retry import Limits, Retryable, RetryBudget, Stopped
 
 LIMITS = Limits(deadline_s=3600, stall_s=60, min_progress_bytes=10, retry_s=0.5)
 
 
-class ClockLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time jumps to the next timer when nothing else is left to do."""
+class Clock:
+    """A clock that waiting moves."""
 
-    now = 0.0
+    def __init__(self) -> None:
+        self.now_s = 0.0
 
-    def time(self) -> float:
+    def now(self) -> float:
         """Return seconds since the start."""
-        return self.now
+        return self.now_s
 
-    def _run_once(self) -> None:
-        timers = [each.when() for each in self._scheduled if not each.cancelled()]
-        if timers and not self._ready:
-            self.now = max(self.now, min(timers))
-        super()._run_once()
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now_s += seconds
 
 
-def seconds(coroutine: Coroutine[Any, Any, None]) -> float:
-    """Return how long a coroutine takes."""
-    with asyncio.Runner(loop_factory=ClockLoop) as runner:
-        runner.run(coroutine)
-        return runner.get_loop().time()
+def budget_on(clock: Clock) -> RetryBudget:
+    """Return the retry state of a pull that starts now."""
+    return RetryBudget("a/b", LIMITS, 3600, now=clock.now, wait=clock.wait)
 
 
-async def feed(budget: RetryBudget, *nums_bytes: int) -> None:
-    """Receive so many bytes, a number every 29 s, then nothing more."""
-    async with budget.enforce():
-        for num_bytes in nums_bytes:
-            await asyncio.sleep(29)
-            budget.add_progress(num_bytes)
-        await asyncio.Event().wait()
+def feed(budget: RetryBudget, clock: Clock, *nums_bytes: int) -> None:
+    """Receive so many bytes, a number every 29 s, then nothing more; look every second."""
+    nums_left = list(nums_bytes)
+    while True:
+        clock.wait(1)
+        if nums_left and clock.now_s % 29 == 0:
+            budget.add_progress(nums_left.pop(0))
+        budget.check()
 
 
 @pytest.mark.parametrize(
@@ -49,56 +43,65 @@ async def feed(budget: RetryBudget, *nums_bytes: int) -> None:
 )
 def test_progress_starts_the_stall_time_anew(nums_bytes: tuple[int, ...], end_s: float) -> None:
     """A pull lives as long as enough bytes come, and not one moment longer."""
-
-    async def run() -> None:
-        with pytest.raises(WeightsUnavailable, match="next to nothing came for 60 s"):
-            await feed(RetryBudget("a/b", LIMITS, 3600), *nums_bytes)
-
-    assert seconds(run()) == end_s
+    clock = Clock()
+    with pytest.raises(WeightsUnavailable, match="next to nothing came for 60 s"):
+        feed(budget_on(clock), clock, *nums_bytes)
+    assert clock.now_s == end_s
 
 
 def test_no_progress_moves_the_deadline() -> None:
     """Slow progress is progress, but not for ever."""
-
-    async def run() -> None:
-        with pytest.raises(WeightsUnavailable, match="did not end within 3600 s"):
-            await feed(RetryBudget("a/b", LIMITS, 3600), *[10] * 1000)
-
-    assert seconds(run()) == 3600
+    clock = Clock()
+    with pytest.raises(WeightsUnavailable, match="did not end within 3600 s"):
+        feed(budget_on(clock), clock, *[10] * 1000)
+    assert clock.now_s == 3600
 
 
 def test_a_wait_that_the_server_asks_for_is_no_stall() -> None:
-    """It may be longer than the stall time, which starts after it, for all tasks of a pull."""
-
-    async def run() -> None:
-        budget = RetryBudget("a/b", LIMITS, 3600)
-        async with budget.enforce():
-            await budget.wait_after(Retryable("busy", after_s=300), 1)
-            assert asyncio.get_running_loop().time() == 300
-            await asyncio.sleep(59)
-
-    assert seconds(run()) == 359
+    """It may be longer than the stall time, which starts after it, for all threads of a pull."""
+    clock = Clock()
+    budget = budget_on(clock)
+    budget.wait_after(Retryable("busy", after_s=300), 1)
+    assert clock.now_s == 300
+    clock.wait(59)
+    budget.check()
+    clock.wait(1)
+    with pytest.raises(WeightsUnavailable, match="busy, and next to nothing came"):
+        budget.check()
 
 
 def test_a_wait_beyond_the_deadline_ends_the_pull_at_once() -> None:
     """Nobody waits for what cannot come."""
+    clock = Clock()
+    with pytest.raises(WeightsUnavailable, match="busy, and asks to wait 3601 s"):
+        budget_on(clock).wait_after(Retryable("busy", after_s=3601), 1)
+    assert clock.now_s == 0
 
-    async def run() -> None:
-        with pytest.raises(WeightsUnavailable, match="busy, and asks to wait 3601 s"):
-            await RetryBudget("a/b", LIMITS, 3600).wait_after(Retryable("busy", after_s=3601), 1)
 
-    assert seconds(run()) == 0
+def test_no_wait_outlasts_the_pull() -> None:
+    """A thread that waits before its next attempt ends with the stall time, not after it."""
+    clock = Clock()
+    budget = budget_on(clock)
+    clock.wait(59)
+    with pytest.raises(WeightsUnavailable, match="reset, and next to nothing came for 60 s"):
+        budget.wait_after(Retryable("reset"), 5)
+    assert clock.now_s == 60
 
 
 def test_waits_double_up_to_a_bound() -> None:
     """From half a second to eight, each shortened at random to no less than its half."""
+    clock = Clock()
+    budget = budget_on(clock)
+    for num_failures, most_s in ((1, 0.5), (2, 1), (3, 2), (5, 8), (50, 8)):
+        started_at = clock.now_s
+        budget.wait_after(Retryable("reset"), num_failures)
+        assert most_s / 2 <= clock.now_s - started_at <= most_s + 1e-9
 
-    async def run() -> None:
-        budget = RetryBudget("a/b", LIMITS, 3600)
-        loop = asyncio.get_running_loop()
-        for num_failures, most_s in ((1, 0.5), (2, 1), (3, 2), (5, 8), (50, 8)):
-            started_at = loop.time()
-            await budget.wait_after(Retryable("reset"), num_failures)
-            assert most_s / 2 <= loop.time() - started_at <= most_s + 1e-9
 
-    seconds(run())
+def test_a_stopped_pull_waits_for_nothing() -> None:
+    """When one thread has failed, the others end at their next step."""
+    budget = RetryBudget("a/b", LIMITS, 1e9)
+    budget.stop()
+    for step in (budget.check, budget.wait_as_told, lambda: budget.wait_after(Retryable("x"), 5)):
+        with pytest.raises(Stopped):
+            step()

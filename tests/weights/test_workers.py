@@ -1,7 +1,9 @@
 """Several workers on one volume: killed, frozen, crowded, and out of space."""
 
+import random
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 from higgs_worker.errors import VolumeUnusable
 from higgs_worker.weights.locate import LocatedCheckpoint
 from tests.fakes import hub
-from tests.fakes.hub import BLOCK, StandIn
+from tests.fakes.hub import BLOCK, CALM, StandIn
 from tests.fakes.pull_worker import PullWorker
 from tests.weights.test_faults import FILES_THERE, assert_right, pull
 
@@ -71,6 +73,25 @@ def test_a_killed_worker_is_followed_by_one_that_goes_on(standin: StandIn, tmp_p
     assert num_sent(standin) <= SIZE - num_blocks * BLOCK + 1
 
 
+@pytest.mark.long
+def test_thirty_kills_cost_only_what_was_on_its_way(standin: StandIn, tmp_path: Path) -> None:
+    """Workers that are killed again and again still get through, and nothing is wrong."""
+    chance = random.Random(9)
+    standin.files[WEIGHTS] = hub.noise(200 * BLOCK + 777, 4)
+    standin.spoil("store", slowly, times=10_000)
+    num_blocks = 0
+    for _ in range(30):
+        worker = PullWorker(standin, tmp_path, stale_s=0.5)
+        num_blocks = wait_for_blocks(tmp_path, num_blocks + 1)
+        time.sleep(chance.uniform(0, 0.2))
+        worker.kill()
+    standin._faults.clear()
+    assert_right(pull(standin, tmp_path), standin.files)
+    size = len(standin.files[WEIGHTS])
+    on_its_way = CALM.num_connections * BLOCK + 1  # and the probe
+    assert num_sent(standin) <= size + 31 * on_its_way
+
+
 @pytest.mark.slow
 def test_four_workers_pull_each_byte_once(standin: StandIn, tmp_path: Path) -> None:
     """Started at the same time, one pulls and the others use what it pulled."""
@@ -100,11 +121,27 @@ def test_a_frozen_worker_holds_nobody_up(standin: StandIn, tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_a_full_volume_is_said_and_left_as_it_was(standin: StandIn, tmp_path: Path) -> None:
-    """Where writing fails for want of space, one sentence says so and nothing half done stays."""
+    """One sentence says so at once, though a connection hangs, and nothing half done stays."""
+    is_asked, is_over = threading.Event(), threading.Event()
+    outcomes: list[bool] = []
+
+    def hang_near_the_end(request: hub.Request, answer: hub.Answer) -> Iterator[bytes]:
+        assert request.span
+        if request.span[0] >= 8 * BLOCK:
+            is_asked.set()
+            outcomes.append(is_over.wait(15))
+        elif request.span != (0, 1):  # the probe
+            is_asked.wait(15)
+        return answer.pieces()
+
+    standin.spoil("store", hang_near_the_end, times=10_000)
     error = PullWorker(standin, tmp_path, max_file_bytes=5 * BLOCK).outcome()
+    assert outcomes == [], "the failure waited for the connection that hangs"
+    is_over.set()
     assert isinstance(error, VolumeUnusable)
     assert "is full; enlarge it" in error.message
     assert not list(tmp_path.glob("bosonai/*/blobs/*.incomplete"))
+    standin._faults.clear()
     assert_right(pull(standin, tmp_path))
 
 
