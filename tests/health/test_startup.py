@@ -193,7 +193,7 @@ def test_weights_that_cannot_be_pulled(tmp_path: Path, caplog: pytest.LogCapture
 def test_damaged_weights_are_not_a_failure(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Weights that the next pull repairs or replaces are only logged."""
+    """They are logged, with what the first job does about them where it can."""
     repo = tmp_path / "bosonai" / "models--bosonai--toy"
     snapshot = repo / "snapshots" / ("1" * 40)
     snapshot.mkdir(parents=True)
@@ -213,8 +213,11 @@ def test_damaged_weights_are_not_a_failure(
     assert refusals(tmp_path, HIGGS_MODEL=REPO).keys() <= {"hub_gives_weights"}
     assert "the first job asks the hub for a newer commit" in caplog.text
     for fixed in ({"HIGGS_MODEL_REVISION": "1" * 40}, {"HF_HUB_OFFLINE": "1"}):
+        caplog.clear()
         refused = refusals(tmp_path, HIGGS_MODEL=REPO, **fixed)
-        assert "model_type is 'another'" in refused["model_is_usable"]
+        assert refused.keys() <= {"hub_gives_weights"}
+        assert "model_type is 'another'" in caplog.text
+        assert "the first job" not in caplog.text.partition("codec")[0]
 
 
 def test_a_hub_that_does_not_answer(
