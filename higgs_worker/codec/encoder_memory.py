@@ -28,9 +28,8 @@ def encoder_bytes(config: EncoderConfig, max_reference_s: float) -> int:
     (their input, the first convolution's output and two more of this size in the activation), where
     HuBERT normalises the output of its first convolution, or, beyond 4 minutes, in its attention
     (what the layer was given and makes of it, the sum of all layers, queries, keys, values, and
-    what each head found, mixed). The PCM and the acoustic latents are there
-    throughout. The pairs that attention compares are
-    not counted: its kernels hold none.
+    what each head found, mixed). The PCM and the acoustic latents are there throughout. The pairs
+    that attention compares are not counted: its kernels hold none.
 
     Args:
         config: of the encoder.
