@@ -132,7 +132,7 @@ class Settings:
         "HIGGS_MAX_SLOTS",
         Integer(1, 256),
         "How many sequences are generated at the same time. Unset: as many as the memory "
-        "holds, up to 64.",
+        "holds, up to 64, on a CPU 8.",
         default=None,
     )
     max_length: int = env_field(
