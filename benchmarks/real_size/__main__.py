@@ -10,7 +10,6 @@ code. `--work` keeps the built checkpoints for the next run. `--rehearse` takes 
 """
 
 import argparse
-import json
 import re
 import shutil
 import sys
@@ -19,16 +18,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.gpu import plan, report
-from benchmarks.gpu.plan import Part
-from benchmarks.gpu.processes import PartOutcome, run_together
+from benchmarks.gpu import plan
+from benchmarks.gpu.run import run
 from benchmarks.real_size.plan import PARTS
 
 ROOT = Path(__file__).parents[2]
 DISK_GB = 30
 MEMORY_GB = 14
 """Weights of 10.8 GB, the encoder with a long recording, and what is beside them."""
-REHEARSAL_MAX_S = 240
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,30 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not options.rehearse and (problem := _problem(work)):
             parser.error(problem)
         at_end.callback(shutil.rmtree, work / "volume", ignore_errors=True)
-        return _measure(parts, options, out, work)
-
-
-def _measure(parts: Sequence[Part], options: argparse.Namespace, out: Path, work: Path) -> int:
-    def command(parts: Sequence[Part], rows: Path) -> list[str]:
-        words = [sys.executable, "-m", "benchmarks.real_size.part", f"--rows={rows}"]
-        words += [f"--work={work}", f"--checkout={options.checkout.resolve()}"]
-        words += ["--rehearse"] if options.rehearse else []
-        return words + [part.module for part in parts]
-
-    # To rehearse, one process is enough, and imports torch once.
-    groups = [parts] if options.rehearse else [[part] for part in parts]
-    outcomes: list[PartOutcome] = []
-    for group in groups:
-        max_s = REHEARSAL_MAX_S if options.rehearse else group[0].max_s
-        outcomes += run_together(group, command, out / "parts", max_s)
-        for outcome in outcomes[-len(group) :]:
-            print(f"{outcome.name}: {outcome.status}, {outcome.seconds:.1f} s", flush=True)
-        found = report.document(outcomes, is_rehearsal=options.rehearse, benchmark="real size")
-        (out / "report.json").write_text(json.dumps(found, indent=1) + "\n")
-        (out / "report.md").write_text(report.markdown(found), encoding="utf-8")
-    print()
-    print(report.markdown(found), end="")
-    return 0 if all(outcome.status == "ok" for outcome in outcomes) else 1
+        return run(
+            parts,
+            "benchmarks.real_size.part",
+            [f"--work={work}", f"--checkout={options.checkout.resolve()}"],
+            out,
+            benchmark="real size",
+            is_rehearsal=options.rehearse,
+        )
 
 
 def _problem(work: Path) -> str | None:
