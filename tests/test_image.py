@@ -187,7 +187,8 @@ def test_too_little_memory_is_named(
     containers: Containers, thin: str, volume: tuple[str, str, str]
 ) -> None:
     """Under a limit that is too low, the job fails with a sentence; the container is not killed."""
-    code, output = containers.run(thin, options=offline("--memory=1g", *volume[:2]))
+    slots = ("--env", "HIGGS_MAX_SLOTS=64", "--env", "HIGGS_MAX_LENGTH=8192")
+    code, output = containers.run(thin, options=offline("--memory=1g", *slots, *volume[:2]))
     assert code == 1, output[-4000:]
     assert "of memory are free" in output
 
