@@ -21,8 +21,7 @@ CHARACTERS_PER_S = 14
 def cloning(setup: Setup) -> Iterator[dict[str, Any]]:
     """A new voice, on the CPU"""
     with working(setup) as worker:
-        worker.run({"action": "info"})
-        worker.line("model loaded") if setup.volume.exists() else worker.run(INPUT)
+        worker.run(INPUT)
         for what, seconds, job in (
             ("saved in the library", setup.recording_s, _saving(setup.recording_s)),
             ("spoken at once", 1.5, INPUT | {"voice": _voice(1.5)}),
