@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +14,7 @@ from benchmarks.real_size.hub import SIGNATURE, serving
 from benchmarks.real_size.setup import Setup
 from tests.fakes.control_plane import FINAL, ControlPlane, Job
 from tests.fakes.delivery import Worker
-from tests.fakes.process_memory import peak_mb
+from tests.fakes.process_memory import looking, peak_mb
 
 INPUT = {"text": "Hi.", "scene": None, "max_duration_s": 0.2}
 """Five frames after 23 ids: enough to see that all parts work, and little for a CPU."""
@@ -135,19 +134,11 @@ class DiskPeak:
 @contextmanager
 def watching_disk(folder: Path) -> Iterator[DiskPeak]:
     """Look at a folder several times a second while the body runs."""
-    peak, is_over = DiskPeak(), threading.Event()
-
-    def watch() -> None:
-        while not is_over.wait(_LOOK_EVERY_S):
-            peak.look(folder)
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
+    peak = DiskPeak()
     try:
-        yield peak
+        with looking(lambda: peak.look(folder), _LOOK_EVERY_S):
+            yield peak
     finally:
-        is_over.set()
-        thread.join()
         peak.look(folder)
 
 

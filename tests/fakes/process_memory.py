@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -57,16 +57,24 @@ def _is_reader(pid: int) -> bool:
 @contextmanager
 def watching_forks() -> Iterator[ForkPeak]:
     """Look every few milliseconds; a peak is remembered by the system until its process ends."""
-    peak, is_over = ForkPeak(), threading.Event()
+    peak = ForkPeak()
+    with looking(peak.look, _PERIOD_S):
+        yield peak
+
+
+@contextmanager
+def looking(look: Callable[[], None], period_s: float) -> Iterator[None]:
+    """Call a function again and again, in a thread, while the body runs."""
+    is_over = threading.Event()
 
     def watch() -> None:
-        while not is_over.wait(_PERIOD_S):
-            peak.look()
+        while not is_over.wait(period_s):
+            look()
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
-        yield peak
+        yield
     finally:
         is_over.set()
         thread.join()
