@@ -44,7 +44,7 @@ class Checkpoints:
 
         Args:
             settings: which ones.
-            on_progress: is told how far weights are that are checked or pulled, in this thread.
+            on_progress: is told how far checking or pulling weights is, in one thread at a time.
 
         Raises:
             WeightsNotFound: one is not where the settings say.

@@ -159,10 +159,11 @@ def load_model(
         device = _device(settings)
         if device.type == "cuda":
             check_gpu(settings.device)
-    dtype = _dtype(settings, device)
+    from higgs_worker.cuda import dtype_named
     from higgs_worker.engine.engine import Engine
     from higgs_worker.engine.runner import Runner
 
+    dtype = dtype_named(settings.dtype, device)
     with lap("read"):
         parts = _read_usable(settings, checkpoints, device, dtype)
     with ExitStack() as on_failure:
@@ -352,12 +353,3 @@ def _device(settings: Settings) -> "torch.device":
     from higgs_worker.cuda import device_named
 
     return device_named(settings.device)
-
-
-def _dtype(settings: Settings, device: "torch.device") -> "torch.dtype":
-    import torch
-
-    if settings.dtype == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    dtype: torch.dtype = getattr(torch, settings.dtype)
-    return dtype

@@ -1,8 +1,7 @@
 """Checkpoint on disk -> a CodecDecoder in memory.
 
 Reads a checkpoint as transformers writes it. It holds the whole codec, nine tenths of which only
-serve encoding. The names and shapes of all tensors are checked,
-and only the decoder's are read.
+serve encoding. The names and shapes of all tensors are checked, and only the decoder's are read.
 """
 
 import math

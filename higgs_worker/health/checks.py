@@ -301,14 +301,10 @@ def needed_bytes(settings: Settings, source: CheckpointSource, device: "torch.de
         source: where checkpoints come from.
         device: where the model computes.
     """
-    import torch
-
+    from higgs_worker.cuda import dtype_named
     from higgs_worker.engine.memory import library_bytes, slot_bytes, weight_bytes, working_bytes
 
-    if settings.dtype == "auto":
-        dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
-    else:
-        dtype = getattr(torch, settings.dtype)
+    dtype = dtype_named(settings.dtype, device)
     encoder = ENCODER_BYTES + REFERENCE_BYTES_PER_S * settings.max_reference_s
     codec = 0 if settings.codec == DEMO else CODEC_BYTES + encoder
     found = find_without_verifying(
