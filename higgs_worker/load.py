@@ -20,6 +20,7 @@ from higgs_worker.api.result import ModelInfo
 from higgs_worker.audio.reader import RecordingReader
 from higgs_worker.checkpoints import Checkpoints, Refused, checkpoint_source, locate
 from higgs_worker.cold_start import ColdStart
+from higgs_worker.errors import InvalidSettings
 from higgs_worker.health.checks import check_gpu, missing_weights
 from higgs_worker.settings import Settings
 from higgs_worker.speech.model import LoadedModel
@@ -159,6 +160,10 @@ def load_model(
         device = _device(settings)
         if device.type == "cuda":
             check_gpu(settings.device)
+        elif settings.kernels == "triton":
+            raise InvalidSettings(
+                "HIGGS_KERNELS is triton, and there is no GPU to run its kernels; leave it at auto"
+            )
     from higgs_worker.cuda import dtype_named
     from higgs_worker.engine.engine import Engine
     from higgs_worker.engine.runner import Runner
@@ -177,6 +182,7 @@ def load_model(
                 num_slots=plan.num_slots,
                 max_length=plan.max_length,
                 prefix_cache_bytes=plan.prefix_cache_bytes,
+                kernels=settings.kernels,
             )
         with lap("graphs"):
             engine = Engine(runner, max_waiting=settings.queue_size)

@@ -128,6 +128,15 @@ class Settings:
         "Number format of the weights; `auto` chooses the one that suits the device.",
         default="auto",
     )
+    kernels: str = env_field(
+        "HIGGS_KERNELS",
+        Choice(("auto", "torch", "triton")),
+        "Whose kernels compute decode steps on a GPU. `auto`: at each start the worker compares "
+        "both on its own card and weights, and takes the faster where they agree; where Triton's "
+        "cannot be used, it says so in the log and takes torch's. `triton`: without a comparison, "
+        "and not without them.",
+        default="auto",
+    )
     max_slots: int | None = env_field(
         "HIGGS_MAX_SLOTS",
         Integer(1, 256),

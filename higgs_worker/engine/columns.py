@@ -41,8 +41,8 @@ class Columns:
         self._first_history_rows = slots * num_rows + MAX_WINDOW + 1
         """[B], of the first column that is drawn: column 1, as column 0 is all stream BOS."""
         self.state = SlotState.idle(self._first_history_rows, config.num_codebooks)
-        self._all_history = self._history.flatten(0, 1)
-        self._all_draws = self._draws.flatten(0, 1)
+        self.all_history = self._history.flatten(0, 1)
+        self.all_draws = self._draws.flatten(0, 1)
         self._codebooks = torch.arange(config.num_codebooks, device=device)
         self._bos = torch.tensor(config.stream_bos_id, device=device)
         # [2, K]: what `end_counters` become when a codebook draws an end code, see `draw`.
@@ -117,7 +117,7 @@ class Columns:
         if mode == "greedy":
             ids, peak = greedy(logits)
         else:
-            uniform = self._all_draws.index_select(0, state.history_row)
+            uniform = self.all_draws.index_select(0, state.history_row)
             ids, peak = sample(
                 logits,
                 temperature=state.temperature,
@@ -131,7 +131,7 @@ class Columns:
                 ids,
                 logits,
                 peak,
-                self._all_history[(state.history_row - 1)[:, None] - age],
+                self.all_history[(state.history_row - 1)[:, None] - age],
                 age,
                 ras_window=state.ras_window,
                 ras_max_repeats=state.ras_max_repeats,
@@ -140,7 +140,7 @@ class Columns:
             )
         ids.masked_fill_(codebooks < state.since_end, eos)
         column = torch.where(codebooks < state.step, ids, self._bos, out=state.column)
-        self._all_history.index_copy_(0, state.history_row, column)
+        self.all_history.index_copy_(0, state.history_row, column)
         state.health += peak
 
         is_finished = state.overdue >= 0
@@ -169,7 +169,7 @@ class Columns:
         Rows of slots that drew fewer begin with older history.
         """
         back = torch.arange(num_columns, 0, -1, device=self._device)
-        return self._all_history[self.state.history_row[:, None] - back].cpu().numpy()
+        return self.all_history[self.state.history_row[:, None] - back].cpu().numpy()
 
     def first(self, slot: int, num_columns: int) -> Codes:
         """Return the first columns of a slot, [num_columns, K]."""

@@ -14,6 +14,9 @@ from torch import Tensor
 
 from higgs_worker.engine.config import ModelConfig
 
+_HASH_FACTOR, _HASH_SIZE = 2654435761, 1 << 32
+"""Knuth's multiplicative hash: neighbours become numbers far apart."""
+
 
 @dataclass(frozen=True, slots=True)
 class CacheWindow:
@@ -54,6 +57,7 @@ class KVCache:
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
+        self.max_length = max_length
         self._num_heads = config.num_kv_heads
         self._data = _zeros(
             (config.num_layers, num_slots, 2 * config.num_kv_heads, max_length, config.head_dim),
@@ -85,6 +89,10 @@ class KVCache:
         both = self._data[layer, slots, :, :length]
         return both[:, : self._num_heads], both[:, self._num_heads :]
 
+    def layer(self, layer: int) -> Tensor:
+        """Return the keys and values of a layer, [B, 2 H_kv, T, head_dim]."""
+        return self._data[layer]
+
     def window(self, num_slots: int, length: int) -> CacheWindow:
         """Return views of the first slots up to `length` positions."""
         slots = torch.arange(num_slots, device=self._data.device)
@@ -95,6 +103,16 @@ class KVCache:
             ),
             first_rows=self.rows(slots, torch.zeros_like(slots)),
         )
+
+    def make_up(self, num_slots: int, length: int) -> None:
+        """Fill the first positions of the first slots with numbers from -1 to 1, all alike.
+
+        They need no random generator, which another thread's capture would have to itself.
+        """
+        for layer in self._data[:, :num_slots, :, :length]:
+            one = layer[0]
+            hashed = torch.arange(one.numel(), device=one.device) * _HASH_FACTOR % _HASH_SIZE
+            layer.copy_((2 * hashed / _HASH_SIZE - 1).view(one.shape))
 
     def clear(self, slot: int) -> None:
         """Set a slot's keys and values to zero."""

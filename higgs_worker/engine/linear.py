@@ -41,6 +41,7 @@ class Linear:
     """A weight [out, in] prepared for products. It may be a copy that misses later writes."""
 
     def __init__(self, weight: Tensor, layout: WeightLayout = "shared") -> None:
+        self.weight = weight
         self._factor = weight.t()
         self._packed: Tensor | None = None
         if layout == "transposed":

@@ -30,7 +30,7 @@ Attend = Callable[[int, Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class _LlamaFeedForward:
+class LlamaFeedForward:
     """A layer's feed-forward for text or for audio, with its two norms, ready to be multiplied."""
 
     input_norm: Tensor
@@ -40,13 +40,13 @@ class _LlamaFeedForward:
 
 
 @dataclass(frozen=True, slots=True)
-class _LlamaLayer:
+class LlamaLayer:
     """A layer, ready to be multiplied."""
 
     qkv: Linear
     out: Linear
-    text: _LlamaFeedForward
-    audio: _LlamaFeedForward
+    text: LlamaFeedForward
+    audio: LlamaFeedForward
 
 
 class LanguageModel:
@@ -63,7 +63,7 @@ class LanguageModel:
         rotated = rope_table(config.rope, config.head_dim, max_length)
         unrotated = torch.stack([torch.ones(config.head_dim), torch.zeros(config.head_dim)])
         table = torch.stack([rotated, unrotated.expand_as(rotated)], dim=1)
-        self._rotation = table.to(self.device, self.dtype)
+        self.rotation = table.to(self.device, self.dtype)
         num_rotated = config.num_heads + config.num_kv_heads
         kinds = torch.arange(num_rotated + config.num_kv_heads, device=self.device) >= num_rotated
         self._kinds = kinds.long()
@@ -72,20 +72,20 @@ class LanguageModel:
             config.num_codebooks, device=self.device
         )
         self._scale = config.head_dim**-0.5
-        self._is_output_by_query = returns_heads_by_query(self.device)
+        self.is_output_by_query = returns_heads_by_query(self.device)
         heads = (config.num_kv_heads, config.num_heads // config.num_kv_heads)
         self._output_shape = (
-            *(heads[::-1] if self._is_output_by_query else heads),
+            *(heads[::-1] if self.is_output_by_query else heads),
             config.head_dim,
         )
         # On a CPU a layer norm is one kernel and an RMS norm eight.
         self._norms_by_layer_norm = self.device.type == "cpu"
         num_bytes = sum(tensor.nbytes for tensor in weights.by_name(config).values())
         self._layout = best_layout(num_bytes, self.device, self.dtype)
-        self._embed_text_weight, self._embed_audio_weight = weights.embed_text, weights.embed_audio
-        self._layers = [self._prepare(layer) for layer in weights.layers]
-        self._last_norm = self._norm_weight(weights.norm)
-        self._head = Linear(weights.head, self._layout)
+        self._embed_text_weight, self.embed_audio_weight = weights.embed_text, weights.embed_audio
+        self.layers = [self._prepare(layer) for layer in weights.layers]
+        self.last_norm = self._norm_weight(weights.norm)
+        self.head = Linear(weights.head, self._layout)
         # The two values of an additive attention mask.
         self._visible = torch.zeros((), device=self.device, dtype=self.dtype)
         self._masked = torch.full_like(self._visible, -torch.inf)
@@ -121,7 +121,7 @@ class LanguageModel:
             out = F.scaled_dot_product_attention(
                 queries, keys, values, attn_mask=mask, scale=self._scale
             )
-            if self._is_output_by_query:
+            if self.is_output_by_query:
                 out = out.transpose(1, 2)
             return out.reshape(num_rows, -1)  # a view
 
@@ -151,7 +151,7 @@ class LanguageModel:
             cache.write(layer, cache_rows, heads[:, config.num_heads :])
             queries = heads[:, : config.num_heads]
             out = torch.empty_like(queries).view(len(queries), *self._output_shape)
-            by_head = out.transpose(1, 2) if self._is_output_by_query else out
+            by_head = out.transpose(1, 2) if self.is_output_by_query else out
             for part, rows, mask in zip(batch.sequences, own_rows, masks, strict=True):
                 # Each alone, so that no sequence depends on its neighbours.
                 slot = slice(part.slot, part.slot + 1)
@@ -221,23 +221,23 @@ class LanguageModel:
         """Return the logits [len(rows), K, V] float32 of some rows of a prefill."""
         return self._logits(hidden[rows])
 
-    def _prepare(self, layer: LayerWeights) -> _LlamaLayer:
+    def _prepare(self, layer: LayerWeights) -> LlamaLayer:
         def linear(weight: Tensor) -> Linear:
             return Linear(weight, self._layout)
 
-        def feed_forward(part: FeedForwardWeights) -> _LlamaFeedForward:
+        def feed_forward(part: FeedForwardWeights) -> LlamaFeedForward:
             norms = (self._norm_weight(part.input_norm), self._norm_weight(part.post_norm))
-            return _LlamaFeedForward(*norms, linear(part.gate_up), linear(part.down))
+            return LlamaFeedForward(*norms, linear(part.gate_up), linear(part.down))
 
         text, audio = feed_forward(layer.text), feed_forward(layer.audio)
-        return _LlamaLayer(linear(layer.qkv), linear(self._order_output(layer.out)), text, audio)
+        return LlamaLayer(linear(layer.qkv), linear(self._order_output(layer.out)), text, audio)
 
     def _order_output(self, out: Tensor) -> Tensor:
         """Return `out` with its columns in the order in which attention returns the heads.
 
         To transpose the weight, once, saves a copy in every layer of every step.
         """
-        if not self._is_output_by_query:
+        if not self.is_output_by_query:
             return out
         heads = out.view(len(out), self.config.num_kv_heads, -1, self.config.head_dim)
         return heads.transpose(1, 2).reshape(out.shape)
@@ -246,14 +246,14 @@ class LanguageModel:
         return weight.repeat(2) if self._norms_by_layer_norm else weight
 
     def _embed_audio(self, columns: Tensor) -> Tensor:
-        return F.embedding(columns + self._offsets, self._embed_audio_weight).sum(1)
+        return F.embedding(columns + self._offsets, self.embed_audio_weight).sum(1)
 
     def _forward(self, x: Tensor, num_text: int, positions: Tensor, attend: Attend) -> Tensor:
         """Run all layers over rows x [N, D], in place; the first `num_text` of them are text."""
         num_rows, head_dim = x.shape[0], self.config.head_dim
         text, audio = (x[:num_text], x[num_text:]) if num_text else (x, x)
-        cos, sin = self._rotation.index_select(0, positions).index_select(1, self._kinds).unbind(2)
-        for index, layer in enumerate(self._layers):
+        cos, sin = self.rotation.index_select(0, positions).index_select(1, self._kinds).unbind(2)
+        for index, layer in enumerate(self.layers):
             parts = [(layer.text, text)] if num_text else []
             if num_text < num_rows:
                 parts.append((layer.audio, audio))
@@ -277,7 +277,7 @@ class LanguageModel:
         return F.layer_norm(both, (2 * width,), weight, None, eps)[:, :width]
 
     def _logits(self, hidden: Tensor) -> Tensor:
-        logits = self._head.forward(self._norm(hidden, self._last_norm))
+        logits = self.head.forward(self._norm(hidden, self.last_norm))
         shape = (len(hidden), self.config.num_codebooks, self.config.codebook_size)
         return logits.view(shape).float()
 

@@ -10,6 +10,7 @@ One thread at a time.
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ from higgs_worker.engine.sequence import (
 )
 from higgs_worker.engine.shapes import StepShapes
 from higgs_worker.engine.slot_state import SlotState
+from higgs_worker.engine.step_choice import StepChoice
 
 USUAL_MODE: Mode = "narrow"
 """The mode of nearly all requests: steps of its shapes are captured before they are needed."""
@@ -72,6 +74,7 @@ class Runner:
         num_slots: int,
         max_length: int,
         prefix_cache_bytes: int = 1 << 28,
+        kernels: str = "torch",
         capture: Capture | None = None,
     ) -> None:
         """Allocate everything; nothing grows with requests afterwards.
@@ -82,6 +85,7 @@ class Runner:
             max_length: positions per slot, prompt and columns together. One of them is spare, for
                 the step that a finished row may still take.
             prefix_cache_bytes: bound of the saved prefixes.
+            kernels: `torch`, `triton` or `auto`, see `step_choice.py`; `prepare` chooses.
             capture: captures steps as graphs; None: CUDA's capture on a GPU, none on a CPU.
         """
         config = model.config
@@ -96,6 +100,8 @@ class Runner:
         self._graphs = StepGraphs(capture or cuda_capture(self.device))
         self._shapes = StepShapes(num_slots, max_length, are_captured=self._graphs.enabled)
         self._columns = Columns(config, num_slots, max_length, self.device)
+        self._kernels = kernels
+        self._steps = StepChoice(model, self.cache, self._columns, self._graphs)
         self._views_by_shape: dict[tuple[int, int], tuple[SlotState, CacheWindow]] = {}
         self._prefilling: dict[int, _Prefill] = {}
         self._running: dict[int, _Running] = {}
@@ -191,15 +197,11 @@ class Runner:
 
     def _run_step(self, shape: tuple[int, int], mode: Mode) -> None:
         """Run one step of some shape, rows that do not run included."""
-        state, window = self._views(*shape)
         if self._graphs.enabled and mode == "greedy":
             mode = USUAL_MODE  # which draws the same ids, and needs no graphs of its own
-
-        def compute() -> None:
-            logits = self.model.decode(state.column, state.position, self.cache, window)
-            self._columns.draw(state, logits, mode)
-
-        self._graphs.run((*shape, mode), compute)
+        step = self._steps.step_for(shape[0])
+        run = partial(step.run, *self._views(*shape), mode)
+        self._graphs.run(step.key(*shape, mode), run)
 
     def own_stream(self) -> AbstractContextManager[None]:
         """Return what the thread must be inside that drives this runner, see `cuda.own_stream`."""
@@ -207,19 +209,25 @@ class Runner:
 
     @torch.inference_mode()
     def prepare(self) -> None:
-        """Capture steps of the usual shapes, before any sequence begins."""
+        """Choose the kernels and capture steps of the usual shapes, before any sequence begins."""
         with hold_captures():
+            if self._kernels == "triton" or self._graphs.enabled:
+                self._steps.choose(self._kernels, self._shapes.row_counts(), self._views)
             for shape in self._shapes.usual():
-                self._run_step(shape, USUAL_MODE)
+                if self._is_missing(shape):
+                    self._run_step(shape, USUAL_MODE)
 
     @torch.inference_mode()
     def capture_next(self) -> bool:
         """Capture a step of one more shape while no sequence runs; False: none is missing."""
         for shape in self._shapes.captured():
-            if self._graphs.is_missing((*shape, USUAL_MODE)):
+            if self._is_missing(shape):
                 self._run_step(shape, USUAL_MODE)
                 return True
         return False
+
+    def _is_missing(self, shape: tuple[int, int]) -> bool:
+        return self._graphs.is_missing(self._steps.step_for(shape[0]).key(*shape, USUAL_MODE))
 
     def _views(self, num_rows: int, length: int) -> tuple[SlotState, CacheWindow]:
         """Return views of state and cache for the first rows, made once per shape.

@@ -32,6 +32,10 @@ class StepShapes:
             length = -(-length // EAGER_MULTIPLE) * EAGER_MULTIPLE
         return min(num_rows, self.num_slots), min(length, self.max_length)
 
+    def row_counts(self) -> list[int]:
+        """Return the numbers of rows that captured shapes have."""
+        return sorted({num_rows for num_rows, _ in self.captured()})
+
     def usual(self) -> list[tuple[int, int]]:
         """Return the captured shapes that a worker meets first."""
         return self._captured(MAX_USUAL_ROWS, MAX_USUAL_LENGTH)
