@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,6 +30,10 @@ os.environ.update(
     # process: `torch.set_num_threads` counts for the one that calls it.
     OMP_NUM_THREADS="1",
 )
+if not Path("/dev/nvidiactl").exists():
+    # Triton's interpreter runs its kernels, and those of Triton itself. It must be chosen before
+    # anything imports Triton, as transformers does.
+    os.environ["TRITON_INTERPRET"] = "1"
 
 _WITH_TRANSFORMERS = ("tests/codec/", "tests/engine/")
 """Directories of tests that compare with transformers, which takes seconds to import."""

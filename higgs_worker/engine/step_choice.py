@@ -101,12 +101,14 @@ class StepChoice:
         started = time.perf_counter()
         try:
             fused = self._fused_step()
-            row_counts = [each for each in row_counts if each <= fused.max_rows]
             if kernels == "triton":
-                self._chosen = dict.fromkeys(row_counts, fused)
+                self._chosen = dict.fromkeys(range(1, fused.max_rows + 1), fused)
                 return
+            row_counts = [each for each in row_counts if each <= fused.max_rows]
             comparisons = self._compare_all(fused, row_counts, views)
         except Exception:
+            if kernels == "triton":
+                raise
             # Nothing is lost, steps are only slower. What is wrong may be anything: no compiler, a
             # card that Triton does not know, a result that is not a number.
             log.warning(

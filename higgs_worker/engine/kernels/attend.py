@@ -41,6 +41,7 @@ def attend_kernel(
     HEAD_DIM: tl.constexpr,
     TILE: tl.constexpr,  # positions read at once
     SPLITS: tl.constexpr,
+    STAGES: tl.constexpr,
     IS_DEPENDENT: tl.constexpr,
 ):
     """Attend to one part of a slot's positions; whoever is last adds the parts up."""
@@ -84,7 +85,7 @@ def attend_kernel(
     part_length = tl.cdiv(tl.cdiv(position, TILE), SPLITS) * TILE
     start = split * part_length
     end = tl.minimum(start + part_length, position)
-    for offset in range(start, end, TILE):
+    for offset in tl.range(start, end, TILE, num_stages=STAGES):
         at = offset + tl.arange(0, TILE)
         is_earlier = at < end
         key = tl.load(

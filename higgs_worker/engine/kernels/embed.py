@@ -7,7 +7,7 @@ from higgs_worker.engine.kernels.dependent import begin
 from higgs_worker.engine.kernels.product import write_stream
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_slots"])  # one compilation for all numbers
 def embed_kernel(
     column,  # [B, NUM_CODEBOOKS] int64
     embedding,  # [NUM_CODEBOOKS x CODEBOOK_SIZE, WIDTH]
@@ -31,7 +31,7 @@ def embed_kernel(
     is_slot = slots < num_slots
     mask = (outputs < WIDTH)[:, None] & is_slot[None, :]
     sums = tl.zeros((TILE, ROWS), tl.float32)
-    for codebook in tl.static_range(NUM_CODEBOOKS):
+    for codebook in range(NUM_CODEBOOKS):
         ids = tl.load(column + slots * NUM_CODEBOOKS + codebook, mask=is_slot, other=0)
         rows = (ids + codebook * CODEBOOK_SIZE) * WIDTH
         sums += tl.load(embedding + rows[None, :] + outputs[:, None], mask=mask, other=0.0)

@@ -31,6 +31,8 @@ from higgs_worker.engine.slot_state import NEVER, SlotState
 LOG2_E = 1.4426950408889634
 POSITION_TILE = 64
 """Positions that attention reads at once: for each of its warps sixteen, as tensor cores do."""
+POSITION_STAGES = 2
+"""Tiles under way at once: with three, a multiprocessor of an RTX 4090 would hold one program."""
 NUM_WARPS = 4
 """Of all kernels but the products."""
 
@@ -301,6 +303,7 @@ class FusedStep:
                 "HEAD_DIM": head_dim,
                 "TILE": POSITION_TILE,
                 "SPLITS": splits,
+                "STAGES": POSITION_STAGES,
             },
         )
 

@@ -55,7 +55,7 @@ def norm_factors(squares, slots, num_slots, eps, WIDTH: tl.constexpr, NUM_SQUARE
     return tl.rsqrt(tl.sum(each, axis=1) / WIDTH + eps)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_slots"])  # one compilation for all numbers
 def product_kernel(
     rows,
     weight,

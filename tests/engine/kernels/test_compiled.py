@@ -1,0 +1,62 @@
+"""What the kernels of a step become on real cards: compiled here, for cards that are not."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MAX_REGISTERS = {1: 128, 64: 200}
+"""By rows, up to these: some kilobytes of reads under way on each multiprocessor need several
+programs there at once, and 65,536 registers are what they share."""
+MAX_SHARED = {1: 40_000, 64: 80_000}
+"""Bytes; a multiprocessor of compute capability 8.9 and 12.0 has 100 KB, of 9.0 228."""
+PRODUCTS = ("qkv", "out", "gate_up", "down", "head")
+
+
+def compiled(capability: int, directory: Path, *options: str) -> list[dict[str, Any]]:
+    """Compile all launches of a step; each as a report."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"},
+        "TRITON_CACHE_DIR": str(directory),
+    }
+    command = [sys.executable, "-m", "tests.engine.kernels.compiled", str(capability), *options]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def check(kernel: dict[str, Any]) -> None:
+    """Require that nothing is spilt and that weights, keys and values are read 16 bytes wide."""
+    assert kernel["stack"] == kernel["local"] == 0, kernel
+    size = min(rows for rows in MAX_REGISTERS if kernel["rows"] <= rows)
+    assert kernel["registers"] <= MAX_REGISTERS[size], kernel
+    assert kernel["shared"] <= MAX_SHARED[size], kernel
+    if kernel["kernel"] in (*PRODUCTS, "attend"):
+        assert list(kernel["async_copies"]) == ["16"], kernel
+        assert kernel["tensor_core"], kernel
+
+
+@pytest.mark.slow
+def test_kernels_for_one_row_on_a_hopper(tmp_path: Path) -> None:
+    """Compute capability 9.0, launches that depend on each other: every kernel waits first."""
+    kernels = compiled(90, tmp_path, "--rows", "1", "--dependent")
+    assert len(kernels) == 9
+    for kernel in kernels:
+        check(kernel)
+        assert kernel["waits"] == 1, kernel
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("weights", ["bf16", "int8"])
+@pytest.mark.parametrize("capability", [80, 89, 90, 120])
+def test_kernels_of_all_sizes(capability: int, weights: str, tmp_path: Path) -> None:
+    """A100, RTX 4090 and L40S, H100 and H200, RTX 5090: one row, and all that are padded to."""
+    rows = ("1", "16", "32", "64")
+    kernels = compiled(capability, tmp_path, "--rows", *rows, "--format", weights)
+    assert len(kernels) == 9 * len(rows)
+    for kernel in kernels:
+        check(kernel)
