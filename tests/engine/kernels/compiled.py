@@ -1,6 +1,6 @@
 """Compiles the launches of a published step for cards that are not there, and reports each kernel.
 
-    python -m tests.engine.kernels.compiled CAPABILITY [--rows N ...] [--format bf16|int8] [--dependent]
+    python -m tests.engine.kernels.compiled CAPABILITY [--rows N ...] [--format FORMAT]
 
 Prints a line of JSON per kernel. It needs a process of its own: where tests run, Triton interprets.
 """
