@@ -62,19 +62,6 @@ def device_named(name: str) -> torch.device:
     return torch.device(name)
 
 
-def dtype_named(name: str, device: torch.device) -> torch.dtype:
-    """Return a number format of weights; `auto` is the one that suits the device.
-
-    Args:
-        name: as HIGGS_DTYPE has it.
-        device: where the weights will be.
-    """
-    if name == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    dtype: torch.dtype = getattr(torch, name)
-    return dtype
-
-
 def _seen_gpus() -> str:
     if torch.version.cuda is None:
         return "torch is built without CUDA here"

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from higgs_worker.codec.thread import CodecThread
     from higgs_worker.engine.memory import MemoryPlan
     from higgs_worker.engine.model import LanguageModel
+    from higgs_worker.engine.number_format import NumberFormat
 
 log = logging.getLogger(__name__)
 
@@ -164,18 +165,18 @@ def load_model(
             raise InvalidSettings(
                 "HIGGS_KERNELS is triton, and there is no GPU to run its kernels; leave it at auto"
             )
-    from higgs_worker.cuda import dtype_named
     from higgs_worker.engine.engine import Engine
+    from higgs_worker.engine.number_format import NumberFormat
     from higgs_worker.engine.runner import Runner
 
-    dtype = dtype_named(settings.dtype, device)
+    number_format = NumberFormat.named(settings.dtype, device)
     with lap("read"):
-        parts = _read_usable(settings, checkpoints, device, dtype)
+        parts = _read_usable(settings, checkpoints, device, number_format)
     with ExitStack() as on_failure:
         on_failure.callback(parts.codec.close)
         with lap("codec"):
             parts.codec.wait_until_ready()
-        plan = _plan_memory(settings, parts)
+        plan = _plan_memory(settings, parts, number_format)
         with lap("slots"):
             runner = Runner(
                 parts.model,
@@ -198,7 +199,7 @@ def load_model(
         extra={
             "model": settings.model,
             "device": str(device),
-            "dtype": str(dtype).removeprefix("torch."),
+            "dtype": str(number_format),
             "num_bytes_read": parts.num_bytes_read,
             "num_slots": plan.num_slots,
             "max_length": plan.max_length,
@@ -239,12 +240,15 @@ class _Parts:
 
 
 def _read_usable(
-    settings: Settings, checkpoints: Checkpoints, device: "torch.device", dtype: "torch.dtype"
+    settings: Settings,
+    checkpoints: Checkpoints,
+    device: "torch.device",
+    number_format: "NumberFormat",
 ) -> _Parts:
     """Read both checkpoints; one that is of no use is replaced, and both are read again."""
     while True:
         try:
-            return _read(settings, checkpoints, device, dtype)
+            return _read(settings, checkpoints, device, number_format)
         except Refused as refused:
             kind, error = refused.kind, refused.error
         # The frames of the failure hold what was read, in a cycle with the errors of threads, and
@@ -255,7 +259,10 @@ def _read_usable(
 
 
 def _read(
-    settings: Settings, checkpoints: Checkpoints, device: "torch.device", dtype: "torch.dtype"
+    settings: Settings,
+    checkpoints: Checkpoints,
+    device: "torch.device",
+    number_format: "NumberFormat",
 ) -> _Parts:
     """Read language model, tokenizer and codec side by side.
 
@@ -265,7 +272,7 @@ def _read(
     from higgs_worker.engine.memory import max_auto_slots
     from higgs_worker.engine.model import LanguageModel
 
-    _check_memory(settings, checkpoints, device, dtype)
+    _check_memory(settings, checkpoints, device, number_format)
     num_streams = STREAMS_PER_SLOT * (settings.max_slots or max_auto_slots(device))
     with ExitStack() as on_failure, ThreadPoolExecutor(thread_name_prefix="load") as beside:
         read = checkpoints.read
@@ -274,7 +281,7 @@ def _read(
         on_failure.callback(_close_codec, starting_codec)
         sizing_encoder = beside.submit(read, "codec", _encoder_bytes, settings.max_reference_s)
         ras = read("model", RasDefaults.from_directory)
-        config, weights, report = read("model", load, device=device, dtype=dtype)
+        config, weights, report = read("model", load, device=device, number_format=number_format)
         prompts = reading_prompts.result()
         thread, sizes, codec_report = starting_codec.result()
         encoder_bytes = sizing_encoder.result()
@@ -313,7 +320,10 @@ def _encoder_bytes(codec: Path, max_reference_s: float) -> int:
 
 
 def _check_memory(
-    settings: Settings, checkpoints: Checkpoints, device: "torch.device", dtype: "torch.dtype"
+    settings: Settings,
+    checkpoints: Checkpoints,
+    device: "torch.device",
+    number_format: "NumberFormat",
 ) -> None:
     """Refuse a model for which memory will not do, before any is taken.
 
@@ -331,22 +341,22 @@ def _check_memory(
     decoder = checkpoints.read("codec", CodecConfig.from_directory)
     plan_memory(
         config,
-        dtype,
+        number_format,
         device,
         free_bytes=free_memory(device),
         max_slots=settings.max_slots,
         max_length=settings.max_length,
-        loading_bytes=weight_bytes(config, dtype, device) + codec_bytes(decoder),
+        loading_bytes=weight_bytes(config, number_format, device) + codec_bytes(decoder),
     )
 
 
-def _plan_memory(settings: Settings, parts: _Parts) -> "MemoryPlan":
+def _plan_memory(settings: Settings, parts: _Parts, number_format: "NumberFormat") -> "MemoryPlan":
     """Divide the memory that is free now, the codec's graphs being there."""
     from higgs_worker.engine.memory import free_memory, plan_memory
 
     return plan_memory(
         parts.model.config,
-        parts.model.dtype,
+        number_format,
         parts.model.device,
         free_bytes=free_memory(parts.model.device),
         max_slots=settings.max_slots,

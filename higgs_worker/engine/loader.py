@@ -7,12 +7,13 @@ import torch
 
 from higgs_worker.checkpoint.tensor_file import LoadReport, open_tensors
 from higgs_worker.engine.config import SOURCE, ModelConfig
+from higgs_worker.engine.number_format import NumberFormat
 from higgs_worker.engine.parameters import NOT_NEEDED, Weights
 from higgs_worker.engine.tensor_reader import fill
 
 
 def load(
-    directory: Path, *, device: torch.device, dtype: torch.dtype
+    directory: Path, *, device: torch.device, number_format: NumberFormat
 ) -> tuple[ModelConfig, Weights, LoadReport]:
     """Load the language model in `directory`.
 
@@ -23,14 +24,15 @@ def load(
     started = time.perf_counter()
     config = ModelConfig.from_directory(directory)
     # On the meta device: a wrong file is refused before memory is allocated.
-    planned = Weights.empty(config, device=torch.device("meta"), dtype=dtype).by_name(config)
+    nowhere = torch.device("meta")
+    planned = Weights.empty(config, device=nowhere, number_format=number_format).by_name(config)
     with open_tensors(
         directory,
         SOURCE,
         wanted={name: tuple(tensor.shape) for name, tensor in planned.items()},
         is_not_needed=NOT_NEEDED.__contains__,
     ) as tensors:
-        weights = Weights.empty(config, device=device, dtype=dtype)
+        weights = Weights.empty(config, device=device, number_format=number_format)
         targets = weights.by_name(config)
         num_bytes = fill(tensors.places, targets)
         report = LoadReport(num_bytes, time.perf_counter() - started)

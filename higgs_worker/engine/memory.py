@@ -15,6 +15,7 @@ import torch
 
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.linear import best_layout
+from higgs_worker.engine.number_format import NumberFormat
 from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.scheduler import IDLE_PREFILL_FACTOR, MAX_PREFILL
 from higgs_worker.errors import InvalidSettings
@@ -60,11 +61,12 @@ def max_auto_slots(device: torch.device) -> int:
     return MAX_CPU_SLOTS if device.type == "cpu" else MAX_AUTO_SLOTS
 
 
-def weight_bytes(config: ModelConfig, dtype: torch.dtype, device: torch.device) -> int:
+def weight_bytes(config: ModelConfig, number_format: NumberFormat, device: torch.device) -> int:
     """Return the bytes of a model's weights on a device; on a CPU small models are copied once."""
-    tensors = Weights.empty(config, device=torch.device("meta"), dtype=dtype).by_name(config)
-    num_bytes = sum(each.nbytes for each in tensors.values())
-    return num_bytes if best_layout(num_bytes, device, dtype) == "shared" else 2 * num_bytes
+    weights = Weights.empty(config, device=torch.device("meta"), number_format=number_format)
+    num_bytes = sum(each.nbytes for each in weights.by_name(config).values())
+    is_shared = best_layout(num_bytes, device, number_format.dtype) == "shared"
+    return num_bytes if is_shared else 2 * num_bytes
 
 
 def slot_bytes(config: ModelConfig, dtype: torch.dtype, max_length: int) -> int:
@@ -80,20 +82,28 @@ def library_bytes(device: torch.device) -> int:
     return CPU_LIBRARY_BYTES if device.type == "cpu" else LIBRARY_BYTES
 
 
-def working_bytes(config: ModelConfig, dtype: torch.dtype, max_length: int) -> int:
-    """Return the most that one prefill takes: its rows in one layer, and a mask."""
+def working_bytes(
+    config: ModelConfig, number_format: NumberFormat, device: torch.device, max_length: int
+) -> int:
+    """Return the most that one prefill takes: its rows in one layer, and a mask.
+
+    On a GPU an 8-bit matrix is converted for its product (`Int8Linear`): room for the largest one
+    is kept twice, because captured steps have memory of their own.
+    """
     num_rows = min(IDLE_PREFILL_FACTOR * MAX_PREFILL, max_length)
     group = config.num_heads // config.num_kv_heads
     # Two norms and the residual; queries, keys and values while they are rotated; then gate, up and
     # their product.
     heads = (config.num_heads + 2 * config.num_kv_heads) * config.head_dim
     row = 3 * config.width + max(4 * heads, 3 * config.mlp_width)
-    return num_rows * (row + group * max_length) * dtype.itemsize
+    is_converted = number_format.has_int8_layers and device.type != "cpu"
+    converted = 2 * (2 * config.mlp_width * config.width) if is_converted else 0
+    return (num_rows * (row + group * max_length) + converted) * number_format.dtype.itemsize
 
 
 def plan_memory(
     config: ModelConfig,
-    dtype: torch.dtype,
+    number_format: NumberFormat,
     device: torch.device,
     *,
     free_bytes: int,
@@ -105,7 +115,7 @@ def plan_memory(
     """Divide the free memory among slots.
 
     Args:
-        config, dtype, device: of the model.
+        config, number_format, device: of the model.
         free_bytes: on the device, now.
         max_slots: slots to allocate; None: as many as fit, up to `max_auto_slots`.
         max_length: positions per slot.
@@ -115,10 +125,11 @@ def plan_memory(
     Raises:
         InvalidSettings: that many slots do not fit; the message says what would.
     """
-    reserved = library_bytes(device) + working_bytes(config, dtype, max_length) + encoder_bytes
+    working = working_bytes(config, number_format, device, max_length)
+    reserved = library_bytes(device) + working + encoder_bytes
     usable = max(0, free_bytes - loading_bytes - reserved)
     prefix_bytes = min(MAX_PREFIX_BYTES, usable // 10)
-    size = slot_bytes(config, dtype, max_length)
+    size = slot_bytes(config, number_format.dtype, max_length)
     fitting = (usable - prefix_bytes) // size
     least = max_slots or 1
     if fitting < least:

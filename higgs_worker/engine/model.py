@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from higgs_worker.engine.config import ModelConfig, Rope
+from higgs_worker.engine.int8_matrix import Int8Matrix
 from higgs_worker.engine.kv_cache import CacheWindow, KVCache
-from higgs_worker.engine.linear import Linear, best_layout
+from higgs_worker.engine.linear import Int8Linear, Linear, best_layout
 from higgs_worker.engine.parameters import FeedForwardWeights, LayerWeights, Weights
 from higgs_worker.engine.rows import PackedBatch
 
@@ -35,16 +36,16 @@ class LlamaFeedForward:
 
     input_norm: Tensor
     post_norm: Tensor
-    gate_up: Linear
-    down: Linear
+    gate_up: Linear | Int8Linear
+    down: Linear | Int8Linear
 
 
 @dataclass(frozen=True, slots=True)
 class LlamaLayer:
     """A layer, ready to be multiplied."""
 
-    qkv: Linear
-    out: Linear
+    qkv: Linear | Int8Linear
+    out: Linear | Int8Linear
     text: LlamaFeedForward
     audio: LlamaFeedForward
 
@@ -222,7 +223,9 @@ class LanguageModel:
         return self._logits(hidden[rows])
 
     def _prepare(self, layer: LayerWeights) -> LlamaLayer:
-        def linear(weight: Tensor) -> Linear:
+        def linear(weight: Tensor | Int8Matrix) -> Linear | Int8Linear:
+            if isinstance(weight, Int8Matrix):
+                return Int8Linear(weight)
             return Linear(weight, self._layout)
 
         def feed_forward(part: FeedForwardWeights) -> LlamaFeedForward:
@@ -232,13 +235,18 @@ class LanguageModel:
         text, audio = feed_forward(layer.text), feed_forward(layer.audio)
         return LlamaLayer(linear(layer.qkv), linear(self._order_output(layer.out)), text, audio)
 
-    def _order_output(self, out: Tensor) -> Tensor:
+    def _order_output(self, out: Tensor | Int8Matrix) -> Tensor | Int8Matrix:
         """Return `out` with its columns in the order in which attention returns the heads.
 
         To transpose the weight, once, saves a copy in every layer of every step.
         """
         if not self.is_output_by_query:
             return out
+        if isinstance(out, Int8Matrix):
+            return Int8Matrix(self._order_columns(out.values), out.scale)
+        return self._order_columns(out)
+
+    def _order_columns(self, out: Tensor) -> Tensor:
         heads = out.view(len(out), self.config.num_kv_heads, -1, self.config.head_dim)
         return heads.transpose(1, 2).reshape(out.shape)
 

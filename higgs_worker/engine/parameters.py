@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from higgs_worker.engine.config import ModelConfig
+from higgs_worker.engine.int8_matrix import Int8Matrix
+from higgs_worker.engine.number_format import NumberFormat
 
 NOT_NEEDED = frozenset({"text_lm_head.weight"})
 """In the file, but not loaded: audio is forced to start, so the text head is never used."""
@@ -24,9 +26,9 @@ class FeedForwardWeights:
     """[D], before attention."""
     post_norm: Tensor
     """[D], before the feed-forward."""
-    gate_up: Tensor
+    gate_up: Tensor | Int8Matrix
     """[2 x mlp_width, D]."""
-    down: Tensor
+    down: Tensor | Int8Matrix
     """[D, mlp_width]."""
 
 
@@ -34,9 +36,9 @@ class FeedForwardWeights:
 class LayerWeights:
     """One layer: attention for all positions, a feed-forward for text and one for audio."""
 
-    qkv: Tensor
+    qkv: Tensor | Int8Matrix
     """[(H + 2 H_kv) x head_dim, D]."""
-    out: Tensor
+    out: Tensor | Int8Matrix
     """[D, H x head_dim]."""
     text: FeedForwardWeights
     audio: FeedForwardWeights
@@ -57,15 +59,24 @@ class Weights:
     """[K x V, D]."""
 
     @classmethod
-    def empty(cls, config: ModelConfig, *, device: torch.device, dtype: torch.dtype) -> "Weights":
+    def empty(
+        cls, config: ModelConfig, *, device: torch.device, number_format: NumberFormat
+    ) -> "Weights":
         """Allocate without initialising."""
         width, mlp = config.width, config.mlp_width
 
         def new(*shape: int) -> Tensor:
-            return torch.empty(shape, device=device, dtype=dtype)
+            return torch.empty(shape, device=device, dtype=number_format.dtype)
+
+        def matrix(num_outputs: int, num_inputs: int) -> Tensor | Int8Matrix:
+            if number_format.has_int8_layers:
+                return Int8Matrix.empty(num_outputs, num_inputs, device)
+            return new(num_outputs, num_inputs)
 
         def feed_forward() -> FeedForwardWeights:
-            return FeedForwardWeights(new(width), new(width), new(2 * mlp, width), new(width, mlp))
+            return FeedForwardWeights(
+                new(width), new(width), matrix(2 * mlp, width), matrix(width, mlp)
+            )
 
         heads = config.num_heads + 2 * config.num_kv_heads
         return cls(
@@ -73,8 +84,8 @@ class Weights:
             embed_audio=new(config.num_codebooks * config.codebook_size, width),
             layers=tuple(
                 LayerWeights(
-                    qkv=new(heads * config.head_dim, width),
-                    out=new(width, config.num_heads * config.head_dim),
+                    qkv=matrix(heads * config.head_dim, width),
+                    out=matrix(width, config.num_heads * config.head_dim),
                     text=feed_forward(),
                     audio=feed_forward(),
                 )
@@ -84,14 +95,14 @@ class Weights:
             head=new(config.num_codebooks * config.codebook_size, width),
         )
 
-    def by_name(self, config: ModelConfig) -> dict[str, Tensor]:
+    def by_name(self, config: ModelConfig) -> dict[str, Tensor | Int8Matrix]:
         """Return a view of each tensor by its name in the checkpoint.
 
         Source: transformers `HiggsAudioV2ForConditionalGeneration` state dict.
         """
         query = config.num_heads * config.head_dim
         key = config.num_kv_heads * config.head_dim
-        names = {
+        names: dict[str, Tensor | Int8Matrix] = {
             "model.embed_tokens.weight": self.embed_text,
             "model.embed_audio_tokens.embed_audio_tokens.weight": self.embed_audio,
             "model.norm.weight": self.norm,

@@ -1,8 +1,9 @@
 """Tensors of files -> tensors in memory, in blocks, by several threads.
 
 A block is read directly into its target if the target is on the CPU and has the file's dtype.
-Otherwise it is read into a buffer of the thread and copied from there. For a GPU the buffer is
-pinned, so that the copy runs while the next block is read. One thread reaches the full speed of
+Otherwise it is read into a buffer of the thread and copied from there, quantised if the target is
+an `Int8Matrix`; such a block has whole rows. For a GPU the buffer is pinned, so that the copy runs
+while the next block is read. One thread reaches the full speed of
 neither a network volume nor the page cache, and a memory-mapped file costs a fault for every page
 (docs/performance.md).
 """
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from higgs_worker.checkpoint.tensor_file import FLOAT_DTYPES, TensorPlace
+from higgs_worker.engine.int8_matrix import Int8Matrix
 from higgs_worker.errors import InvalidCheckpoint
 from higgs_worker.regular_file import open_regular
 from higgs_worker.threads import in_threads
@@ -33,15 +35,15 @@ class _Block:
     offset: int
     dtype: torch.dtype
     """Of the file."""
-    target: Tensor
-    """[n], contiguous."""
+    target: Tensor | Int8Matrix
+    """[n], contiguous, or [rows, in]."""
 
     @property
     def num_bytes(self) -> int:
-        return self.target.numel() * self.dtype.itemsize
+        return self.target.shape.numel() * self.dtype.itemsize
 
 
-def fill(places: Mapping[str, TensorPlace], targets: Mapping[str, Tensor]) -> int:
+def fill(places: Mapping[str, TensorPlace], targets: Mapping[str, Tensor | Int8Matrix]) -> int:
     """Read tensors, converting dtypes where they differ.
 
     Args:
@@ -73,12 +75,18 @@ def _unreadable(path: Path, error: OSError) -> InvalidCheckpoint:
     return InvalidCheckpoint(f"{path} cannot be read ({error.strerror or error}); fetch it again")
 
 
-def _blocks(places: Mapping[str, TensorPlace], targets: Mapping[str, Tensor]) -> Iterator[_Block]:
+def _blocks(
+    places: Mapping[str, TensorPlace], targets: Mapping[str, Tensor | Int8Matrix]
+) -> Iterator[_Block]:
     for name, target in targets.items():
         place = places[name]
         dtype: torch.dtype = getattr(torch, FLOAT_DTYPES[place.dtype])
-        for first, part in enumerate(torch.split(target.view(-1), BLOCK_BYTES // dtype.itemsize)):
-            yield _Block(place.path, place.offset + first * BLOCK_BYTES, dtype, part)
+        rows = target if isinstance(target, Int8Matrix) else target.view(-1)
+        row_bytes = rows.shape[1:].numel() * dtype.itemsize
+        num_rows = BLOCK_BYTES // row_bytes
+        for first in range(0, rows.shape[0], num_rows):
+            offset = place.offset + first * row_bytes
+            yield _Block(place.path, offset, dtype, rows[first : first + num_rows])
 
 
 class _Reader:
@@ -98,16 +106,17 @@ class _Reader:
     @torch.inference_mode()
     def read(self, block: _Block) -> int:
         """Read one block into its target; returns its bytes."""
-        is_on_cpu = block.target.device.type == "cpu"
-        if is_on_cpu and block.target.dtype == block.dtype:
-            self._read_into(block.target.view(torch.uint8), block)
+        target = block.target
+        is_on_cpu = target.device.type == "cpu"
+        if is_on_cpu and isinstance(target, Tensor) and target.dtype == block.dtype:
+            self._read_into(target.view(torch.uint8), block)
             return block.num_bytes
         buffer = self._buffer(pinned=not is_on_cpu)[: block.num_bytes]
         self._read_into(buffer, block)
-        block.target.copy_(buffer.view(block.dtype), non_blocking=True)
+        target.copy_(buffer.view(block.dtype).view(target.shape), non_blocking=True)
         if not is_on_cpu:
             # On the target's device, which need not be this thread's current one.
-            self._own.copy.record(torch.cuda.current_stream(block.target.device))
+            self._own.copy.record(torch.cuda.current_stream(target.device))
         return block.num_bytes
 
     def _buffer(self, *, pinned: bool) -> Tensor:

@@ -37,8 +37,8 @@ State = Literal["ok", "warning", "failed"]
 
 PULLED_BYTES = 13e9
 """Size of both published repositories on disk, with room to pull one file again."""
-PUBLISHED_BYTES = 10.8e9
-"""Size of the published model's weights in bfloat16, without the text head."""
+PUBLISHED_BYTES = {"float32": 21.7e9, "bfloat16": 10.8e9, "int8": 5.9e9}
+"""Size of the published model's weights in each format, without the text head."""
 CODEC_BYTES = 0.6e9
 """Of the published codec's decoder: weights, state and captured calls."""
 ENCODER_BYTES, REFERENCE_BYTES_PER_S = 1.25e9, 1.6e6
@@ -301,10 +301,10 @@ def needed_bytes(settings: Settings, source: CheckpointSource, device: "torch.de
         source: where checkpoints come from.
         device: where the model computes.
     """
-    from higgs_worker.cuda import dtype_named
     from higgs_worker.engine.memory import library_bytes, slot_bytes, weight_bytes, working_bytes
+    from higgs_worker.engine.number_format import NumberFormat
 
-    dtype = dtype_named(settings.dtype, device)
+    number_format = NumberFormat.named(settings.dtype, device)
     encoder = ENCODER_BYTES + REFERENCE_BYTES_PER_S * settings.max_reference_s
     codec = 0 if settings.codec == DEMO else CODEC_BYTES + encoder
     found = find_without_verifying(
@@ -312,11 +312,12 @@ def needed_bytes(settings: Settings, source: CheckpointSource, device: "torch.de
     )
     config = None if found is None else _usable_config(found.directory)
     if config is None:
-        model = PUBLISHED_BYTES * dtype.itemsize / 2 if settings.model == _PUBLISHED else 0
+        model = PUBLISHED_BYTES[str(number_format)] if settings.model == _PUBLISHED else 0
         return model + codec + library_bytes(device)
-    slots = (settings.max_slots or 1) * slot_bytes(config, dtype, settings.max_length)
-    reserved = library_bytes(device) + working_bytes(config, dtype, settings.max_length)
-    return weight_bytes(config, dtype, device) + codec + slots + reserved
+    slots = (settings.max_slots or 1) * slot_bytes(config, number_format.dtype, settings.max_length)
+    working = working_bytes(config, number_format, device, settings.max_length)
+    reserved = library_bytes(device) + working
+    return weight_bytes(config, number_format, device) + codec + slots + reserved
 
 
 def _usable_config(directory: Path) -> ModelConfig | None:

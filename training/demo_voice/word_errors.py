@@ -12,6 +12,7 @@ import base64
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from higgs_worker.build import build
+from higgs_worker.load import DEMO_WARNING
 from higgs_worker.settings import Settings
 
 SENTENCES, UNCOMMON = (
@@ -32,13 +34,46 @@ TEXTS = {"common words": SENTENCES, "other words": UNCOMMON, "long text": (" ".j
 _WHISPER_RATE_HZ = 16_000
 
 
-def speak(texts: Sequence[str], seed: int) -> list[tuple[NDArray[np.float32], int]]:
-    """Return the PCM [S] and sample rate of each text, as the worker speaks it."""
-    batch = [{"text": text, "seed": seed} for text in texts]
-    settings = Settings.from_env({"HIGGS_MODEL": "demo", "HIGGS_LOG_LEVEL": "ERROR"})
-    output = asyncio.run(build(settings).run({"id": "1", "input": {"batch": batch}}))
-    wavs = [base64.b64decode(each["audio"]["base64"]) for each in output["batch"]]
-    return [soundfile.read(io.BytesIO(wav), dtype="float32") for wav in wavs]
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What the worker answered to one text."""
+
+    pcm: NDArray[np.float32]
+    """[S]."""
+    sample_rate: int
+    faults: tuple[str, ...]
+    """What the worker itself finds wrong with it, as its warnings say."""
+
+    @property
+    def length_s(self) -> float:
+        """How long it is."""
+        return len(self.pcm) / self.sample_rate
+
+
+def speak(
+    texts: Sequence[str], seeds: Sequence[int], *, dtype: str = "auto", retries: int = 1
+) -> list[Recording]:
+    """Return each text as the worker speaks it, with a seed of its own.
+
+    Args:
+        texts, seeds: as many of both.
+        dtype: as HIGGS_DTYPE has it.
+        retries: as a request has it.
+    """
+    batch = [{"text": text, "seed": seed} for text, seed in zip(texts, seeds, strict=True)]
+    settings = Settings.from_env(
+        {"HIGGS_MODEL": "demo", "HIGGS_DTYPE": dtype, "HIGGS_LOG_LEVEL": "ERROR"}
+    )
+    job = {"id": "1", "input": {"batch": batch, "retries": retries}}
+    output = asyncio.run(build(settings).run(job))
+    return [_recording(each) for each in output["batch"]]
+
+
+def _recording(answer: dict[str, Any]) -> Recording:
+    wav = io.BytesIO(base64.b64decode(answer["audio"]["base64"]))
+    pcm, sample_rate = soundfile.read(wav, dtype="float32")
+    faults = tuple(each for each in answer["warnings"] if each != DEMO_WARNING)
+    return Recording(pcm, sample_rate, faults)
 
 
 @cache
@@ -54,11 +89,12 @@ def _whisper() -> Any:
     )
 
 
-def transcribe(pcm: NDArray[np.float32], sample_rate: int) -> str:
+def transcribe(recording: Recording) -> str:
     """Return the words of a recording, as Whisper transcribes it."""
     import soxr
 
-    sound = soxr.resample(pcm, sample_rate, _WHISPER_RATE_HZ).astype(np.float32)
+    sound = soxr.resample(recording.pcm, recording.sample_rate, _WHISPER_RATE_HZ)
+    sound = sound.astype(np.float32)
     segments, _ = _whisper().transcribe(sound, language="en", beam_size=5)
     return " ".join(segment.text.strip() for segment in segments)
 
@@ -95,8 +131,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     for kind, texts in TEXTS.items():
-        recordings = speak(texts, options.seed)
-        transcripts = [transcribe(*recording) for recording in recordings]
+        recordings = speak(texts, [options.seed] * len(texts))
+        transcripts = [transcribe(recording) for recording in recordings]
         for text, transcript in zip(texts, transcripts, strict=True):
             print(f"{text}\n    {transcript}")
         print(f"{kind}: word error rate {error_rate(texts, transcripts):.3f}")
