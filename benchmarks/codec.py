@@ -35,6 +35,7 @@ from higgs_worker.codec.thread import CodecStream, CodecThread
 from higgs_worker.engine.engine import Engine
 from higgs_worker.engine.loader import load
 from higgs_worker.engine.model import LanguageModel
+from higgs_worker.engine.number_format import NumberFormat
 from higgs_worker.engine.runner import Runner
 from higgs_worker.engine.sequence import Prompt, Submission, TextSegment
 
@@ -113,7 +114,9 @@ def _decoder(name: str) -> CodecDecoder:
 
 
 def _demo_model() -> LanguageModel:
-    config, weights, _ = load(DEMO / "model", device=ours.CPU, dtype=torch.float32)
+    config, weights, _ = load(
+        DEMO / "model", device=ours.CPU, number_format=NumberFormat(torch.float32)
+    )
     return LanguageModel(config, weights, MAX_LENGTH)
 
 

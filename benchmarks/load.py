@@ -21,6 +21,7 @@ from benchmarks.models import SIZES
 from benchmarks.page_cache import drop, read
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.loader import load
+from higgs_worker.engine.number_format import NumberFormat
 from higgs_worker.engine.parameters import Weights
 
 REPEATS = 3
@@ -32,7 +33,9 @@ def write(directory: Path, num_bytes: float) -> None:
     raw["num_hidden_layers"] = 1
     while True:
         config = ModelConfig.from_dict(raw)
-        plan = Weights.empty(config, device=torch.device("meta"), dtype=torch.bfloat16)
+        plan = Weights.empty(
+            config, device=torch.device("meta"), number_format=NumberFormat(torch.bfloat16)
+        )
         planned = plan.by_name(config)
         if sum(each.nbytes for each in planned.values()) >= num_bytes:
             break
@@ -58,7 +61,7 @@ def main() -> None:
         size = path.stat().st_size
         cpu = torch.device("cpu")
         ways: dict[str, Callable[[], object]] = {
-            "ours": lambda: load(directory, device=cpu, dtype=torch.bfloat16),
+            "ours": lambda: load(directory, device=cpu, number_format=NumberFormat(torch.bfloat16)),
             # Memory-mapped pages are read only on access.
             "load_file": lambda: {n: t.clone() for n, t in load_file(path).items()},
             "raw": lambda: read(path),

@@ -9,6 +9,7 @@ from benchmarks import models
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.engine import STEPS_PER_ROUND, Engine
 from higgs_worker.engine.model import LanguageModel
+from higgs_worker.engine.number_format import NumberFormat
 from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.runner import Runner
 from higgs_worker.engine.sequence import PrefillChunk, Prompt, Sampling, Submission
@@ -19,7 +20,7 @@ CPU = torch.device("cpu")
 def copy_of(reference: HiggsAudioV2ForConditionalGeneration, max_length: int) -> LanguageModel:
     """Return our model with the weights of transformers'."""
     config = ModelConfig.from_dict(reference.config.to_dict())
-    weights = Weights.empty(config, device=CPU, dtype=torch.float32)
+    weights = Weights.empty(config, device=CPU, number_format=NumberFormat(torch.float32))
     state = reference.state_dict()
     for name, tensor in weights.by_name(config).items():
         tensor.copy_(state[name])
@@ -32,7 +33,7 @@ def random_model(
     """Return a random model without a reference, for sizes that memory holds only once."""
     torch.manual_seed(0)
     config = ModelConfig.from_dict(reference.to_dict())
-    weights = Weights.empty(config, device=CPU, dtype=dtype)
+    weights = Weights.empty(config, device=CPU, number_format=NumberFormat(dtype))
     for name, tensor in weights.by_name(config).items():
         models.fill(name, tensor, reference)
     return LanguageModel(config, weights, max_length)
@@ -40,7 +41,7 @@ def random_model(
 
 def num_bytes_per_step(config: ModelConfig, dtype: torch.dtype) -> int:
     """Return the bytes of weights that a step reads, without the few embedding rows."""
-    weights = Weights.empty(config, device=torch.device("meta"), dtype=dtype)
+    weights = Weights.empty(config, device=torch.device("meta"), number_format=NumberFormat(dtype))
     read = [weights.norm, weights.head]
     for layer in weights.layers:
         audio = layer.audio

@@ -17,6 +17,7 @@ from benchmarks.ours import num_bytes_per_step
 from benchmarks.roofline import PUBLISHED, Design, Step, step_of
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.model import LanguageModel
+from higgs_worker.engine.number_format import NumberFormat
 from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.runner import Runner
 from tests.fakes.twin_capture import TwinCapture
@@ -38,7 +39,7 @@ def efficient_attention(
 @pytest.fixture
 def runner() -> Runner:
     """Return a runner of the published sizes, with shapes and no data, that captures its steps."""
-    weights = Weights.empty(PUBLISHED, device=META, dtype=torch.bfloat16)
+    weights = Weights.empty(PUBLISHED, device=META, number_format=NumberFormat(torch.bfloat16))
     model = LanguageModel(PUBLISHED, weights, max_length=1024)
     return Runner(model, num_slots=2, max_length=1024, capture=TwinCapture())
 

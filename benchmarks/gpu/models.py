@@ -10,6 +10,7 @@ from higgs_worker.codec.encoder_memory import held_bytes
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.memory import MemoryPlan, free_memory, plan_memory
 from higgs_worker.engine.model import LanguageModel
+from higgs_worker.engine.number_format import NumberFormat
 from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.runner import Runner
 from higgs_worker.engine.sequence import PrefillChunk, Prompt, Sampling, Submission, TextSegment
@@ -27,7 +28,7 @@ TAIL = 8
 def random_weights(config: ModelConfig, device: torch.device, dtype: torch.dtype) -> Weights:
     """Return weights whose logits spread and whose sequences never end by themselves."""
     torch.manual_seed(0)
-    weights = Weights.empty(config, device=device, dtype=dtype)
+    weights = Weights.empty(config, device=device, number_format=NumberFormat(dtype))
     for name, tensor in weights.by_name(config).items():
         if "norm" in name:
             tensor.fill_(1.0)
@@ -65,7 +66,7 @@ def plan(scale: Scale) -> MemoryPlan:
     """Divide the memory that is free now as a worker does; a rehearsal has its own few slots."""
     return plan_memory(
         scale.model,
-        scale.dtype,
+        NumberFormat(scale.dtype),
         scale.device,
         free_bytes=free_memory(scale.device),
         max_slots=scale.max_slots,

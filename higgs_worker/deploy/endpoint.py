@@ -27,8 +27,9 @@ POOLS_GB = {
     "BLACKWELL_180": 180,
 }
 """RunPod's pools of GPUs, and the memory of each GPU."""
-NEEDED_GB = 20
-"""Memory that a GPU needs: 12 GB for the weights, the rest for a few slots and CUDA graphs."""
+NEEDED_GB, NEEDED_INT8_GB = 20, 12
+"""Memory that a GPU needs: 11 GB for the weights, or 6 in 8 bits; the rest is for a few slots, the
+codec and CUDA graphs."""
 PLACEHOLDER = "OWNER"
 """Stands in the file's image until somebody names their own."""
 VOLUME_GB = 30
@@ -130,19 +131,21 @@ def _check(body: Mapping[str, Any], path: Path) -> None:
         )
     if not isinstance(body.get("name"), str):
         raise InvalidDeployment(f"{path} has no name for the endpoint")
-    if not all(isinstance(value, str) for value in body.get("env", {}).values()):
+    env = body.get("env", {})
+    if not all(isinstance(value, str) for value in env.values()):
         raise InvalidDeployment(
             f"{path} has an env value that is not a string; RunPod accepts only strings"
         )
+    needed_gb = NEEDED_INT8_GB if env.get("HIGGS_DTYPE") == "int8" else NEEDED_GB
     pools = body.get("gpu", {}).get("pools", [])
     for pool in pools:
         if pool not in POOLS_GB:
             known = ", ".join(POOLS_GB)
             raise InvalidDeployment(f"there is no pool of GPUs {pool!r}; choose from {known}")
-        if POOLS_GB[pool] < NEEDED_GB and body.get("env", {}).get("HIGGS_MODEL") != "demo":
+        if POOLS_GB[pool] < needed_gb and env.get("HIGGS_MODEL") != "demo":
             raise InvalidDeployment(
-                f"GPUs of {pool} have {POOLS_GB[pool]} GB and the model needs {NEEDED_GB}; "
-                "choose larger ones, such as ADA_24"
+                f"GPUs of {pool} have {POOLS_GB[pool]} GB and the model needs {needed_gb}; "
+                "choose larger ones, such as ADA_24, or set HIGGS_DTYPE to int8"
             )
 
 

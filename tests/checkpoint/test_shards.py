@@ -13,6 +13,7 @@ from higgs_worker.checkpoint.shard_index import INDEX
 from higgs_worker.codec.encoder_loader import codec_id, load_encoder
 from higgs_worker.codec.loader import load_decoder
 from higgs_worker.engine.loader import load
+from higgs_worker.engine.number_format import NumberFormat
 from higgs_worker.errors import InvalidCheckpoint, WeightsNotFound
 from higgs_worker.weights.locate import DEMO_DIRECTORY
 from tests.fakes.odd_files import ODD_FILES, in_time, put
@@ -43,8 +44,12 @@ def test_what_transformers_writes_in_shards(tmp_path: Path) -> None:
     model = random_model(0)
     model.save_pretrained(tmp_path / "shards", max_shard_size="40KB")
     assert len(list((tmp_path / "shards").glob("*.safetensors"))) > 5
-    config, whole, report = load(save(model, tmp_path / "one"), device=CPU, dtype=torch.float32)
-    found_config, found, found_report = load(tmp_path / "shards", device=CPU, dtype=torch.float32)
+    config, whole, report = load(
+        save(model, tmp_path / "one"), device=CPU, number_format=NumberFormat(torch.float32)
+    )
+    found_config, found, found_report = load(
+        tmp_path / "shards", device=CPU, number_format=NumberFormat(torch.float32)
+    )
     assert found_config == config
     assert found_report.num_bytes_read == report.num_bytes_read
     places = found.by_name(config)

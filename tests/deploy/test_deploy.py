@@ -108,11 +108,20 @@ def test_a_dry_run_sends_nothing(runpod: RunPod, capsys: Any, monkeypatch: Any) 
     assert shown["networkVolumes"] == ["<the id of voices>"]
 
 
+def test_8_bits_fit_into_16_gb(runpod: RunPod, capsys: Any) -> None:
+    """A pool that is too small for the model is large enough for its weights in 8 bits."""
+    small = ("--gpu", "AMPERE_16", "--env", "HIGGS_DTYPE=int8")
+    code, told = run(runpod, capsys, "--dry-run", *small)
+    assert code == 0
+    assert "AMPERE_16" in told
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (("--gpu", "ADA_25"), "there is no pool of GPUs 'ADA_25'; choose from AMPERE_16"),
-        (("--gpu", "AMPERE_16"), "have 16 GB and the model needs 20"),
+        (("--gpu", "AMPERE_16"), "have 16 GB and the model needs 20; choose"),
+        (("--gpu", "AMPERE_16", "--env", "HIGGS_DTYPE=float32"), "or set HIGGS_DTYPE to int8"),
         (("--env", "HIGGS_STREAM"), "--env takes NAME=VALUE"),
         (("--config", "none.json"), "none.json cannot be read"),
         (("--config", __file__), "is not JSON"),

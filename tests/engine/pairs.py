@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.engine import Engine
 from higgs_worker.engine.loader import load
 from higgs_worker.engine.model import LanguageModel
+from higgs_worker.engine.number_format import NumberFormat
 from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.runner import Runner
 from higgs_worker.engine.sequence import Prompt, Sampling, Submission
@@ -41,6 +43,15 @@ class Pair:
         return [(own.columns, their) for own, their in zip(ours, theirs, strict=True)]
 
 
+def converted(weights: Weights, config: ModelConfig, number_format: NumberFormat) -> Weights:
+    """Return weights in another format, as the loader would make them."""
+    made = Weights.empty(config, device=weights.norm.device, number_format=number_format)
+    places = made.by_name(config)
+    for name, tensor in weights.by_name(config).items():
+        places[name].copy_(tensor)
+    return made
+
+
 Pairs = Callable[..., Pair]
 """`make_pair` with the directory filled in."""
 
@@ -59,7 +70,9 @@ def make_pair(
     """Save a random oracle and load it with our loader; fix our logits if they are given."""
     oracle = random_model(seed, size, end=end)
     config, weights, _ = load(
-        save(oracle, directory), device=torch.device("cpu"), dtype=torch.float32
+        save(oracle, directory),
+        device=torch.device("cpu"),
+        number_format=NumberFormat(torch.float32),
     )
     if logits is not None:
         fix_logits(weights, logits)

@@ -11,6 +11,7 @@ from benchmarks.roofline import PUBLISHED
 from higgs_worker.cuda import cuda_capture
 from higgs_worker.engine.graphs import StepGraphs
 from higgs_worker.engine.model import LanguageModel
+from higgs_worker.engine.number_format import NumberFormat
 from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.runner import Runner
 from higgs_worker.engine.sequence import PrefillChunk, Sampling, Submission
@@ -102,7 +103,7 @@ def test_prefill_and_steps_need_no_sync(sampling: Sampling) -> None:
     """On the meta device, which has no values, everything but the poll runs: nothing syncs."""
     device = torch.device("meta")
     config = replace(PUBLISHED, num_layers=2)
-    weights = Weights.empty(config, device=device, dtype=torch.bfloat16)
+    weights = Weights.empty(config, device=device, number_format=NumberFormat(torch.bfloat16))
     model = LanguageModel(config, weights, 1024)
     runner = Runner(model, num_slots=3, max_length=1024, capture=TwinCapture())
     (submission,) = ask([600], 40, sampling)

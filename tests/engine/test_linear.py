@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from higgs_worker.engine.int8_matrix import Int8Matrix
 from higgs_worker.engine.linear import (
     MAX_PACKED_BYTES,
     MAX_TRANSPOSED_BYTES,
+    Int8Linear,
     Linear,
     WeightLayout,
     best_layout,
@@ -62,3 +64,22 @@ def test_what_is_shared_is_a_view() -> None:
     matrix = Linear(weight)
     weight.fill_(1.0)
     assert torch.equal(matrix.forward(torch.ones(2, 64)), torch.full((2, 48), 64.0))
+
+
+@pytest.mark.parametrize("shape", [(48, 64), (50, 33), (1, 1), (513, 512)], ids=str)
+@pytest.mark.parametrize("num_rows", [1, 2, 8, 65])
+def test_products_in_8_bits_are_right(shape: tuple[int, int], num_rows: int) -> None:
+    """As the matrix that is stored gives them, but for the rounding of bfloat16 sums."""
+    torch.manual_seed(num_rows)
+    weight = Int8Matrix.empty(*shape, CPU)
+    weight.copy_(torch.randn(shape) * torch.rand(shape[0], 1))
+    x = torch.randn(num_rows, 2 * shape[1]).bfloat16()[:, : shape[1]]
+    right = x.double() @ weight.dequantized(torch.float64).t()
+    matrix = Int8Linear(weight)
+    # Of sums that are rounded at most twice, by 1 part in 256 each.
+    torch.testing.assert_close(matrix.forward(x).double(), right, rtol=2**-7, atol=2e-3)
+    sums = torch.randn(num_rows, shape[0]).bfloat16()
+    added, wide = sums.double() + right, torch.zeros(num_rows, 2 * shape[0]).bfloat16()
+    for place in (sums.clone(), wide[:, : shape[0]].copy_(sums)):
+        matrix.add_to(place, x)
+        torch.testing.assert_close(place.double(), added, rtol=2**-6, atol=2**-5)

@@ -10,9 +10,13 @@ from safetensors.torch import load_file, save_file
 from higgs_worker.checkpoint.tensor_file import TensorPlace
 from higgs_worker.engine import tensor_reader as reader
 from higgs_worker.engine.config import ModelConfig
+from higgs_worker.engine.int8_matrix import Int8Matrix
 from higgs_worker.engine.loader import load
+from higgs_worker.engine.number_format import NumberFormat
 from higgs_worker.errors import InvalidCheckpoint, WeightsNotFound
 from tests.oracles.language_model import random_model, save
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -32,7 +36,7 @@ def edit(directory: Path, change: object) -> None:
 
 def load_cpu(directory: Path) -> object:
     """Load on the CPU in float32."""
-    return load(directory, device=torch.device("cpu"), dtype=torch.float32)
+    return load(directory, device=CPU, number_format=NumberFormat(torch.float32))
 
 
 def test_every_value_arrives(directory: Path) -> None:
@@ -44,13 +48,38 @@ def test_every_value_arrives(directory: Path) -> None:
             assert torch.equal(places[name], value), name
 
 
+def test_8_bits_are_made_of_the_files_values(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row by row as from whole tensors, however many blocks they take; all else is bfloat16."""
+    monkeypatch.setattr(reader, "BLOCK_BYTES", 1000)
+    number_format = NumberFormat.named("int8", CPU)
+    config, weights, report = load(directory, device=CPU, number_format=number_format)
+    tensors = load_file(directory / "model.safetensors")
+    num_in_8_bits = 0
+    for name, place in weights.by_name(config).items():
+        if isinstance(place, Int8Matrix):
+            assert name.split(".")[-2].endswith("_proj")
+            expected = Int8Matrix.empty(*tensors[name].shape, CPU)
+            expected.copy_(tensors[name])
+            assert torch.equal(place.values, expected.values), name
+            assert torch.equal(place.scale, expected.scale), name
+            num_in_8_bits += 1
+        else:
+            assert torch.equal(place, tensors[name].bfloat16()), name
+    assert num_in_8_bits == config.num_layers * (4 + 2 * 3)
+    assert report.num_bytes_read == load_cpu(directory)[2].num_bytes_read
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_tensors_of_many_blocks_arrive(
     directory: Path, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Values arrive, read directly or converted, by several threads."""
     monkeypatch.setattr(reader, "BLOCK_BYTES", 1000)
-    config, weights, _ = load(directory, device=torch.device("cpu"), dtype=dtype)
+    config, weights, _ = load(
+        directory, device=torch.device("cpu"), number_format=NumberFormat(dtype)
+    )
     tensors = load_file(directory / "model.safetensors")
     assert any(tensor.nbytes > 3000 for tensor in tensors.values())
     for name, place in weights.by_name(config).items():
@@ -67,10 +96,30 @@ def test_a_file_that_shrinks_meanwhile_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_makes_the_same_8_bits(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that it quantises are those that a CPU does, but for a value between two steps."""
+    monkeypatch.setattr(reader, "BLOCK_BYTES", 4096)
+    number_format = NumberFormat.named("int8", CPU)
+    config, own, _ = load(directory, device=torch.device("cuda"), number_format=number_format)
+    places = own.by_name(config)
+    for name, tensor in (
+        load(directory, device=CPU, number_format=number_format)[1].by_name(config).items()
+    ):
+        if isinstance(tensor, Int8Matrix):
+            assert torch.equal(places[name].scale.cpu(), tensor.scale), name
+            steps = places[name].values.cpu().int() - tensor.values.int()
+            assert steps.abs().max() <= 1, name
+            assert steps.count_nonzero() < 0.001 * steps.numel(), name
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_gets_every_value(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through pinned buffers that are used again and again."""
     monkeypatch.setattr(reader, "BLOCK_BYTES", 4096)
-    config, weights, _ = load(directory, device=torch.device("cuda"), dtype=torch.bfloat16)
+    config, weights, _ = load(
+        directory, device=torch.device("cuda"), number_format=NumberFormat(torch.bfloat16)
+    )
     tensors = load_file(directory / "model.safetensors")
     for name, place in weights.by_name(config).items():
         assert torch.equal(place.cpu(), tensors[name].bfloat16()), name

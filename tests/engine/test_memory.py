@@ -25,6 +25,7 @@ from higgs_worker.engine.memory import (
     working_bytes,
 )
 from higgs_worker.engine.model import LanguageModel
+from higgs_worker.engine.number_format import NumberFormat
 from higgs_worker.engine.runner import Runner
 from higgs_worker.engine.sequence import PrefillChunk, Sampling, Submission
 from higgs_worker.errors import InvalidSettings
@@ -34,7 +35,7 @@ from tests.oracles.language_model import random_prompt
 
 GB, MIB = 10**9, 1 << 20
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-RESERVED = LIBRARY_BYTES + working_bytes(PUBLISHED, torch.bfloat16, 4096)
+RESERVED = LIBRARY_BYTES + working_bytes(PUBLISHED, NumberFormat(torch.bfloat16), CUDA, 4096)
 """What a plan without a codec leaves free."""
 
 
@@ -73,14 +74,24 @@ def test_the_published_model_in_numbers() -> None:
 def test_free_memory_is_filled_up_to_a_cap() -> None:
     """Without a number of slots: all that fit, beside what is reserved; 64 at most."""
     plan = plan_memory(
-        PUBLISHED, torch.bfloat16, CUDA, free_bytes=16 * GB, max_slots=None, max_length=4096
+        PUBLISHED,
+        NumberFormat(torch.bfloat16),
+        CUDA,
+        free_bytes=16 * GB,
+        max_slots=None,
+        max_length=4096,
     )
     assert 20 < plan.num_slots < MAX_AUTO_SLOTS
     taken = plan.num_slots * plan.slot_bytes + plan.prefix_cache_bytes + plan.reserved_bytes
     assert taken <= 16 * GB < taken + plan.slot_bytes
     assert plan.max_length == 4096
     plan = plan_memory(
-        PUBLISHED, torch.bfloat16, CUDA, free_bytes=130 * GB, max_slots=None, max_length=4096
+        PUBLISHED,
+        NumberFormat(torch.bfloat16),
+        CUDA,
+        free_bytes=130 * GB,
+        max_slots=None,
+        max_length=4096,
     )
     assert plan.num_slots == MAX_AUTO_SLOTS
     assert plan.prefix_cache_bytes == MAX_PREFIX_BYTES
@@ -91,7 +102,7 @@ def test_what_was_asked_for_is_given() -> None:
     for max_slots in (1, 7, 200):
         plan = plan_memory(
             PUBLISHED,
-            torch.bfloat16,
+            NumberFormat(torch.bfloat16),
             CUDA,
             free_bytes=130 * GB,
             max_slots=max_slots,
@@ -100,10 +111,22 @@ def test_what_was_asked_for_is_given() -> None:
         assert plan.num_slots == max_slots
     size = slot_bytes(PUBLISHED, torch.bfloat16, 4096)
     exact = RESERVED + MAX_PREFIX_BYTES + 100 * size
-    plan_memory(PUBLISHED, torch.bfloat16, CUDA, free_bytes=exact, max_slots=100, max_length=4096)
+    plan_memory(
+        PUBLISHED,
+        NumberFormat(torch.bfloat16),
+        CUDA,
+        free_bytes=exact,
+        max_slots=100,
+        max_length=4096,
+    )
     with pytest.raises(InvalidSettings):
         plan_memory(
-            PUBLISHED, torch.bfloat16, CUDA, free_bytes=exact - 1, max_slots=100, max_length=4096
+            PUBLISHED,
+            NumberFormat(torch.bfloat16),
+            CUDA,
+            free_bytes=exact - 1,
+            max_slots=100,
+            max_length=4096,
         )
 
 
@@ -114,7 +137,7 @@ def test_the_encoder_is_counted() -> None:
     for free_bytes, num_slots in ((exact, 40), (exact - 1, 39)):
         plan = plan_memory(
             PUBLISHED,
-            torch.bfloat16,
+            NumberFormat(torch.bfloat16),
             CUDA,
             free_bytes=free_bytes,
             max_slots=None,
@@ -137,14 +160,23 @@ def test_a_prefill_takes_what_is_counted(pairs: Pairs) -> None:
     runner.prefill([PrefillChunk(0, 24)])
     with LiveBytes() as live, torch.inference_mode():
         runner.prefill([PrefillChunk(0, left - 24)])
-    assert 0.66 < live.peak / working_bytes(config, torch.float32, max_length) < 1.33
+    assert (
+        0.66
+        < live.peak / working_bytes(config, NumberFormat(torch.float32), CPU, max_length)
+        < 1.33
+    )
 
 
 def test_what_does_not_fit_is_refused_with_numbers() -> None:
     """Too many slots: the error has what they need, what is free, and the settings to lower."""
     with pytest.raises(InvalidSettings) as caught:
         plan_memory(
-            PUBLISHED, torch.bfloat16, CUDA, free_bytes=16 * GB, max_slots=64, max_length=4096
+            PUBLISHED,
+            NumberFormat(torch.bfloat16),
+            CUDA,
+            free_bytes=16 * GB,
+            max_slots=64,
+            max_length=4096,
         )
     message = caught.value.message
     for part in (
@@ -164,7 +196,12 @@ def test_a_full_device_is_refused(free_bytes: int) -> None:
         InvalidSettings, match=r"1\.60 GB more with one slot .* lower HIGGS_MAX_LENGTH"
     ):
         plan_memory(
-            PUBLISHED, torch.bfloat16, CUDA, free_bytes=free_bytes, max_slots=None, max_length=4096
+            PUBLISHED,
+            NumberFormat(torch.bfloat16),
+            CUDA,
+            free_bytes=free_bytes,
+            max_slots=None,
+            max_length=4096,
         )
 
 
@@ -178,7 +215,7 @@ def test_a_cpu_takes_few_slots() -> None:
     for max_slots, num_slots in ((None, MAX_CPU_SLOTS), (64, 64)):
         plan = plan_memory(
             PUBLISHED,
-            torch.float32,
+            NumberFormat(torch.float32),
             CPU,
             free_bytes=200 * GB,
             max_slots=max_slots,
@@ -190,12 +227,12 @@ def test_a_cpu_takes_few_slots() -> None:
 
 def test_what_is_loaded_later_must_fit_too() -> None:
     """Before the weights are there, the plan counts them; the advice is for a CPU."""
-    weights = weight_bytes(PUBLISHED, torch.float32, CPU)
+    weights = weight_bytes(PUBLISHED, NumberFormat(torch.float32), CPU)
     assert weights == pytest.approx(21.6e9, rel=0.02)
     with pytest.raises(InvalidSettings) as caught:
         plan_memory(
             PUBLISHED,
-            torch.float32,
+            NumberFormat(torch.float32),
             CPU,
             free_bytes=20 * GB,
             max_slots=None,
@@ -205,6 +242,23 @@ def test_what_is_loaded_later_must_fit_too() -> None:
     assert "20.00 GB of memory are free" in caught.value.message
     assert "give the worker more memory" in caught.value.message
     assert "GPU" not in caught.value.message
+
+
+def test_8_bits_in_numbers() -> None:
+    """5.8 GB instead of 10.8, the same slots; on a GPU a matrix is converted, twice 100 MB."""
+    in_8_bits, bf16 = NumberFormat.named("int8", CUDA), NumberFormat(torch.bfloat16)
+    assert weight_bytes(PUBLISHED, bf16, CUDA) == pytest.approx(10.75e9, rel=0.001)
+    assert weight_bytes(PUBLISHED, in_8_bits, CUDA) == pytest.approx(5.825e9, rel=0.001)
+    assert weight_bytes(PUBLISHED, in_8_bits, CPU) == weight_bytes(PUBLISHED, in_8_bits, CUDA)
+    for device, more in ((CPU, 0), (CUDA, 2 * 100_663_296)):
+        working = [working_bytes(PUBLISHED, each, device, 4096) for each in (in_8_bits, bf16)]
+        assert working[0] - working[1] == more
+    plans = [
+        plan_memory(PUBLISHED, each, CUDA, free_bytes=9 * GB, max_slots=None, max_length=4096)
+        for each in (in_8_bits, bf16)
+    ]
+    assert plans[0].slot_bytes == plans[1].slot_bytes
+    assert plans[1].reserved_bytes - plans[0].reserved_bytes == -2 * 100_663_296
 
 
 def test_a_slot_takes_memory_as_it_is_used() -> None:

@@ -18,6 +18,7 @@ from higgs_worker.cuda import HIGH, MIDDLE, Captures, cuda_capture, hold_capture
 from higgs_worker.engine.engine import Engine
 from higgs_worker.engine.kv_cache import KVCache
 from higgs_worker.engine.model import LanguageModel
+from higgs_worker.engine.number_format import NumberFormat
 from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.rows import PromptRows, pack
 from higgs_worker.engine.runner import Runner
@@ -40,7 +41,7 @@ CONFIG = replace(
 def random_weights(device: torch.device, dtype: torch.dtype) -> Weights:
     """Return weights whose logits spread, the same on every device."""
     generator = torch.Generator().manual_seed(3)
-    weights = Weights.empty(CONFIG, device=device, dtype=dtype)
+    weights = Weights.empty(CONFIG, device=device, number_format=NumberFormat(dtype))
     for name, tensor in weights.by_name(CONFIG).items():
         values = torch.randn(tensor.shape, generator=generator)
         scale = 1.0 if "embed" in name else tensor.shape[-1] ** -0.5
@@ -121,7 +122,7 @@ def test_bf16_is_float32_but_for_rounding() -> None:
     logits = []
     for device, dtype in ((torch.device("cpu"), torch.float32), (CUDA, torch.bfloat16)):
         exact = random_weights(torch.device("cpu"), torch.bfloat16)
-        weights = Weights.empty(CONFIG, device=device, dtype=dtype)
+        weights = Weights.empty(CONFIG, device=device, number_format=NumberFormat(dtype))
         places = weights.by_name(CONFIG)
         for name, tensor in exact.by_name(CONFIG).items():
             places[name].copy_(tensor)

@@ -10,6 +10,7 @@ from higgs_worker.codec.config import CodecConfig
 from higgs_worker.codec.encoder_config import EncoderConfig
 from higgs_worker.codec.loader import load_decoder, tensor_shapes
 from higgs_worker.engine.config import ModelConfig
+from higgs_worker.engine.number_format import NumberFormat
 from higgs_worker.engine.parameters import Weights
 from training.demo_voice import sizes, tokenizer
 from training.demo_voice.export import write
@@ -24,7 +25,9 @@ def write_to(directory: Path) -> dict[str, str]:
     reader = tokenizer.load()
     raw = sizes.model_config(reader, width=64, layers=2)
     config = ModelConfig.from_dict(raw)
-    meta = Weights.empty(config, device=torch.device("meta"), dtype=torch.float16)
+    meta = Weights.empty(
+        config, device=torch.device("meta"), number_format=NumberFormat(torch.float16)
+    )
     model = random_tensors({n: tuple(t.shape) for n, t in meta.by_name(config).items()}, SEED)
     # Spread the logits as a trained model does. Zero the end codes' logits, so that sequences end
     # only at the cap on their length.

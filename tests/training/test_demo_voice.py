@@ -20,6 +20,7 @@ from higgs_worker.codec.encoder_config import EncoderConfig
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.kv_cache import KVCache
 from higgs_worker.engine.model import LanguageModel
+from higgs_worker.engine.number_format import NumberFormat
 from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.rows import RowChunk, pack
 from higgs_worker.load import load_model
@@ -158,7 +159,7 @@ def test_the_network_that_learns_is_the_engine_s(reader: Tokenizer) -> None:
     with torch.no_grad():
         hidden, *_ = network(text_ids[None], columns[None])
         expected = network.logits(hidden[0])
-    weights = Weights.empty(config, device=CPU, dtype=torch.float32)
+    weights = Weights.empty(config, device=CPU, number_format=NumberFormat(torch.float32))
     state = network.state_dict()
     for name, place in weights.by_name(config).items():
         place.copy_(state[name])

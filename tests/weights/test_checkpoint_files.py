@@ -14,6 +14,7 @@ from higgs_worker.codec.encoder_config import EncoderConfig
 from higgs_worker.engine import parameters
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.loader import load
+from higgs_worker.engine.number_format import NumberFormat
 from higgs_worker.errors import InvalidCheckpoint, WeightsNotFound
 from higgs_worker.weights.checkpoint_files import UNREAD, all_files
 from higgs_worker.weights.locate import DEMO_DIRECTORY, is_cached, locate_checkpoint
@@ -67,7 +68,9 @@ def test_a_model_that_comes_in_shards_is_equal(standin: StandIn, tmp_path: Path)
     standin.files = {each.name: each.read_bytes() for each in (tmp_path / "saved").iterdir()}
     standin.files["tokenizer.json"] = SMALL["tokenizer.json"]
     config, weights, _ = load(
-        pull(standin, tmp_path).directory, device=torch.device("cpu"), dtype=torch.float32
+        pull(standin, tmp_path).directory,
+        device=torch.device("cpu"),
+        number_format=NumberFormat(torch.float32),
     )
     expected = model.state_dict()
     for name, tensor in weights.by_name(config).items():
@@ -120,7 +123,9 @@ def test_no_loader_reads_what_is_not_pulled() -> None:
     raw = json.loads((DEMO_DIRECTORY / "model" / "config.json").read_text())
     config = ModelConfig.from_dict(raw)
     meta = torch.device("meta")
-    read = parameters.Weights.empty(config, device=meta, dtype=torch.float32).by_name(config)
+    read = parameters.Weights.empty(
+        config, device=meta, number_format=NumberFormat(torch.float32)
+    ).by_name(config)
     assert not any(name.startswith(UNREAD["model"]) for name in read)
     assert all(name.startswith(UNREAD["model"]) for name in parameters.NOT_NEEDED)
     raw = json.loads((DEMO_DIRECTORY / "codec" / "config.json").read_text())

@@ -14,6 +14,7 @@ from higgs_worker.codec.config import CodecConfig
 from higgs_worker.codec.encoder_config import EncoderConfig
 from higgs_worker.codec.loader import tensor_shapes
 from higgs_worker.engine.config import ModelConfig
+from higgs_worker.engine.number_format import NumberFormat
 from higgs_worker.engine.parameters import Weights
 from training.demo_voice.frames import LATENT_DIM, Quantiser
 
@@ -21,7 +22,9 @@ from training.demo_voice.frames import LATENT_DIM, Quantiser
 def language_model(directory: Path, state: Mapping[str, Tensor], config: dict[str, Any]) -> None:
     """Write the language model's checkpoint, in the format of the real one."""
     plan = Weights.empty(
-        ModelConfig.from_dict(config), device=torch.device("meta"), dtype=torch.float16
+        ModelConfig.from_dict(config),
+        device=torch.device("meta"),
+        number_format=NumberFormat(torch.float16),
     ).by_name(ModelConfig.from_dict(config))
     names = {name: state[name if name in state else f"model.{name}"] for name in plan}
     write(directory, config, names)

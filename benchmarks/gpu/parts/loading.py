@@ -14,6 +14,7 @@ from benchmarks.gpu.devices import GB, seconds
 from benchmarks.gpu.models import random_weights
 from benchmarks.gpu.scale import Scale, raw_config
 from higgs_worker.engine.loader import load
+from higgs_worker.engine.number_format import NumberFormat
 from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.tensor_reader import BLOCK_BYTES, NUM_THREADS
 from higgs_worker.threads import in_threads
@@ -21,7 +22,9 @@ from higgs_worker.threads import in_threads
 
 def loading(scale: Scale) -> Iterator[dict[str, Any]]:
     """Loading the language model from the page cache"""
-    planned = Weights.empty(scale.model, device=torch.device("meta"), dtype=scale.dtype)
+    planned = Weights.empty(
+        scale.model, device=torch.device("meta"), number_format=NumberFormat(scale.dtype)
+    )
     num_bytes = sum(each.nbytes for each in planned.by_name(scale.model).values())
     place = folder_in_memory(num_bytes)
     if place is None:
@@ -46,7 +49,7 @@ def loading(scale: Scale) -> Iterator[dict[str, Any]]:
 
 
 def _load(directory: Path, scale: Scale) -> None:
-    load(directory, device=scale.device, dtype=scale.dtype)
+    load(directory, device=scale.device, number_format=NumberFormat(scale.dtype))
 
 
 def _row(what: str, num_bytes: int, took: float) -> dict[str, Any]:

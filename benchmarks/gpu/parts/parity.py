@@ -17,6 +17,7 @@ from benchmarks.gpu.models import random_model, text_prompt
 from benchmarks.gpu.scale import Scale
 from higgs_worker.engine.loader import load
 from higgs_worker.engine.model import LanguageModel
+from higgs_worker.engine.number_format import NumberFormat
 from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.runner import Runner
 from higgs_worker.engine.sequence import Sampling, Submission
@@ -66,7 +67,9 @@ def greedy(scale: Scale) -> Iterator[dict[str, Any]]:
     theirs = random_reference(sizes, device, float32)
     num_bytes = sum(each.nbytes for each in theirs.parameters())
     with tempfile.TemporaryDirectory(dir=folder_in_memory(num_bytes)) as name:
-        config, weights, _ = load(save(theirs, Path(name)), device=device, dtype=float32)
+        config, weights, _ = load(
+            save(theirs, Path(name)), device=device, number_format=NumberFormat(float32)
+        )
     model = LanguageModel(config, weights, 1024)
     num_columns = 2 * scale.parity_steps
     rng = np.random.default_rng(0)
@@ -108,7 +111,7 @@ def logits(scale: Scale) -> Iterator[dict[str, Any]]:
     if not _fits(num_bytes, device):
         yield {"of": f"ours, {scale.dtype_name}", "against": "does not fit beside transformers'"}
         return
-    weights = Weights.empty(config, device=device, dtype=scale.dtype)
+    weights = Weights.empty(config, device=device, number_format=NumberFormat(scale.dtype))
     state = theirs.state_dict()
     for name, tensor in weights.by_name(config).items():
         tensor.copy_(state[name])

@@ -18,6 +18,7 @@ from benchmarks.gpu.models import clear, fill, new_runner, random_model
 from benchmarks.gpu.scale import Scale
 from benchmarks.roofline import FRAME_RATE
 from higgs_worker.engine.graphs import StepGraphs
+from higgs_worker.engine.number_format import NumberFormat
 from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.runner import Runner
 
@@ -55,7 +56,9 @@ def step_bytes(scale: Scale, num_rows: int, context: int) -> int:
 
 def matrix_bytes(scale: Scale) -> tuple[list[int], int]:
     """Return the bytes of a layer's matrices in the order of use, and of the head."""
-    weights = Weights.empty(scale.model, device=torch.device("meta"), dtype=scale.dtype)
+    weights = Weights.empty(
+        scale.model, device=torch.device("meta"), number_format=NumberFormat(scale.dtype)
+    )
     layer = weights.layers[0]
     used = (layer.qkv, layer.out, layer.audio.gate_up, layer.audio.down)
     return [matrix.nbytes for matrix in used], weights.head.nbytes

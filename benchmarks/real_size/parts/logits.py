@@ -15,6 +15,7 @@ from benchmarks.real_size import reference
 from benchmarks.real_size.setup import Setup
 from higgs_worker.engine.loader import load
 from higgs_worker.engine.model import LanguageModel
+from higgs_worker.engine.number_format import NumberFormat
 
 NUM_FRAMES = 6
 NUM_COLUMNS = 3
@@ -26,7 +27,9 @@ def logits(setup: Setup) -> Iterator[dict[str, Any]]:
     """bf16 logits against transformers' in float32, all layers, text, reference and columns"""
     directory = setup.directory("model")
     prompt = reference.sample_prompts(directory, NUM_FRAMES)["text and reference"]
-    config, weights, _ = load(directory, device=torch.device("cpu"), dtype=torch.bfloat16)
+    config, weights, _ = load(
+        directory, device=torch.device("cpu"), number_format=NumberFormat(torch.bfloat16)
+    )
     columns = reference.columns_from(config, NUM_COLUMNS)
     own = own_logits(LanguageModel(config, weights, 512), prompt, columns).float()
     del weights
