@@ -37,6 +37,15 @@ def test_say_writes_a_whole_file(capsys: pytest.CaptureFixture[str], format: str
     assert 0 < said["first_audio_s"] <= said["total_s"]
 
 
+def test_8_bits_speak(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded model says three words in a second or two, and they are no silence."""
+    monkeypatch.setenv("HIGGS_DTYPE", "int8")
+    said = run(capsys, "say", "The sun shines.", "-o", "sun.wav", "--seed", "1")
+    pcm, _ = soundfile.read("sun.wav")
+    assert 0.7 < said["duration_s"] < 2.5
+    assert pcm.std() > 0.02
+
+
 def test_voices_are_added_heard_and_removed(capsys: pytest.CaptureFixture[str]) -> None:
     """A saved voice is listed, shown, changes the speech, and is gone when removed."""
     Path("anna.wav").write_bytes(babble(1))

@@ -30,6 +30,7 @@ from tests.fakes import speeches
 from training.demo_voice import (
     frames,
     language,
+    number_formats,
     sizes,
     speech,
     spelling,
@@ -325,6 +326,21 @@ def test_errors_are_counted_in_words() -> None:
     assert word_errors.num_errors("The sun rises.", "The moon rises") == 1
     assert word_errors.num_errors("The sun rises.", "The rises too now") == 3
     assert word_errors.error_rate(["One two.", "Three four."], ["one", "three four"]) == 0.25
+
+
+def test_a_runaway_is_far_longer_than_the_same_sentence_elsewhere() -> None:
+    """Each format's are counted against the shortest of all, whichever that is."""
+    assert number_formats.num_runaways([[2.0, 2.0, 2.0], [2.1, 3.0, 1.0]]) == [1, 0]
+    assert number_formats.num_runaways([[2.0, 2.0], [3.9, 1.6]]) == [0, 1]
+
+
+def test_the_formats_say_the_same_sentences() -> None:
+    """Those of the word error rate first, then long ones of the grammar, the same each time."""
+    made = number_formats.sentences(200)
+    assert made == number_formats.sentences(200)
+    assert len(set(made)) == 200
+    assert made[:40] == [*word_errors.SENTENCES, *word_errors.UNCOMMON]
+    assert all(len(word_errors.words(each)) >= number_formats.MIN_WORDS for each in made[40:])
 
 
 def test_the_test_sentences_are_not_the_grammar_s() -> None:
