@@ -1,10 +1,11 @@
 """What 8-bit weights cost and gain on a CPU: errors of logits, and the time of a step.
 
-    python -m benchmarks.int8 [--layers 4] [--json FILE]
+    python -m benchmarks.int8 [--layers 4] [--threads 1] [--json FILE]
 
 The published sizes with fewer layers, and random weights that are bfloat16, as the checkpoint's
 are. The logits of given columns behind a prompt with a reference are compared with float32's. Then
-one step is timed in each format, in turn. The last line is JSON. 4 layers take 6 GB.
+one step is timed in each format, in turn. The last line is JSON. 4 layers take 6 GB. Where
+others are at work, one thread is the fair measure: several wait for the one that is held up.
 """
 
 import argparse
@@ -89,8 +90,11 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--threads", type=int, help="torch's own choice if absent")
     parser.add_argument("--json", type=Path, help="also write the last line there")
     options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
     by_format = models(options.layers)
     report: dict[str, Any] = {"benchmark": "int8", "layers": options.layers}
     report["environment"] = environment()

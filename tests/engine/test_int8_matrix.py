@@ -94,9 +94,9 @@ def test_slices_are_views() -> None:
 
 
 def test_what_it_takes() -> None:
-    """A byte a value and two a row; while it is made, four a value."""
-    matrix, rows = Int8Matrix.empty(64, 4096, CPU), torch.randn(64, 4096).bfloat16()
-    assert matrix.nbytes == 64 * 4096 + 2 * 64
+    """A byte a value and two a row; while it is made, 4 MB more, however large it is."""
+    matrix, rows = Int8Matrix.empty(1000, 4096, CPU), torch.randn(1000, 4096).bfloat16()
+    assert matrix.nbytes == 1000 * 4096 + 2 * 1000
     with LiveBytes() as live:
         matrix.copy_(rows)
-    assert live.peak < 1.05 * 4 * rows.numel()
+    assert 4e6 < live.peak < 4.3e6
