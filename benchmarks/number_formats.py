@@ -1,6 +1,6 @@
 """What 8-bit weights cost and gain on a CPU: errors of logits, and the time of a step.
 
-    python -m benchmarks.int8 [--layers 4] [--threads 1] [--json FILE]
+    python -m benchmarks.number_formats [--layers 4] [--threads 1] [--json FILE]
 
 The published sizes with fewer layers, and random weights that are bfloat16, as the checkpoint's
 are. The logits of given columns behind a prompt with a reference are compared with float32's. Then
@@ -96,7 +96,7 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     by_format = models(options.layers)
-    report: dict[str, Any] = {"benchmark": "int8", "layers": options.layers}
+    report: dict[str, Any] = {"benchmark": "number_formats", "layers": options.layers}
     report["environment"] = environment()
     for name, measure in (("errors", errors), ("steps", steps)):
         report[name] = []
