@@ -41,7 +41,7 @@ def test_a_container_that_is_too_small_is_told_so() -> None:
     said, most = load_within(768 * MIB, HIGGS_MAX_SLOTS="64", HIGGS_MAX_LENGTH="8192")
     assert said.startswith("the model takes 3.")
     assert "with 64 slots of 8192 positions, 0.05 GB each, and 0." in said
-    assert said.endswith("HIGGS_MAX_REFERENCE_S, or give the worker more memory")
+    assert said.endswith("set HIGGS_DTYPE to int8, or give the worker more memory")
     assert int(most.split()[0]) < 600
 
 

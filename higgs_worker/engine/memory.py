@@ -136,10 +136,12 @@ def plan_memory(
         needed = loading_bytes + reserved + prefix_bytes + least * size
         slots, fewer = ("one slot", "") if least == 1 else (f"{least} slots", "HIGGS_MAX_SLOTS, ")
         more = "give the worker more memory" if device.type == "cpu" else "take a larger GPU"
+        smaller = "" if number_format.has_int8_layers else "set HIGGS_DTYPE to int8, "
         raise InvalidSettings(
             f"the model takes {needed / 1e9:.2f} GB more with {slots} of {max_length} positions, "
             f"{size / 1e9:.2f} GB each, and {free_bytes / 1e9:.2f} GB of memory are free: lower "
-            f"{fewer}HIGGS_MAX_LENGTH (not below {MIN_LENGTH}) or HIGGS_MAX_REFERENCE_S, or {more}"
+            f"{fewer}HIGGS_MAX_LENGTH (not below {MIN_LENGTH}) or HIGGS_MAX_REFERENCE_S, "
+            f"{smaller}or {more}"
         )
     return MemoryPlan(
         num_slots=max_slots or min(fitting, max_auto_slots(device)),

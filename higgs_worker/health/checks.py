@@ -239,11 +239,12 @@ def gpu(settings: Settings, source: CheckpointSource) -> CheckResult:
     sentence = f"{properties.name}, {memory}, CUDA {torch.version.cuda}"
     needed = needed_bytes(settings, source, torch.device("cuda")) + CONTEXT_BYTES
     if needed > total:
+        smaller = "" if settings.dtype == "int8" else "set HIGGS_DTYPE to int8, "
         return CheckResult(
             "gpu",
             "failed",
-            f"{sentence}: the model needs {needed / 1e9:.1f} GB; take a GPU with more memory, or "
-            "lower HIGGS_MAX_SLOTS, HIGGS_MAX_LENGTH or HIGGS_MAX_REFERENCE_S",
+            f"{sentence}: the model needs {needed / 1e9:.1f} GB; take a GPU with more memory, "
+            f"{smaller}or lower HIGGS_MAX_SLOTS, HIGGS_MAX_LENGTH or HIGGS_MAX_REFERENCE_S",
         )
     return CheckResult("gpu", "ok", f"{sentence}; the model needs {needed / 1e9:.1f} GB")
 

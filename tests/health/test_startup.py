@@ -8,10 +8,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from benchmarks.gpu.scale import REAL
+from benchmarks.roofline import PUBLISHED
 from higgs_worker.codec.encoder_memory import held_bytes
 from higgs_worker.engine import memory
+from higgs_worker.engine.memory import weight_bytes
+from higgs_worker.engine.number_format import NumberFormat
 from higgs_worker.errors import InvalidSettings, VolumeUnusable
 from higgs_worker.health import checks, startup
 from higgs_worker.health.startup import UnfitWorker, fitness_checks
@@ -113,16 +117,39 @@ def card(monkeypatch: pytest.MonkeyPatch, total_bytes: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("total_bytes", "is_fit"), [(12e9, False), (14e9, False), (14.5e9, True), (24e9, True)]
+    ("dtype", "total_bytes", "needed"),
+    [
+        ("auto", 12e9, "14.2 GB; take a GPU with more memory, set HIGGS_DTYPE to int8, or lower"),
+        ("auto", 14e9, "14.2 GB; take a GPU with more memory, set HIGGS_DTYPE to int8, or lower"),
+        ("auto", 14.5e9, ""),
+        ("auto", 24e9, ""),
+        ("float32", 24e9, "25.0 GB; take"),
+        ("int8", 8.5e9, "9.3 GB; take a GPU with more memory, or lower"),
+        ("int8", 12e9, ""),
+    ],
 )
 def test_a_gpu_that_is_too_small(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, total_bytes: float, is_fit: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, total_bytes: float, needed: str
 ) -> None:
-    """The published model needs a GPU of 16 GB; a smaller one fails before the pull."""
+    """The published model needs a GPU of 16 GB, or of 10 in 8 bits; else it fails before the pull.
+
+    Args:
+        needed: what the refusal says; empty: there is none.
+    """
     card(monkeypatch, total_bytes)
     published = {"HIGGS_MODEL": "", "HF_ENDPOINT": "http://127.0.0.1:9", "HIGGS_DEVICE": "cuda"}
-    refused = refusals(tmp_path, **published).get("gpu_is_usable", "")
-    assert ("the model needs 14.2 GB; take a GPU with more" in refused) is not is_fit
+    refused = refusals(tmp_path, HIGGS_DTYPE=dtype, **published).get("gpu_is_usable", "")
+    assert bool(refused) == bool(needed)
+    assert needed in refused
+
+
+def test_each_format_is_counted_as_the_plan_does() -> None:
+    """The constants of the published weights are those of its sizes."""
+    device = torch.device("cuda")
+    for name, counted in checks.PUBLISHED_BYTES.items():
+        number_format = NumberFormat.named(name, device)
+        taken = weight_bytes(PUBLISHED, number_format, device)
+        assert counted == pytest.approx(taken, rel=0.02)
 
 
 def test_the_encoder_is_counted_as_the_plan_does() -> None:
