@@ -24,6 +24,7 @@ from benchmarks.gpu.models import random_weights
 from benchmarks.gpu.reference import own_logits
 from benchmarks.measure import environment, interleave, timed
 from benchmarks.roofline import PUBLISHED
+from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.kv_cache import KVCache
 from higgs_worker.engine.model import LanguageModel
 from higgs_worker.engine.number_format import NumberFormat
@@ -37,9 +38,8 @@ NUM_COLUMNS, CONTEXT, MAX_LENGTH = 50, 400, 512
 REPEATS = 7
 
 
-def models(num_layers: int) -> dict[str, LanguageModel]:
+def models(config: ModelConfig) -> dict[str, LanguageModel]:
     """Return the same model in each format."""
-    config = replace(PUBLISHED, num_layers=num_layers, vocab_size=512)
     exact = random_weights(config, CPU, torch.bfloat16)
     made = {}
     for name in FORMATS:
@@ -95,7 +95,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    by_format = models(options.layers)
+    by_format = models(replace(PUBLISHED, num_layers=options.layers, vocab_size=512))
     report: dict[str, Any] = {"benchmark": "number_formats", "layers": options.layers}
     report["environment"] = environment()
     for name, measure in (("errors", errors), ("steps", steps)):
