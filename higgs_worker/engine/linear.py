@@ -77,13 +77,13 @@ class Int8Linear:
     """An 8-bit weight [out, in], for products with rows in bfloat16."""
 
     def __init__(self, weight: Int8Matrix) -> None:
-        self._weight = weight
+        self.weight = weight
         num_inputs = weight.shape[1]
         self._has_kernel = weight.device.type == "cpu" and num_inputs % _KERNEL_INPUTS == 0
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the product with rows [N, in], [N, out]."""
-        values, scale = self._weight.values, self._weight.scale
+        values, scale = self.weight.values, self.weight.scale
         if self._has_kernel:
             return torch._weight_int8pack_mm(x.contiguous(), values, scale)
         # The values are exact in bfloat16; values x scale would not be.

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from higgs_worker.engine.columns import Columns
+from higgs_worker.engine.int8_matrix import Int8Matrix
 from higgs_worker.engine.kernels.attend import attend_kernel
 from higgs_worker.engine.kernels.choose import choose_kernel
 from higgs_worker.engine.kernels.embed import embed_kernel
@@ -23,7 +24,7 @@ from higgs_worker.engine.kernels.product import product_kernel
 from higgs_worker.engine.kernels.settle import settle_kernel
 from higgs_worker.engine.kernels.tiles import MAX_ROWS, attention_splits, padded, tiles_for
 from higgs_worker.engine.kv_cache import CacheWindow, KVCache
-from higgs_worker.engine.linear import Linear
+from higgs_worker.engine.linear import Int8Linear, Linear
 from higgs_worker.engine.model import LanguageModel
 from higgs_worker.engine.sampling import MAX_WINDOW, Mode
 from higgs_worker.engine.slot_state import NEVER, SlotState
@@ -87,7 +88,7 @@ class FusedStep:
         self._model, self._cache, self._columns = model, cache, columns
         self._config = config = model.config
         self._is_dependent = is_dependent
-        self._is_int8 = not isinstance(model.layers[0].qkv.weight, Tensor)
+        self._is_int8 = isinstance(model.layers[0].qkv, Int8Linear)
         self._matrices = matrices(model)
         self._group = config.num_heads // config.num_kv_heads
         self.max_rows = min(MAX_ROWS, len(columns.state.column))
@@ -222,16 +223,19 @@ class FusedStep:
         name: str,
         num_rows: int,
         rows: Tensor,
-        linear: Linear,
+        linear: Linear | Int8Linear,
         *,
         out: Tensor | None = None,
         norm: Tensor | None = None,
     ) -> Launch:
         """Return a product: into `out`, or added to the stream, whose next norm it begins."""
         matrix, tiles = self._matrices[name], tiles_for(num_rows, is_int8=self._is_int8)
-        tile = tiles[name]
-        weight: Any = linear.weight
-        is_int8 = not isinstance(weight, Tensor)
+        tile, is_int8 = tiles[name], isinstance(linear, Int8Linear)
+        stored = linear.weight
+        if isinstance(stored, Int8Matrix):
+            weight, scale = stored.values, stored.scale
+        else:  # a kernel never looks at what it has no use for
+            weight, scale = stored, stored
         num_squares = 0
         if matrix.norm_of is not None:
             num_squares = -(-matrix.width // tiles[matrix.norm_of].rows)
@@ -241,9 +245,8 @@ class FusedStep:
             (-(-matrix.num_outputs // tile.rows), tile.splits),
             {
                 "rows": rows,
-                "weight": weight.values if is_int8 else weight,
-                # A kernel never looks at what it has no use for.
-                "scale": weight.scale if is_int8 else self._squares,
+                "weight": weight,
+                "scale": scale,
                 "squares": self._squares,
                 "out": self._stream if out is None else out,
                 **self._of_stream(self._model.last_norm if norm is None else norm),

@@ -23,6 +23,7 @@ from higgs_worker.engine.kernels.fused_step import FusedStep
 from higgs_worker.engine.kernels.launch import Launch
 from higgs_worker.engine.kernels.tiles import MAX_ROWS
 from higgs_worker.engine.model import LanguageModel
+from higgs_worker.engine.number_format import NumberFormat
 from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.runner import Runner
 from tests.fakes.twin_capture import TwinCapture
@@ -42,19 +43,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Compile the kernels of a step.")
     parser.add_argument("capability", type=int, help="90 for 9.0")
     parser.add_argument("--rows", type=int, nargs="+", default=[1])
-    parser.add_argument("--format", choices=("bf16", "int8"), default="bf16")
+    parser.add_argument("--format", choices=("bfloat16", "int8"), default="bfloat16")
     parser.add_argument("--dependent", action="store_true")
     options = parser.parse_args()
-    step, state = published(is_dependent=options.dependent)
+    step, state = published(options.format, is_dependent=options.dependent)
     for num_rows in options.rows:
         for _launch in step.launches(state.select(slice(0, num_rows))):
             pass
 
 
-def published(*, is_dependent: bool) -> tuple[FusedStep, Any]:
+def published(number_format: str, *, is_dependent: bool) -> tuple[FusedStep, Any]:
     """Return a step of one layer of the published sizes, without memory, and its slots' state."""
     config, meta = replace(PUBLISHED, num_layers=1), torch.device("meta")
-    weights = Weights.empty(config, device=meta, dtype=torch.bfloat16)
+    weights = Weights.empty(
+        config, device=meta, number_format=NumberFormat.named(number_format, meta)
+    )
     model = LanguageModel(config, weights, 4096)
     runner = Runner(model, num_slots=MAX_ROWS, max_length=4096, capture=TwinCapture())
     step = FusedStep(model, runner.cache, runner._columns, is_dependent=is_dependent)

@@ -51,7 +51,7 @@ def test_kernels_for_one_row_on_a_hopper(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("weights", ["bf16", "int8"])
+@pytest.mark.parametrize("weights", ["bfloat16", "int8"])
 @pytest.mark.parametrize("capability", [80, 89, 90, 120])
 def test_kernels_of_all_sizes(capability: int, weights: str, tmp_path: Path) -> None:
     """A100, RTX 4090 and L40S, H100 and H200, RTX 5090: one row, and all that are padded to."""

@@ -10,6 +10,7 @@ from benchmarks.roofline import PUBLISHED
 from higgs_worker.engine.kernels.fused_step import FusedStep
 from higgs_worker.engine.kernels.tiles import MAX_ROWS
 from higgs_worker.engine.model import LanguageModel
+from higgs_worker.engine.number_format import NumberFormat
 from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.runner import Runner
 from higgs_worker.engine.sequence import Sampling
@@ -20,12 +21,14 @@ GREEDY = Sampling(seed=0, temperature=0.0, ras_window=0)
 META = torch.device("meta")
 
 
-def history(kernels: str, sampling: Sampling, num_steps: int) -> tuple[np.ndarray, np.ndarray]:
+def history(
+    kernels: str, sampling: Sampling, num_steps: int, *, is_int8: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Return columns and counters of two sequences, of which the second joins later.
 
     The first one's slot is left and used again in between.
     """
-    runner = Runner(tiny_model(), num_slots=2, max_length=160, kernels=kernels)
+    runner = Runner(tiny_model(is_int8=is_int8), num_slots=2, max_length=160, kernels=kernels)
     runner.prepare()
     first, short, second = submissions([70, 9, 30], sampling, 60)
     begin(runner, 0, short)
@@ -42,12 +45,14 @@ def history(kernels: str, sampling: Sampling, num_steps: int) -> tuple[np.ndarra
 
 
 @pytest.mark.slow
-def test_columns_equal_torchs() -> None:
+@pytest.mark.parametrize("is_int8", [False, True], ids=["float32", "int8"])
+def test_columns_equal_torchs(is_int8: bool) -> None:
     """Two sequences of unequal length, one of which joins late; usual sampling."""
-    for ours, theirs in zip(
-        history("triton", Sampling(seed=1), 4), history("torch", Sampling(seed=1), 4), strict=True
-    ):
-        assert np.array_equal(ours, theirs)
+    ours, theirs = (
+        history(kernels, Sampling(seed=1), 2, is_int8=is_int8) for kernels in ("triton", "torch")
+    )
+    for own, their in zip(ours, theirs, strict=True):
+        assert np.array_equal(own, their)
 
 
 @pytest.mark.long
@@ -62,7 +67,7 @@ def test_long_sequences_equal_torchs(sampling: Sampling) -> None:
 
 def published(num_slots: int) -> FusedStep:
     """Return the step of the published sizes, without memory."""
-    weights = Weights.empty(PUBLISHED, device=META, dtype=torch.bfloat16)
+    weights = Weights.empty(PUBLISHED, device=META, number_format=NumberFormat(torch.bfloat16))
     model = LanguageModel(PUBLISHED, weights, 512)
     runner = Runner(model, num_slots=num_slots, max_length=512, capture=TwinCapture())
     return FusedStep(model, runner.cache, runner._columns)

@@ -9,6 +9,8 @@ from benchmarks.gpu.models import random_weights
 from benchmarks.gpu.scale import TINY_MODEL
 from higgs_worker.engine.config import ModelConfig
 from higgs_worker.engine.model import LanguageModel
+from higgs_worker.engine.number_format import NumberFormat
+from higgs_worker.engine.parameters import Weights
 from higgs_worker.engine.runner import Runner
 from higgs_worker.engine.sequence import PrefillChunk, Prompt, Sampling, Submission, TextSegment
 
@@ -29,11 +31,22 @@ TINY = replace(
 )
 
 
-def tiny_model(config: ModelConfig = TINY, max_length: int = 160) -> LanguageModel:
+def tiny_model(
+    config: ModelConfig = TINY, max_length: int = 160, *, is_int8: bool = False
+) -> LanguageModel:
     """Return a model in float32 that ends sequences now and then."""
     weights = random_weights(config, CPU, torch.float32)
     head = weights.head.view(config.num_codebooks, config.codebook_size, -1)
     head[:, config.stream_eos_id] = 1.2 * head[:, 0]
+    if is_int8:
+        # Rows stay in float32: the interpreter does not compute in bfloat16 as a GPU does.
+        number_format = NumberFormat(torch.float32, has_int8_layers=True)
+        quantised = Weights.empty(config, device=CPU, number_format=number_format)
+        for name, target in quantised.by_name(config).items():
+            source = weights.by_name(config)[name]
+            assert isinstance(source, torch.Tensor)
+            target.copy_(source)
+        weights = quantised
     return LanguageModel(config, weights, max_length)
 
 
