@@ -56,7 +56,7 @@ $(WORKER): $(BIN)/uv pyproject.toml requirements.lock
 	@touch $@
 
 $(TOOLS): $(WORKER) requirements-dev.lock
-	@$(INSTALL) --quiet -b requirements.lock -c requirements-dev.lock -e '.[dev]'
+	@$(INSTALL) --quiet -b requirements.lock -c requirements-dev.lock -e '.[dev,kernels]'
 	@touch $@
 
 install: $(WORKER)
@@ -123,7 +123,7 @@ gpu:
 
 # Of llama-models only the vocabulary is used.
 real-size: $(TOOLS)
-	@$(INSTALL) --quiet -b requirements.lock -c requirements-dev.lock -e '.[dev,reference]'
+	@$(INSTALL) --quiet -b requirements.lock -c requirements-dev.lock -e '.[dev,kernels,reference]'
 	@$(BIN)/python -m benchmarks.real_size
 
 # Names, versions and hashes only: each machine chooses its own package index. Without torch, whose

@@ -24,7 +24,7 @@ umask 022
 INSTALL_LIMIT_S=1800   # three gigabytes at 2 MB/s
 LEFTOVER_MIN=60        # twice that limit: the worker that was building it is dead
 UNUSED_MIN=2880        # two days: workers of the previous release run no longer than that
-DIRECTORIES="bosonai environments voices"   # where a worker writes on the volume
+DIRECTORIES="bosonai environments kernels voices"   # where a worker writes on the volume
 WORKER=higgs           # the user that root becomes, if it exists
 
 started_at=$(date +%s)

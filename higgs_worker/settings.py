@@ -155,8 +155,8 @@ class Settings:
     volume: Path = env_field(
         "HIGGS_VOLUME",
         Directory(),
-        "The directory for weights (in `bosonai`) and voices (in `voices`). Unset, and nothing "
-        "mounted at the default: the user's cache directory.",
+        "The directory for weights (in `bosonai`), voices (in `voices`) and compiled kernels (in "
+        "`kernels`). Unset, and nothing mounted at the default: the user's cache directory.",
         default=_VOLUME,
     )
     max_reference_s: int = env_field(

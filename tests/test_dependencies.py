@@ -15,10 +15,10 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 EXTRAS = {
-    "higgs_worker": (),
+    "higgs_worker": ("kernels",),
     "handler.py": (),
-    "benchmarks": ("dev",),
-    "tests": ("dev", "training"),
+    "benchmarks": ("dev", "kernels"),
+    "tests": ("dev", "kernels", "training"),
     "training": ("training",),
 }
 """The extras that each place may use beside the worker's own dependencies."""

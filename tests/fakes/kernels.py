@@ -1,0 +1,26 @@
+"""A kernel that is compiled in a moment, for a card that need not be there."""
+
+from typing import Any
+
+import triton
+import triton.language as tl
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from triton.runtime.jit import JITFunction
+
+
+def _double(source, result, size, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(result + at, 2 * tl.load(source + at, mask=at < size), mask=at < size)
+
+
+def compile_double() -> tuple[Any, bool]:
+    """Compile it for an H100; return it, and whether triton found it instead."""
+    hits: list[bool] = []
+    triton.knobs.compilation.listener = lambda *, cache_hit, **_: hits.append(cache_hit)
+    types = {"source": "*fp32", "result": "*fp32", "size": "i32", "BLOCK": "constexpr"}
+    # Not by the decorator: where kernels are interpreted, it makes none that can be compiled.
+    source = ASTSource(fn=JITFunction(_double), signature=types, constexprs={"BLOCK": 128})
+    kernel = triton.compile(source, target=GPUTarget("cuda", 90, 32))
+    [is_hit] = hits
+    return kernel, is_hit
