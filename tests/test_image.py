@@ -5,6 +5,7 @@ planted in it that must not get in. Workers install the CPU build of torch, from
 PIP_FIND_LINKS names or from torch's own index.
 """
 
+import json
 import os
 import re
 import shutil
@@ -181,6 +182,56 @@ def test_later_starts_need_nothing_but_the_volume(
     assert code == 0, output[-4000:]
     assert "installing" not in output
     assert answered(output)
+
+
+@pytest.fixture(scope="session")
+def triton(
+    containers: Containers, thin: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, ...]:
+    """Return the options of a container that has triton, which torch's CUDA build would bring.
+
+    A stand-in of the driver's library is there too, and what calls triton as a worker does.
+    """
+    compiler = shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("needs gcc, for a stand-in of the driver's library")
+    base = tmp_path_factory.mktemp("triton")
+    base.chmod(0o755)
+    words = ("-shared", "-nostdlib", "-Wl,-soname,libcuda.so.1", "-o", base / "libcuda.so.1")
+    subprocess.run([compiler, *words, ROOT / "tests/fakes/cuda_driver.c"], check=True)
+    lock = (ROOT / "requirements.lock").read_text()
+    (base / "triton.lock").write_text(re.findall(r"^triton==(?:.*\\\n)*.*", lock, re.M)[0])
+    (base / "tests/fakes").mkdir(parents=True)
+    for name in ("kernels.py", "kernel_start.py"):
+        shutil.copy(ROOT / "tests/fakes" / name, base / "tests/fakes")
+    mount = ("--volume", f"{base}:/triton")
+    install = "pip install -q --python python3 --target /triton --no-deps -r /triton/triton.lock"
+    options = ("--network=host", "--entrypoint", "uv", "--env", "UV_NO_CACHE=1", *mount)
+    code, output = containers.run(thin, *install.split(), options=options)
+    assert code == 0, output[-4000:]
+    paths = ("PYTHONPATH=/app:/triton", "TRITON_LIBCUDA_PATH=/triton", "LD_LIBRARY_PATH=/triton")
+    return (f"{mount[0]}={mount[1]}:ro", *(f"--env={each}" for each in paths))
+
+
+def test_kernels_need_no_compiler_and_are_compiled_once(
+    containers: Containers,
+    thin: str,
+    triton: tuple[str, ...],
+    volume: tuple[str, str, str],
+    note: list[str],
+) -> None:
+    """triton calls the driver by the image's module; the second worker finds the first's kernel."""
+    for mount, is_found in [(volume[1], False), (volume[1], True), (f"{volume[1]}:ro", True)]:
+        options = ("--read-only", "--network=none", "--user=10001:10001", "--entrypoint=python3")
+        words = ("-m", "tests.fakes.kernel_start", "/runpod-volume/kernels")
+        code, output = containers.run(thin, *words, options=(*options, *triton, volume[0], mount))
+        assert code == 0, output[-4000:]
+        note.append(f"kernel: {output}")
+        answer = json.loads(output)
+        assert answer["compilers"] == []
+        assert answer["found"] == is_found
+        assert answer["machine_code_bytes"] > 0
+        assert answer["max_shared_mem"] == 97  # what the stand-in says of this attribute
 
 
 def test_too_little_memory_is_named(

@@ -123,14 +123,16 @@ def test_nothing_is_published_untested(build: dict[str, Any]) -> None:
 
 
 def test_the_image_installs_only_what_is_locked() -> None:
-    """The base image is named by its digest, uv by its hash; bootstrap.sh installs the rest."""
+    """The base image is named by its digest, uv and triton by hash; the rest is bootstrap.sh's."""
     dockerfile = (ROOT / "Dockerfile.runpod.ultra").read_text()
     base, *stages = re.findall(r"^FROM (\S+)", dockerfile, re.M)
     # On the line itself: dependabot does not move what an ARG holds.
     assert re.fullmatch(r"python:[\w.-]+@sha256:[0-9a-f]{64}", base)
     assert set(stages) <= set(re.findall(r"^FROM \S+ AS (\w+)$", dockerfile, re.M))
-    installs = re.findall(r"pip install (.*)", dockerfile)
-    assert installs == ["--no-cache-dir --require-hashes -r requirements-uv.lock"]
+    installs = re.findall(r"pip install .*--require-hashes .*-r ([\w.-]+)", dockerfile)
+    assert installs == ["requirements-uv.lock", "triton.lock"]
+    assert dockerfile.count("pip install") == len(installs)
+    assert re.search(r"sed -n '/\^triton==/.*' requirements\.lock >triton\.lock", dockerfile)
     assert "RUN ./bootstrap.sh install" in dockerfile
 
 

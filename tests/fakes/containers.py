@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_LOCAL_BASE = "localhost/slim-python:local"
+_LOCAL_BASE = "localhost/slim-python:with-headers"
 _PODMAN = ("podman", "--runtime", "runc", "--cgroup-manager=cgroupfs", "--events-backend=file")
 _LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096")
 _PATIENCE_S = 900
