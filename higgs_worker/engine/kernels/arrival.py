@@ -10,7 +10,7 @@ import triton.language as tl
 
 
 @triton.jit
-def arrives_last(counter, num_programs: tl.constexpr):
+def arrives_last(counter, num_programs):
     """Count this program; return whether all others have written their parts."""
     # All threads of this program have written before one of them counts; "acq_rel" lets whoever
     # reads that count see what they wrote.

@@ -40,13 +40,13 @@ def attend_kernel(
     ROWS: tl.constexpr,  # queries, padded
     HEAD_DIM: tl.constexpr,
     TILE: tl.constexpr,  # positions read at once
-    SPLITS: tl.constexpr,
     STAGES: tl.constexpr,
     IS_DEPENDENT: tl.constexpr,
 ):
     """Attend to one part of a slot's positions; whoever is last adds the parts up."""
     begin(IS_DEPENDENT)
     slot, head, split = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    splits = tl.num_programs(2)
     position = tl.load(counters_of_slots + slot * NUM_COUNTERS)
     dims = tl.arange(0, HEAD_DIM)
     queries = tl.arange(0, ROWS)
@@ -82,7 +82,7 @@ def attend_kernel(
     sums = tl.where(is_first, new_value.to(tl.float32), 0.0)[:, None] + tl.zeros(
         (HEAD_DIM, ROWS), tl.float32
     )
-    part_length = tl.cdiv(tl.cdiv(position, TILE), SPLITS) * TILE
+    part_length = tl.cdiv(tl.cdiv(position, TILE), splits) * TILE
     start = split * part_length
     end = tl.minimum(start + part_length, position)
     for offset in tl.range(start, end, TILE, num_stages=STAGES):
@@ -105,10 +105,10 @@ def attend_kernel(
         largest = new_largest
 
     pair = slot * NUM_KV_HEADS + head
-    is_last = True
-    if SPLITS > 1:
+    is_last = splits == 1
+    if splits > 1:
         size: tl.constexpr = (HEAD_DIM + 2) * ROWS
-        own_parts = parts + pair * SPLITS * size
+        own_parts = parts + pair * splits * size
         places = dims[:, None] * ROWS + queries[None, :]
         largest_place = HEAD_DIM * ROWS + queries
         weight_place = largest_place + ROWS
@@ -116,13 +116,13 @@ def attend_kernel(
         tl.store(part + places, sums)
         tl.store(part + largest_place, largest)
         tl.store(part + weight_place, weight)
-        is_last = arrives_last(counters + pair, SPLITS)
+        is_last = arrives_last(counters + pair, splits)
         if is_last:
             # The first part holds a position, so its largest score is a number.
             largest = tl.load(own_parts + largest_place)
             weight = tl.load(own_parts + weight_place)
             sums = tl.load(own_parts + places)
-            for each in range(1, SPLITS):
+            for each in range(1, splits):
                 part = own_parts + each * size
                 its_largest = tl.load(part + largest_place)
                 new_largest = tl.maximum(largest, its_largest)

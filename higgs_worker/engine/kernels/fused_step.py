@@ -305,7 +305,6 @@ class FusedStep:
                 "ROWS": padded(self._group),
                 "HEAD_DIM": head_dim,
                 "TILE": POSITION_TILE,
-                "SPLITS": splits,
                 "STAGES": POSITION_STAGES,
             },
         )

@@ -22,11 +22,12 @@ class Launch:
     is_dependent: bool
     """See `dependent.py`."""
 
+    @property
+    def options(self) -> dict[str, int | bool]:
+        """What decides, beside the arguments' types, what is compiled."""
+        options = {**self.constants, "IS_DEPENDENT": self.is_dependent, "num_warps": self.num_warps}
+        return options | {"launch_pdl": True} if self.is_dependent else options
+
     def run(self) -> None:
         """Launch it on the current stream."""
-        options = {"num_warps": self.num_warps}
-        if self.is_dependent:
-            options["launch_pdl"] = True
-        self.kernel[self.grid](
-            **self.arguments, **self.constants, IS_DEPENDENT=self.is_dependent, **options
-        )
+        self.kernel[self.grid](**self.arguments, **self.options)

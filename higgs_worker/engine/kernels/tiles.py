@@ -75,7 +75,8 @@ def tiles_for(num_slots: int, *, is_int8: bool) -> Mapping[str, Tile]:
     rows = padded(num_slots)
     if rows <= MIN_ROWS:
         return _FEW_INT8 if is_int8 else _FEW
-    return _SOME if rows < MAX_ROWS else _MANY
+    # In 8 bits, larger tiles take twice the registers, for the weights that are being converted.
+    return _SOME if rows < MAX_ROWS or is_int8 else _MANY
 
 
 def attention_splits(num_slots: int, num_kv_heads: int) -> int:

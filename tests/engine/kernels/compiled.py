@@ -6,8 +6,10 @@ Prints a line of JSON per kernel. It needs a process of its own: where tests run
 """
 
 import argparse
+import json
 import re
 import subprocess
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -48,8 +50,9 @@ def main() -> None:
     options = parser.parse_args()
     step, state = published(options.format, is_dependent=options.dependent)
     for num_rows in options.rows:
-        for _launch in step.launches(state.select(slice(0, num_rows))):
-            pass
+        for launch in step.launches(state.select(slice(0, num_rows))):
+            report = {"rows": num_rows, **compile_launch(launch, options.capability)}
+            sys.stdout.write(json.dumps(report) + "\n")
 
 
 def published(number_format: str, *, is_dependent: bool) -> tuple[FusedStep, Any]:
@@ -93,7 +96,9 @@ def compile_launch(launch: Launch, capability: int) -> dict[str, Any]:
         "shared": compiled.metadata.shared,
         **_resources(compiled.asm["cubin"]),
         "async_copies": _async_copies(ptx),
-        "tensor_core": len(re.findall(r"\b(?:mma\.sync|wgmma\.mma_async)", ptx)),
+        "is_int8": launch.constants.get("IS_INT8", False),
+        "mma": len(re.findall(r"\bmma\.sync", ptx)),
+        "wgmma": len(re.findall(r"\bwgmma\.mma_async", ptx)),
         "waits": len(re.findall(r"griddepcontrol\.wait", ptx)),
     }
 

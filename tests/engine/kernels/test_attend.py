@@ -57,7 +57,6 @@ class Attention:
                 ROWS=padded(GROUP),
                 HEAD_DIM=HEAD_DIM,
                 TILE=TILE,
-                SPLITS=splits,
                 STAGES=2,
                 IS_DEPENDENT=False,
             )

@@ -92,16 +92,15 @@ def test_exchanged_parts_and_counters_have_their_places(num_rows: int) -> None:
     parts, counters = step._parts.numel(), step._counters.numel()
     for launch in step.launches(step._columns.state)[:7]:
         constants, grid = launch.constants, launch.grid
-        splits = constants.get("SPLITS", 1)
         if launch.name == "attend":
             pairs = grid[0] * grid[1]
             size = (constants["HEAD_DIM"] + 2) * constants["ROWS"]
-            assert pairs * splits * size <= parts
+            assert pairs * grid[2] * size <= parts
             assert pairs <= counters
         elif "SPLITS" in constants:
             halves = 2 if constants["IS_GATED"] else 1
             size = constants["TILE"] * constants["ROWS"]
-            assert grid[0] * halves * splits * size <= parts
+            assert grid[0] * halves * grid[1] * size <= parts
             assert grid[0] <= counters
 
 
