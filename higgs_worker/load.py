@@ -277,7 +277,14 @@ def _read(
     with ExitStack() as on_failure, ThreadPoolExecutor(thread_name_prefix="load") as beside:
         read = checkpoints.read
         reading_prompts = beside.submit(read, "model", PromptBuilder.from_directory)
-        starting_codec = beside.submit(read, "codec", _start_codec, device, num_streams)
+        starting_codec = beside.submit(
+            read,
+            "codec",
+            _start_codec,
+            device,
+            num_streams,
+            allow_tf32=settings.codec_precision == "tf32",
+        )
         on_failure.callback(_close_codec, starting_codec)
         sizing_encoder = beside.submit(read, "codec", _encoder_bytes, settings.max_reference_s)
         ras = read("model", RasDefaults.from_directory)
@@ -294,7 +301,9 @@ def _read(
 _StartedCodec = tuple["CodecThread", "CodecConfig", "LoadReport"]
 
 
-def _start_codec(directory: Path, device: "torch.device", num_streams: int) -> _StartedCodec:
+def _start_codec(
+    directory: Path, device: "torch.device", num_streams: int, *, allow_tf32: bool
+) -> _StartedCodec:
     """Read the decoder and start its thread."""
     from higgs_worker.codec.loader import load_decoder
     from higgs_worker.codec.streaming import StreamingDecoder
@@ -302,7 +311,10 @@ def _start_codec(directory: Path, device: "torch.device", num_streams: int) -> _
     from higgs_worker.cuda import cuda_capture
 
     decoder, report = load_decoder(directory, device)
-    streams = StreamingDecoder(decoder, num_streams, capture=cuda_capture(device))
+    if allow_tf32 and device.type == "cpu":
+        log.warning("a CPU has no tf32: HIGGS_CODEC_PRECISION has no effect, the codec is exact")
+    capture = cuda_capture(device)
+    streams = StreamingDecoder(decoder, num_streams, allow_tf32=allow_tf32, capture=capture)
     return CodecThread(streams), decoder.config, report
 
 

@@ -139,6 +139,15 @@ class Settings:
         "and not without them.",
         default="auto",
     )
+    codec_precision: str = env_field(
+        "HIGGS_CODEC_PRECISION",
+        Choice(("exact", "tf32")),
+        "How exactly a GPU turns codes into sound. `exact`: with all digits of float32. `tf32`: "
+        "what is multiplied is rounded to 10 bits of mantissa, which is faster and, as far as "
+        "measured, not heard. Voices and the language model are computed as before; a CPU is "
+        "always exact.",
+        default="exact",
+    )
     max_slots: int | None = env_field(
         "HIGGS_MAX_SLOTS",
         Integer(1, 256),

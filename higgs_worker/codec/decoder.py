@@ -24,16 +24,6 @@ Activation = Callable[[Tensor], Tensor]
 """[B, C, S] -> [B, C, S]."""
 
 
-def turn_tf32_off(device: torch.device) -> None:
-    """Let cuDNN's convolutions keep all digits of float32; on a CPU they always do.
-
-    With TF32, torch's default, streamed and whole audio would no longer be equal, and near-ties
-    between codes could fall another way.
-    """
-    if device.type == "cuda":
-        torch.backends.cudnn.allow_tf32 = False
-
-
 class Snake(nn.Module):
     """Periodic activation, one frequency per channel: x + sin(alpha x)^2 / alpha.
 
@@ -57,10 +47,12 @@ class Snake(nn.Module):
 
 
 def _activate(x: Tensor, alpha: Tensor, reciprocal: Tensor) -> Tensor:
-    wave = torch.sin(alpha * x)
+    # The gradient needs every step; without one, two tensors less are needed.
+    keeps = torch.is_grad_enabled()
+    phase = alpha * x
+    wave = torch.sin(phase, out=None if keeps else phase)
     scaled = wave * reciprocal
-    # The gradient needs both factors; without one, a tensor less is needed.
-    return torch.addcmul(x, wave, scaled, out=None if torch.is_grad_enabled() else scaled)
+    return torch.addcmul(x, wave, scaled, out=None if keeps else scaled)
 
 
 class ResidualUnit(nn.Module):

@@ -23,7 +23,6 @@ from higgs_worker.checkpoint.json_file import MAX_JSON_BYTES
 from higgs_worker.checkpoint.shard_index import INDEX, WEIGHTS, read_index
 from higgs_worker.checkpoint.tensor_file import LoadReport, open_tensors
 from higgs_worker.codec.config import SOURCE, CodecConfig
-from higgs_worker.codec.decoder import turn_tf32_off
 from higgs_worker.codec.encoder import CodecEncoder
 from higgs_worker.codec.encoder_config import EncoderConfig
 from higgs_worker.cuda import LOW, hold_captures, own_stream
@@ -56,6 +55,16 @@ WEIGHT = POSITION_CONV + "weight"
 MAGNITUDE = POSITION_CONV + "parametrizations.weight.original0"
 DIRECTION = POSITION_CONV + "parametrizations.weight.original1"
 """The one convolution whose weight norm is not folded in: one magnitude per tap."""
+
+
+def turn_tf32_off(device: torch.device) -> None:
+    """Let cuDNN's convolutions keep all digits of float32; on a CPU they always do.
+
+    With TF32, torch's default, near-ties between codes could fall another way. It is off for the
+    whole process; the decoder's streams do not ask (see `convolution.py`).
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
 
 
 def load_encoder(directory: Path, device: torch.device) -> tuple[CodecEncoder, LoadReport]:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from higgs_worker.codec.convolution import Convolution
 from higgs_worker.codec.decoder import CodecDecoder, ResidualUnit, Snake
 
 
@@ -44,8 +44,8 @@ class ConvStage:
 
     rate_factor = 1
 
-    def __init__(self, conv: nn.Conv1d, snake: Snake | None) -> None:
-        self._conv = conv
+    def __init__(self, conv: nn.Conv1d, snake: Snake | None, *, allow_tf32: bool) -> None:
+        self._conv = Convolution(conv, allow_tf32=allow_tf32)
         self._snake = None if snake is None else snake.frozen()
         self.channels = conv.in_channels
         self.lag = conv.kernel_size[0] // 2
@@ -55,7 +55,7 @@ class ConvStage:
         """See `Stage`."""
         if self._snake is not None:
             x = self._snake(x)
-        y = F.conv1d(x, self._conv.weight, self._conv.bias)
+        y = self._conv(x)
         return y if mask is None else y.mul_(mask)
 
 
@@ -64,8 +64,9 @@ class UpsampleStage:
 
     state_size = 1
 
-    def __init__(self, conv: nn.ConvTranspose1d, snake: Snake) -> None:
-        self._conv, self._snake = conv, snake.frozen()
+    def __init__(self, conv: nn.ConvTranspose1d, snake: Snake, *, allow_tf32: bool) -> None:
+        self._conv = Convolution(conv, allow_tf32=allow_tf32)
+        self._snake = snake.frozen()
         self.channels = conv.in_channels
         self.rate_factor = conv.stride[0]
         self.lag = int(conv.padding[0])
@@ -73,9 +74,8 @@ class UpsampleStage:
     def run(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """See `Stage`."""
         stride = self.rate_factor
-        y = F.conv_transpose1d(self._snake(x), self._conv.weight, self._conv.bias, stride=stride)
         # The outputs at both ends lack one of their two inputs.
-        y = y[..., stride:-stride]
+        y = self._conv(self._snake(x))[..., stride:-stride]
         return y if mask is None else y.mul_(mask)
 
 
@@ -84,8 +84,9 @@ class ResidualStage:
 
     rate_factor = 1
 
-    def __init__(self, unit: ResidualUnit) -> None:
-        self._conv1, self._conv2 = unit.conv1, unit.conv2
+    def __init__(self, unit: ResidualUnit, *, allow_tf32: bool) -> None:
+        self._conv1 = Convolution(unit.conv1, allow_tf32=allow_tf32)
+        self._conv2 = Convolution(unit.conv2, allow_tf32=allow_tf32)
         self._snake1, self._snake2 = unit.snake1.frozen(), unit.snake2.frozen()
         self.channels = unit.conv1.in_channels
         self.lag = int(unit.conv1.padding[0])
@@ -93,9 +94,8 @@ class ResidualStage:
 
     def run(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """See `Stage`."""
-        conv = self._conv1
-        y = F.conv1d(self._snake1(x), conv.weight, conv.bias, dilation=conv.dilation)
-        y = F.conv1d(self._snake2(y), self._conv2.weight, self._conv2.bias)
+        y = self._conv1(self._snake1(x))
+        y = self._conv2(self._snake2(y))
         x = x[..., self.lag : -self.lag]
         # The stage before has masked x already.
         return y.add_(x) if mask is None else torch.addcmul(x, y, mask, out=y)
@@ -150,25 +150,26 @@ class AudioMask:
         return self._samples[rate][..., first : first + rate * self._num_frames]
 
 
-def plan_stages(decoder: CodecDecoder) -> list[StagePlan]:
+def plan_stages(decoder: CodecDecoder, *, allow_tf32: bool = False) -> list[StagePlan]:
     """Return the stages of a decoder in order, with rates and lags added up."""
     plans = []
     rate, lag = 1, 0
-    for stage in stages_of(decoder):
+    for stage in stages_of(decoder, allow_tf32=allow_tf32):
         rate *= stage.rate_factor
         lag = lag * stage.rate_factor + stage.lag
         plans.append(StagePlan(stage, rate, lag))
     return plans
 
 
-def stages_of(decoder: CodecDecoder) -> list[Stage]:
+def stages_of(decoder: CodecDecoder, *, allow_tf32: bool) -> list[Stage]:
     """Return the stages of a decoder, in order."""
     network = decoder.acoustic_decoder
-    stages: list[Stage] = [ConvStage(network.conv1, None)]
+    stages: list[Stage] = [ConvStage(network.conv1, None, allow_tf32=allow_tf32)]
     for block in network.blocks:
-        stages.append(UpsampleStage(block.conv_t1, block.snake1))
+        stages.append(UpsampleStage(block.conv_t1, block.snake1, allow_tf32=allow_tf32))
         stages += [
-            ResidualStage(unit) for unit in (block.res_unit1, block.res_unit2, block.res_unit3)
+            ResidualStage(unit, allow_tf32=allow_tf32)
+            for unit in (block.res_unit1, block.res_unit2, block.res_unit3)
         ]
-    stages.append(ConvStage(network.conv2, network.snake1))
+    stages.append(ConvStage(network.conv2, network.snake1, allow_tf32=allow_tf32))
     return stages

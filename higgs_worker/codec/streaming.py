@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from higgs_worker.codec.decoder import CodecDecoder, turn_tf32_off
+from higgs_worker.codec.decoder import CodecDecoder
 from higgs_worker.codec.graphs import PieceGraphs, call_sizes
 from higgs_worker.codec.stages import AudioMask, plan_stages
 from higgs_worker.cuda import MIDDLE, Capture, Captures, hold_captures, own_stream
@@ -48,21 +48,27 @@ class StreamingDecoder:
     """The decoder's weights and the state of several streams."""
 
     def __init__(
-        self, decoder: CodecDecoder, num_streams: int, *, capture: Capture | None = None
+        self,
+        decoder: CodecDecoder,
+        num_streams: int,
+        *,
+        allow_tf32: bool = False,
+        capture: Capture | None = None,
     ) -> None:
-        """Allocate the state; on a GPU, turn TF32 off for the whole process.
+        """Allocate the state.
 
         Args:
             decoder: whose weights are used, as they are now.
             num_streams: streams that can be open at the same time.
+            allow_tf32: whether a GPU may round what its convolutions multiply, see
+                `convolution.py`; pieces then equal the whole decode up to that rounding.
             capture: captures calls as graphs, in `prepare`; None: every call is eager.
         """
         self.config = decoder.config
         self.num_streams = num_streams
         self._table = decoder.code_table
         self._device = decoder.code_table.table.device
-        turn_tf32_off(self._device)
-        self._plans = plan_stages(decoder)
+        self._plans = plan_stages(decoder, allow_tf32=allow_tf32)
         # One row more than there are streams: rows that pad a captured call write there.
         self._states = torch.zeros(
             (num_streams + 1, sum(plan.num_state_values for plan in self._plans)),

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from higgs_worker.checkpoint.tensor_file import LoadReport
 from higgs_worker.codec import encoder_loader
-from higgs_worker.codec.encoder_loader import LazyEncoder, load_encoder
+from higgs_worker.codec.encoder_loader import LazyEncoder, load_encoder, turn_tf32_off
 from higgs_worker.cuda import LOW
 from higgs_worker.errors import EngineFailed, WeightsNotFound
 from tests.codec.streams import DEMO_CODEC
@@ -163,6 +163,15 @@ def test_nobody_waits_for_a_thread_without_a_stream(
         with pytest.raises(RuntimeError, match="unknown error"):
             encode(pcm(1))
     assert scripted.threads == []
+
+
+def test_tf32_is_off_where_it_exists(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU it is turned off; on a CPU the process's setting is left alone."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    turn_tf32_off(CPU)
+    assert torch.backends.cudnn.allow_tf32
+    turn_tf32_off(torch.device("cuda:1"))
+    assert not torch.backends.cudnn.allow_tf32
 
 
 def test_loading_turns_tf32_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,12 @@
 """Streaming: the joined pieces equal the whole decode, however the codes arrive."""
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.measure import OperatorCounter
-from higgs_worker.codec import streaming as streaming_module
-from higgs_worker.codec.decoder import CodecDecoder, turn_tf32_off
+from higgs_worker.codec.decoder import CodecDecoder
 from higgs_worker.codec.stages import plan_stages
 from higgs_worker.codec.streaming import MAX_ROWS, CodecPiece, StreamingDecoder
 from tests.codec.streams import any_cuts, close, end_of, random_codes, stream_pcm, whole
@@ -127,18 +125,3 @@ def test_frozen_snakes_change_no_bit(decoder: CodecDecoder) -> None:
     assert torch.equal(snake.frozen()(x), snake(x))
     with torch.inference_mode():
         assert torch.equal(snake.frozen()(x), snake(x))
-
-
-def test_tf32_is_off_where_it_exists(
-    decoder: CodecDecoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On a GPU it is turned off; on a CPU the process's setting is left alone."""
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    turn_tf32_off(torch.device("cpu"))
-    assert torch.backends.cudnn.allow_tf32
-    turn_tf32_off(torch.device("cuda:1"))
-    assert not torch.backends.cudnn.allow_tf32
-    asked: list[torch.device] = []
-    monkeypatch.setattr(streaming_module, "turn_tf32_off", asked.append)
-    StreamingDecoder(decoder, 1)
-    assert asked == [torch.device("cpu")]
