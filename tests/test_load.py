@@ -1,10 +1,13 @@
-"""A model that memory will not do for: told in a sentence, before the kernel kills the worker."""
+"""Loading: too little memory is told before the kernel kills the worker, and settings arrive."""
 
 import os
 from pathlib import Path
 
 import pytest
 
+from higgs_worker.codec.stages import ConvStage
+from higgs_worker.load import load_model
+from higgs_worker.settings import Settings
 from tests.fakes.memory_group import memory_group
 
 LOAD = """
@@ -51,3 +54,18 @@ def test_a_container_that_is_large_enough_is_not_filled() -> None:
     said, most = load_within(1024 * MIB)
     assert said == "8 slots"
     assert int(most.split()[0]) < 700
+
+
+@pytest.mark.slow
+def test_the_codec_is_as_exact_as_is_asked_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The setting reaches the decoder's convolutions; a CPU, which has no TF32, says so."""
+    variables = {"HIGGS_MODEL": "demo", "HIGGS_CODEC_PRECISION": "tf32", "HIGGS_DEVICE": "cpu"}
+    model = load_model(Settings.from_env(variables | {"HIGGS_VOLUME": str(tmp_path)}))
+    model.engine.close()
+    model.codec.close()
+    first = model.codec._decoder._plans[0].stage
+    assert isinstance(first, ConvStage)
+    assert first._conv._allow_tf32
+    assert "HIGGS_CODEC_PRECISION has no effect" in caplog.text

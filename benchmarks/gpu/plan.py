@@ -37,7 +37,7 @@ PARTS = (
     _part("prompts", "prefill, first at a new length and again", 8, 20),
     _part("captures", "the time and the memory of each step graph", 6, 20),
     _part("kernels", "the kernels that take most of a step", 7, 20),
-    _part("codec", "the codec by rows and frames, ends, new shapes", 6, 25),
+    _part("codec", "the codec by precision, rows and frames, its ends", 11, 30),
     _part("serving", "engine and codec together, first audio, underruns", 35, 70),
     _part("encoder", "references of 10 and 60 s", 5, 20),
     _part("loading", "a checkpoint of the real size from the page cache", 15, 45),

@@ -15,7 +15,7 @@ NOT_THERE = ("av", "boto3", "botocore", "pydantic", "runpod", "soxr")
 """What a bare GPU machine lacks and a part might import by mistake."""
 TABLES = """
     machine bandwidth device_tests graphs greedy logits steps prompts prepared shapes kernels_alone
-    kernels_of_32 codec codec_ends throughput first_audio encoder loading memory
+    kernels_of_32 codec codec_error codec_ends throughput first_audio encoder loading memory
 """
 
 
@@ -39,6 +39,7 @@ def test_every_part_runs(tmp_path: Path) -> None:
     assert [part["name"] for part in report["parts"]] == [part.name for part in PARTS]
     assert list(report["tables"]) == TABLES.split()
     assert all(table["rows"] for table in report["tables"].values())
+    assert all(row["equal"] for row in report["tables"]["codec_error"]["rows"])  # on a CPU
     for name in ("graphs", "greedy"):
         for row in report["tables"][name]["rows"]:
             assert row["equal"] == row["columns"] > 0

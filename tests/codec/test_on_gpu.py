@@ -16,6 +16,7 @@ from higgs_worker.codec.decoder import CodecDecoder
 from higgs_worker.codec.encoder import CodecEncoder
 from higgs_worker.codec.encoder_loader import LazyEncoder
 from higgs_worker.codec.encoder_memory import encoder_bytes
+from higgs_worker.codec.loader import load_decoder
 from higgs_worker.codec.streaming import MAX_ROWS, StreamingDecoder
 from higgs_worker.codec.thread import CodecThread
 from higgs_worker.cuda import LOW, cuda_capture, own_stream
@@ -41,6 +42,15 @@ CUDA = torch.device("cuda")
 NUM_STREAMS = MAX_ROWS + 3
 CPU_DIFFERENCE = 1e-4
 """Between the PCM of a GPU and of a CPU, which add in other orders: 3 LSB of 16 bits."""
+TF32_SNR_DB = 40
+"""Of the embedded codec's TF32. On a CPU that rounds like a GPU it is 59, or 44 if digits are cut
+off (`python -m benchmarks.codec_precision`)."""
+
+
+@pytest.fixture(autouse=True)
+def exact_whole_decodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole decodes, which streams are compared with, ask the process's switch."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
 @pytest.fixture(scope="module")
@@ -124,11 +134,12 @@ def test_pieces_of_any_sizes_are_exact(captured: StreamingDecoder, on_gpu: Codec
         close(pcm, whole(on_gpu, each))
 
 
-def test_the_thread_gives_the_pcm_of_a_cpu(on_cpu: CodecDecoder, on_gpu: CodecDecoder) -> None:
+def test_the_thread_gives_the_pcm_of_a_cpu(
+    on_cpu: CodecDecoder, on_gpu: CodecDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Prepared, fed and heard in its own thread, with as many listeners as wait for a stream."""
-    torch.backends.cudnn.allow_tf32 = True  # what torch begins with
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)  # what torch begins with
     streaming = StreamingDecoder(on_gpu, 2, capture=cuda_capture(CUDA))
-    assert not torch.backends.cudnn.allow_tf32
     thread = CodecThread(streaming)
     listeners = [RecordingListener() for _ in range(4)]
     codes = [random_codes(i, 20 + 15 * i) for i in range(4)]
@@ -169,7 +180,6 @@ def test_the_codec_is_prepared_while_weights_are_read(on_gpu: CodecDecoder, tmp_
 @pytest.mark.parametrize("length_s", [10, 30])
 def test_a_reference_takes_what_is_counted(length_s: int) -> None:
     """The most that is allocated while a reference is encoded, workspaces included."""
-    torch.backends.cudnn.allow_tf32 = False
     before = torch.cuda.memory_allocated(CUDA)
     with CUDA:
         encoder = CodecEncoder(REAL.codec).requires_grad_(False).eval()
@@ -188,3 +198,45 @@ def test_the_encoder_works_in_its_thread() -> None:
     codes = [LazyEncoder(DEMO_CODEC, device)(sound) for device in (CUDA, torch.device("cpu"))]
     assert codes[0].shape == codes[1].shape == (50, 8)
     assert (codes[0][:, 0] == codes[1][:, 0]).mean() > 0.95
+
+
+def snr_db(pcm: np.ndarray, expected: np.ndarray) -> float:
+    """Return how loud a sound is against the error of a copy of it."""
+    assert pcm.shape == expected.shape
+    error = np.square(pcm.astype(np.float64) - expected).sum()
+    return float(10 * np.log10(np.square(expected - expected.mean()).sum() / error))
+
+
+@pytest.mark.skipif(
+    torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 0),
+    reason="cards before Ampere have no TF32",
+)
+def test_tf32_changes_the_sound_of_its_own_streams_a_little(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Any cuts give the whole decode up to the rounding; what is computed beside it, to the bit."""
+    decoder = load_decoder(DEMO_CODEC, CUDA)[0]
+    codes = [random_codes(seed, 60) for seed in range(2)]
+    recording = np.random.default_rng(0).normal(0, 0.1, 48_000).astype(np.float32)
+    encode = LazyEncoder(DEMO_CODEC, CUDA)
+    weights = torch.randn(512, 512, device=CUDA)
+
+    def beside() -> list[np.ndarray]:
+        return [encode(recording), (weights @ weights).cpu().numpy(), whole(decoder, codes[0])]
+
+    before = beside()
+    switches = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    rounded = StreamingDecoder(decoder, 2, allow_tf32=True, capture=cuda_capture(CUDA))
+    rng = np.random.default_rng(0)
+    with rounded.own_stream():
+        rounded.prepare()
+        forbid_eager_calls(rounded, monkeypatch)
+        decoded = stream_pcm(rounded, codes, [scheduled_cuts(rng, 60) for _ in codes], rng)
+        again = stream_pcm(rounded, codes, [scheduled_cuts(rng, 60) for _ in codes], rng)
+    assert switches == (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32)
+    for old, new in zip(before, beside(), strict=True):
+        assert np.array_equal(old, new)
+    for pcm, other, each in zip(decoded, again, codes, strict=True):
+        exact = whole(decoder, each)
+        assert TF32_SNR_DB < snr_db(pcm, exact) < 100, "TF32 was not used, or is worse than TF32"
+        assert snr_db(other, pcm) > TF32_SNR_DB
