@@ -47,12 +47,10 @@ class Snake(nn.Module):
 
 
 def _activate(x: Tensor, alpha: Tensor, reciprocal: Tensor) -> Tensor:
-    # The gradient needs every step; without one, two tensors less are needed.
-    keeps = torch.is_grad_enabled()
-    phase = alpha * x
-    wave = torch.sin(phase, out=None if keeps else phase)
-    scaled = wave * reciprocal
-    return torch.addcmul(x, wave, scaled, out=None if keeps else scaled)
+    y = alpha * x
+    if torch.is_grad_enabled():  # the gradient needs every step
+        return torch.addcmul(x, y.sin().square(), reciprocal)
+    return torch.addcmul(x, y.sin_().square_(), reciprocal, out=y)
 
 
 class ResidualUnit(nn.Module):

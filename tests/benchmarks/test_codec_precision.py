@@ -1,4 +1,4 @@
-"""What lower precision costs in sound: the formats are rounded right, and the measures are sound."""
+"""What lower precision costs in sound: formats are rounded right, and the measures are sound."""
 
 import json
 import subprocess

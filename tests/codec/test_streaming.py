@@ -15,6 +15,8 @@ HOP = 960
 LAG = 9458
 """Samples that the decoder looks ahead. Source: its kernel shapes, 9.85 frames."""
 
+NUM_SNAKES = 36
+
 
 @settings(max_examples=12, deadline=None, derandomize=True)
 @given(
@@ -98,6 +100,8 @@ def test_an_inner_call_divides_nothing_and_joins_once(decoder: CodecDecoder) -> 
     assert inside["reciprocal"] == first["reciprocal"] == 0
     assert inside["cat"] == first["cat"] == num_stages
     assert inside["index"] == inside["index_put_"] == 1
+    # A snake makes one tensor and goes on in it.
+    assert inside["mul"] == inside["sin_"] == inside["pow_"] == NUM_SNAKES
     # Each convolution, the four operators of each snake, and per stage: join, keep, add or nothing.
     assert inside.total() <= 250
     # One comparison per frame, one mask per rate, and products where no sum takes the mask in.
