@@ -99,7 +99,7 @@ class OperatorCounter(TorchDispatchMode):
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
                 return result
-        if not _is_view(func):
+        if not is_view(func):
             self.by_name[name] += 1
             self.num_can_sync += _can_sync(func, args)
         return func(*args, **kwargs)
@@ -110,7 +110,8 @@ def _name(func: Any) -> str:
     return name.removeprefix("aten::")
 
 
-def _is_view(func: Any) -> bool:
+def is_view(func: Any) -> bool:
+    """Whether an operator does no work."""
     if _name(func) == "_unsafe_view":  # one that autograd is not told of
         return True
     aliases = [value.alias_info for value in func._schema.returns]
