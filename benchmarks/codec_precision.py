@@ -10,7 +10,7 @@ is one JSON document. What it means: docs/performance.md.
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -83,9 +83,9 @@ def to_fp16(x: Tensor) -> Tensor:
 
 
 class RoundedConvolutions(TorchFunctionMode):
-    """Rounds both operands of every convolution, or of one of them; the bias stays."""
+    """Rounds both operands of every convolution, or of some of them; the bias stays."""
 
-    def __init__(self, rounding: Rounding, only: int | None = None) -> None:
+    def __init__(self, rounding: Rounding, only: Collection[int] | None = None) -> None:
         super().__init__()
         self._rounding, self._only = rounding, only
         self.num_convolutions = 0
@@ -95,7 +95,7 @@ class RoundedConvolutions(TorchFunctionMode):
     ) -> Any:
         """Round where `func` is a convolution."""
         if func in (torch.conv1d, torch.conv_transpose1d):
-            if self._only in (None, self.num_convolutions):
+            if self._only is None or self.num_convolutions in self._only:
                 args = (self._rounding(args[0]), self._rounding(args[1]), *args[2:])
             self.num_convolutions += 1
         return func(*args, **(kwargs or {}))
@@ -112,7 +112,7 @@ def as_pcm16(decoder: CodecDecoder, codes: Tensor) -> Tensor:
     return (exact(decoder, codes) / LSB).round() * LSB
 
 
-def rounded(rounding: Rounding, only: int | None = None) -> Decode:
+def rounded(rounding: Rounding, only: Collection[int] | None = None) -> Decode:
     """Return a decode with rounded operands of its convolutions."""
 
     def decode(decoder: CodecDecoder, codes: Tensor) -> Tensor:
@@ -287,18 +287,24 @@ def compare(name: str, decoder: CodecDecoder, codes: Sequence[Codes]) -> list[di
     return rows
 
 
-def compare_convolutions(decoder: CodecDecoder, codes: Sequence[Codes]) -> list[dict[str, Any]]:
-    """Measure the convolutions one by one, in bfloat16, whose error is the largest."""
+def compare_stages(decoder: CodecDecoder, codes: Sequence[Codes]) -> list[dict[str, Any]]:
+    """Measure the parts of the decoder one by one, with bfloat16 operands."""
     sounds = decode_all(exact, decoder, codes)
-    names = [name for name, each in decoder.named_modules() if hasattr(each, "kernel_size")]
-    print(f"\nbfloat16 operands of one convolution\n{'':<48}{'SNR dB':>8}  % heard")
+    network = decoder.acoustic_decoder
+    # In the order in which they are called.
+    names = [name for name, each in network.named_modules() if hasattr(each, "kernel_size")]
+    parts = {"conv1": ("conv1",), "conv2": ("conv2",)}
+    parts |= {f"block {index}": (f"block.{index}.",) for index in range(len(network.blocks))}
+    parts["conv1, blocks 0 to 2"] = ("conv1", "block.0.", "block.1.", "block.2.")
+    print(f"\nbfloat16 operands of one part alone\n{'':<20}{'SNR dB':>8}  % heard, as above")
     rows = []
-    for index, name in enumerate(names):
-        others = decode_all(rounded(to_bf16, index), decoder, codes)
+    for part, prefixes in parts.items():
+        chosen = [index for index, name in enumerate(names) if name.startswith(prefixes)]
+        others = decode_all(rounded(to_bf16, chosen), decoder, codes)
         found = distance(sounds, others, decoder.config.sample_rate)
-        heard = found.heard[MASKED_DB[-1]]
-        print(f"{name:<48}{found.snr_db:>8.1f}{100 * heard:>9.2f}", flush=True)
-        rows.append({"convolution": name, "snr_db": found.snr_db, "heard": heard})
+        shares = "".join(f"{100 * share:>8.2f}" for share in found.heard.values())
+        print(f"{part:<20}{found.snr_db:>8.1f}{shares}", flush=True)
+        rows.append({"part": part, "snr_db": found.snr_db, "heard": found.heard})
     return rows
 
 
@@ -306,7 +312,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the measurements that the command line selects."""
     parser = argparse.ArgumentParser(description="Measure the codec's decoder in lower precision.")
     parser.add_argument("--quick", action="store_true", help="two sentences, the small codec alone")
-    parser.add_argument("--stages", action="store_true", help="each convolution by itself, too")
+    parser.add_argument(
+        "--stages", action="store_true", help="each part of the decoder by itself, too"
+    )
     parser.add_argument("--json", type=Path, help="also write the JSON document here")
     options = parser.parse_args(arguments)
     codes = speak(2 if options.quick else 40)
@@ -314,7 +322,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report: dict[str, Any] = {"benchmark": "codec_precision", "environment": environment()}
     report["variants"] = compare("demo", decoder, codes)
     if options.stages:
-        report["convolutions"] = compare_convolutions(decoder, codes[:8])
+        report["stages"] = compare_stages(decoder, codes[:2])
     if not options.quick:
         drawn = np.random.default_rng(0).integers(0, 1024, (2, RANDOM_FRAMES, 8))
         decoder = random_decoder(replace(REAL, device_name="cpu"))

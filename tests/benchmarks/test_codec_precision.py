@@ -44,7 +44,7 @@ def test_only_the_chosen_convolution_is_rounded() -> None:
     """Both its operands, and no bias."""
     x, weight, bias = torch.full((1, 1, 1), 1 + 2.0**-12), torch.ones(1, 1, 1), torch.tensor([1e-6])
     exact = torch.nn.functional.conv1d(x, weight, bias)
-    with RoundedConvolutions(to_tf32, only=1) as mode:
+    with RoundedConvolutions(to_tf32, only=[1]) as mode:
         pcm = [torch.nn.functional.conv1d(x, weight, bias) for _ in range(2)]
     assert mode.num_convolutions == 2
     assert torch.equal(pcm[0], exact)
