@@ -11,6 +11,7 @@ is one JSON document. What it means: docs/performance.md.
 import argparse
 import json
 from collections.abc import Callable, Collection, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -127,8 +128,7 @@ def wholly(dtype: torch.dtype) -> Decode:
 
     def decode(decoder: CodecDecoder, codes: Tensor) -> Tensor:
         latents = decoder.code_table(codes).to(dtype)
-        pcm: Tensor = decoder.acoustic_decoder.to(dtype)(latents).float()
-        decoder.acoustic_decoder.float()
+        pcm: Tensor = deepcopy(decoder.acoustic_decoder).to(dtype)(latents).float()
         return pcm
 
     return decode

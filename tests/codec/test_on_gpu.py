@@ -43,7 +43,7 @@ NUM_STREAMS = MAX_ROWS + 3
 CPU_DIFFERENCE = 1e-4
 """Between the PCM of a GPU and of a CPU, which add in other orders: 3 LSB of 16 bits."""
 TF32_SNR_DB = 40
-"""Of the embedded codec's TF32. On a CPU that rounds like a GPU it is 59, or 44 if digits are cut
+"""Of the embedded codec's TF32. On a CPU that rounds like a GPU it is 63, or 44 if digits are cut
 off (`python -m benchmarks.codec_precision`)."""
 
 
