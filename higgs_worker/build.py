@@ -12,7 +12,8 @@ from higgs_worker.delivery.file import SaveDirectory
 from higgs_worker.delivery.responder import Responder
 from higgs_worker.errors import WorkerError
 from higgs_worker.health.checks import missing_weights
-from higgs_worker.load import ReferenceVoices, load_model, max_chunk_words, voice_library
+from higgs_worker.load import load_model, max_chunk_words
+from higgs_worker.reference_voices import ReferenceVoices, voice_library
 from higgs_worker.serverless.runner import JobRunner
 from higgs_worker.settings import Settings
 from higgs_worker.speech.service import SpeechService

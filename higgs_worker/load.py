@@ -1,4 +1,4 @@
-"""Loads what speaks: language model, codec and tokenizer, and the voices of the volume.
+"""Loads what speaks: language model, codec and tokenizer.
 
 The only module that knows both the settings and the engine. torch is imported when the model is
 loaded, not before.
@@ -17,20 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from higgs_worker.api.result import ModelInfo
-from higgs_worker.audio.reader import RecordingReader
-from higgs_worker.checkpoints import Checkpoints, Refused, checkpoint_source, locate
+from higgs_worker.checkpoints import Checkpoints, Refused, checkpoint_source
 from higgs_worker.cold_start import ColdStart
 from higgs_worker.errors import InvalidSettings
 from higgs_worker.health.checks import check_gpu, missing_weights
+from higgs_worker.kernel_cache import use_kernel_cache
+from higgs_worker.reference_voices import ReferenceVoices
 from higgs_worker.settings import Settings
 from higgs_worker.speech.model import LoadedModel
 from higgs_worker.speech.prompt import PromptBuilder
 from higgs_worker.speech.ras_defaults import RasDefaults
-from higgs_worker.voices.library import PRESETS, VoiceLibrary
-from higgs_worker.voices.references import References
 from higgs_worker.weights.locate import DEMO
 from higgs_worker.weights.progress import OnTransferProgress
-from higgs_worker.weights.source import LocatedCheckpoint
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +36,7 @@ if TYPE_CHECKING:
     from higgs_worker.checkpoint.tensor_file import LoadReport
     from higgs_worker.codec.config import CodecConfig
     from higgs_worker.codec.thread import CodecThread
+    from higgs_worker.engine.config import ModelConfig
     from higgs_worker.engine.memory import MemoryPlan
     from higgs_worker.engine.model import LanguageModel
     from higgs_worker.engine.number_format import NumberFormat
@@ -51,6 +50,8 @@ DEMO_WARNING = (
 DEMO_CHUNK_WORDS = 20
 """The most that the demo model can say at once; beyond it loses its place in the text."""
 
+KERNELS = "kernels"
+"""Of the volume: the folder of compiled kernels, as bootstrap.sh makes it."""
 STREAMS_PER_SLOT = 2
 """Codec streams: one whose last audio is on its way must not keep a new sequence waiting."""
 
@@ -69,53 +70,6 @@ _HEAVY_MODULES = (
 def max_chunk_words(settings: Settings) -> int | None:
     """Return how many words the model can say at once; None: as many as a request may ask for."""
     return DEMO_CHUNK_WORDS if settings.model == DEMO else None
-
-
-class ReferenceVoices:
-    """The reference voices of a worker, with its only encoder, whoever asks for them.
-
-    The memory plan has room for one, and it stays when it has been loaded.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._reader = RecordingReader()
-        self._making = threading.Lock()
-        self._codec: Path | None = None
-        self._made: References | None = None
-
-    def load(self, codec: LocatedCheckpoint | None = None) -> References:
-        """Return the voices; the encoder is loaded when the first new one is encoded.
-
-        Args:
-            codec: where it is, when that is known already.
-
-        Raises:
-            WeightsNotFound: the codec is not where the settings say.
-            WeightsRefused, WeightsUnavailable, VolumeUnusable: it cannot be pulled.
-            InvalidCheckpoint: it belongs to another model.
-            InvalidSettings: the device is not there.
-        """
-        if codec is None and self._made is not None:
-            return self._made
-        directory = (codec or locate("codec", self._settings)).directory
-        with self._making:
-            if self._made is None or self._codec != directory:
-                self._made, self._codec = self._make(directory), directory
-            return self._made
-
-    def _make(self, codec: Path) -> References:
-        from higgs_worker.codec.encoder_loader import LazyEncoder, codec_id
-
-        return References(
-            voice_library(self._settings),
-            LazyEncoder(codec, _device(self._settings)),
-            codec_id(codec),
-            max_s=self._settings.max_reference_s,
-            max_bytes=self._settings.max_reference_bytes,
-            read=self._reader.read,
-            allowed_hosts=self._settings.allowed_hosts,
-        )
 
 
 def load_model(
@@ -220,11 +174,6 @@ def load_model(
     )
 
 
-def voice_library(settings: Settings) -> VoiceLibrary:
-    """Return the voices of the volume and those that are built in."""
-    return VoiceLibrary(settings.volume / "voices", presets=PRESETS)
-
-
 @dataclass(frozen=True, slots=True)
 class _Parts:
     """What was read from the two checkpoints; the codec is running already."""
@@ -268,6 +217,7 @@ def _read(
 
     The codec, a fiftieth of the bytes, is read first and captures its graphs meanwhile.
     """
+    from higgs_worker.engine.config import ModelConfig
     from higgs_worker.engine.loader import load
     from higgs_worker.engine.memory import max_auto_slots
     from higgs_worker.engine.model import LanguageModel
@@ -287,15 +237,18 @@ def _read(
         )
         on_failure.callback(_close_codec, starting_codec)
         sizing_encoder = beside.submit(read, "codec", _encoder_bytes, settings.max_reference_s)
+        if device.type == "cuda" and settings.kernels != "torch":
+            sizes = read("model", ModelConfig.from_directory)
+            beside.submit(_compile_kernels, settings, sizes, number_format, device)
         ras = read("model", RasDefaults.from_directory)
         config, weights, report = read("model", load, device=device, number_format=number_format)
         prompts = reading_prompts.result()
-        thread, sizes, codec_report = starting_codec.result()
+        thread, codec_config, codec_report = starting_codec.result()
         encoder_bytes = sizing_encoder.result()
         language_model = LanguageModel(config, weights, settings.max_length)
         on_failure.pop_all()
     num_bytes_read = report.num_bytes_read + codec_report.num_bytes_read
-    return _Parts(language_model, prompts, ras, thread, sizes, encoder_bytes, num_bytes_read)
+    return _Parts(language_model, prompts, ras, thread, codec_config, encoder_bytes, num_bytes_read)
 
 
 _StartedCodec = tuple["CodecThread", "CodecConfig", "LoadReport"]
@@ -316,6 +269,29 @@ def _start_codec(
     capture = cuda_capture(device)
     streams = StreamingDecoder(decoder, num_streams, allow_tf32=allow_tf32, capture=capture)
     return CodecThread(streams), decoder.config, report
+
+
+def _compile_kernels(
+    settings: Settings,
+    config: "ModelConfig",
+    number_format: "NumberFormat",
+    device: "torch.device",
+) -> None:
+    """Compile the fused step's kernels, or find them on the volume.
+
+    What fails here fails again where the engine tries them beside torch's, and is told there.
+    """
+    use_kernel_cache(settings.volume / KERNELS)
+    from higgs_worker.engine.kernels.compilation import compile_kernels
+    from higgs_worker.engine.memory import max_auto_slots
+
+    compile_kernels(
+        config,
+        number_format,
+        device,
+        max_rows=settings.max_slots or max_auto_slots(device),
+        max_length=settings.max_length,
+    )
 
 
 def _close_codec(starting: "Future[_StartedCodec]") -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from higgs_worker.api.voice_spec import VoiceSpec
 from higgs_worker.cli.say import base64_of
-from higgs_worker.load import ReferenceVoices, voice_library
+from higgs_worker.reference_voices import ReferenceVoices, voice_library
 from higgs_worker.settings import Settings
 
 

@@ -45,3 +45,7 @@ class StepGraphs:
         captured = self._captures.capture(step, key)
         if captured is not None:
             self._graphs[key] = captured
+
+    def forget(self, key: Hashable) -> None:
+        """Drop the graph of a shape, if there is one."""
+        self._graphs.pop(key, None)

@@ -116,8 +116,7 @@ class StepChoice:
             )
             return
         for each in comparisons:
-            chosen: DecodeStep = fused if each.faster == "triton" else self._torch_step
-            self._chosen[each.num_rows] = chosen
+            self._chosen[each.num_rows] = fused if each.faster == "triton" else self._torch_step
         log.info(
             "kernels chosen",
             extra={
@@ -181,14 +180,18 @@ class StepChoice:
         # Where a draw falls on the border of two ids, the order of a sum decides between them.
         if num_different > 1 + columns[0].numel() // 100:
             raise KernelsDisagree(f"{num_different} of {columns[0].numel()} drawn ids differ")
+        ways: dict[str, DecodeStep] = {"torch": self._torch_step, "triton": fused}
         times: dict[str, float] = {}
-        ways: tuple[tuple[str, DecodeStep], ...] = (("torch", self._torch_step), ("triton", fused))
-        for name, step in ways:
+        for name, step in ways.items():
             run = partial(self._run, step, state, window)
             run()  # which captures it
             times[name] = 1e3 * self._seconds(run) / NUM_TIMED
             state.store(rows, before)
-        return StepComparison(num_rows, times["torch"], times["triton"], error)
+        comparison = StepComparison(num_rows, times["torch"], times["triton"], error)
+        del ways[comparison.faster]
+        for slower in ways.values():
+            self._graphs.forget(slower.key(num_rows, window.length, MODE))
+        return comparison
 
     def _run(self, step: DecodeStep, state: SlotState, window: CacheWindow) -> None:
         key = step.key(len(state.column), window.length, MODE)

@@ -8,7 +8,8 @@ import pytest
 
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.errors import InvalidCheckpoint
-from higgs_worker.load import ReferenceVoices, load_model
+from higgs_worker.load import load_model
+from higgs_worker.reference_voices import ReferenceVoices
 from higgs_worker.settings import Settings
 from higgs_worker.speech.model import LoadedModel
 from higgs_worker.speech.service import SpeechService

@@ -9,7 +9,7 @@ what was there before.
 import triton
 import triton.language as tl
 
-from higgs_worker.engine.kernels.arrival import arrives_last
+from higgs_worker.engine.kernels.arrival import arrives_last, read_part
 from higgs_worker.engine.kernels.dependent import begin
 
 
@@ -31,8 +31,8 @@ def attend_kernel(
     parts,
     counters,
     scale,  # of the scores, for powers of 2
-    GROUP_STRIDE: tl.constexpr,  # of `out`, from query to query of a KV head
-    HEAD_STRIDE: tl.constexpr,
+    group_stride,  # of `out`, from query to query of a KV head
+    head_stride,
     NUM_COUNTERS: tl.constexpr,
     MAX_LENGTH: tl.constexpr,
     NUM_KV_HEADS: tl.constexpr,
@@ -119,20 +119,20 @@ def attend_kernel(
         is_last = arrives_last(counters + pair, splits)
         if is_last:
             # The first part holds a position, so its largest score is a number.
-            largest = tl.load(own_parts + largest_place)
-            weight = tl.load(own_parts + weight_place)
-            sums = tl.load(own_parts + places)
+            largest = read_part(own_parts + largest_place)
+            weight = read_part(own_parts + weight_place)
+            sums = read_part(own_parts + places)
             for each in range(1, splits):
                 part = own_parts + each * size
-                its_largest = tl.load(part + largest_place)
+                its_largest = read_part(part + largest_place)
                 new_largest = tl.maximum(largest, its_largest)
                 kept, its_share = tl.exp2(largest - new_largest), tl.exp2(its_largest - new_largest)
-                weight = weight * kept + tl.load(part + weight_place) * its_share
-                sums = sums * kept[None, :] + tl.load(part + places) * its_share[None, :]
+                weight = weight * kept + read_part(part + weight_place) * its_share
+                sums = sums * kept[None, :] + read_part(part + places) * its_share[None, :]
                 largest = new_largest
     if is_last:
         # [B, heads, HEAD_DIM], in the order of the next weight's columns.
         row = out + slot * NUM_KV_HEADS * GROUP * HEAD_DIM
-        row += head * HEAD_STRIDE + queries[None, :] * GROUP_STRIDE
+        row += head * head_stride + queries[None, :] * group_stride
         result = (sums / weight[None, :]).to(out.dtype.element_ty)
         tl.store(row + dims[:, None], result, mask=is_query[None, :])

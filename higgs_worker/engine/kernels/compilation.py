@@ -1,9 +1,12 @@
 """Compiles the kernels of a step while the weights are still being read."""
 
+import logging
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
+from triton.runtime.cache import triton_key
 from triton.runtime.jit import MockTensor
 
 from higgs_worker.engine.columns import Columns
@@ -15,6 +18,12 @@ from higgs_worker.engine.kv_cache import KVCache
 from higgs_worker.engine.model import LanguageModel
 from higgs_worker.engine.number_format import NumberFormat
 from higgs_worker.engine.parameters import Weights
+from higgs_worker.threads import in_threads
+
+log = logging.getLogger(__name__)
+
+NUM_THREADS = 4
+"""Most of the work holds Python's lock; NVIDIA's assembler, a process of its own, does not."""
 
 
 def compile_kernels(
@@ -33,9 +42,17 @@ def compile_kernels(
         max_rows: the most slots that a step will have.
         max_length: positions per slot.
     """
-    with torch.cuda.device(device):
-        for launch in launches(config, number_format, max_rows=max_rows, max_length=max_length):
+    started = time.perf_counter()
+    triton_key()  # Triton's own version, a hash of half a gigabyte: once, before threads ask for it
+
+    def compile_on_device(launch: Launch) -> None:
+        with torch.cuda.device(device):  # each thread has its own current one
             compile_launch(launch)
+
+    all_launches = launches(config, number_format, max_rows=max_rows, max_length=max_length)
+    for _ in in_threads(compile_on_device, all_launches, NUM_THREADS):
+        pass
+    log.info("kernels ready", extra={"took_s": round(time.perf_counter() - started, 3)})
 
 
 def launches(

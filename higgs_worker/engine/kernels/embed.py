@@ -11,7 +11,7 @@ from higgs_worker.engine.kernels.product import write_stream
 def embed_kernel(
     column,  # [B, NUM_CODEBOOKS] int64
     embedding,  # [NUM_CODEBOOKS x CODEBOOK_SIZE, WIDTH]
-    stream,
+    residual,
     next_norm,
     next_input,
     next_squares,
@@ -40,7 +40,7 @@ def embed_kernel(
         outputs,
         slots,
         num_slots,
-        stream,
+        residual,
         next_norm,
         next_input,
         next_squares,

@@ -96,7 +96,7 @@ class FusedStep:
         def new(width: int, dtype: torch.dtype = model.dtype) -> Tensor:
             return torch.zeros((self.max_rows, width), device=model.device, dtype=dtype)
 
-        self._stream = new(config.width, torch.float32)
+        self._residual = new(config.width, torch.float32)
         self._input = new(config.width)
         self._squares = new(config.width, torch.float32)
         self._heads = new(self._matrices["qkv"].num_outputs)
@@ -206,7 +206,7 @@ class FusedStep:
             {
                 "column": state.column,
                 "embedding": self._model.embed_audio_weight,
-                **self._of_stream(norm),
+                **self._of_residual(norm),
                 "num_slots": num_rows,
             },
             {
@@ -248,8 +248,8 @@ class FusedStep:
                 "weight": weight,
                 "scale": scale,
                 "squares": self._squares,
-                "out": self._stream if out is None else out,
-                **self._of_stream(self._model.last_norm if norm is None else norm),
+                "out": self._residual if out is None else out,
+                **self._of_residual(self._model.last_norm if norm is None else norm),
                 "parts": self._parts,
                 "counters": self._counters,
                 "num_slots": num_rows,
@@ -294,10 +294,10 @@ class FusedStep:
                 "parts": self._parts,
                 "counters": self._counters,
                 "scale": head_dim**-0.5 * LOG2_E,
+                "group_stride": group_stride,
+                "head_stride": head_stride,
             },
             {
-                "GROUP_STRIDE": group_stride,
-                "HEAD_STRIDE": head_stride,
                 "NUM_COUNTERS": state.counters.shape[1],
                 "MAX_LENGTH": cache.shape[2],
                 "NUM_KV_HEADS": num_kv_heads,
@@ -309,10 +309,10 @@ class FusedStep:
             },
         )
 
-    def _of_stream(self, norm: Tensor) -> dict[str, Tensor]:
+    def _of_residual(self, norm: Tensor) -> dict[str, Tensor]:
         """Return what a kernel writes that adds to the stream."""
         return {
-            "stream": self._stream,
+            "residual": self._residual,
             "next_norm": norm,
             "next_input": self._input,
             "next_squares": self._squares,

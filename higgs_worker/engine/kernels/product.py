@@ -15,7 +15,7 @@ the one factor per slot that is left, 1 / sqrt(mean of squares + eps).
 import triton
 import triton.language as tl
 
-from higgs_worker.engine.kernels.arrival import arrives_last
+from higgs_worker.engine.kernels.arrival import arrives_last, read_part
 from higgs_worker.engine.kernels.dependent import begin
 
 
@@ -25,7 +25,7 @@ def write_stream(
     outputs,  # [TILE], places in the width
     slots,  # [ROWS]
     num_slots,
-    stream,
+    residual,
     next_norm,
     next_input,
     next_squares,
@@ -37,7 +37,7 @@ def write_stream(
     is_output, is_slot = outputs < WIDTH, slots < num_slots
     mask = is_output[:, None] & is_slot[None, :]
     places = slots[None, :] * WIDTH + outputs[:, None]
-    tl.store(stream + places, x, mask=mask)
+    tl.store(residual + places, x, mask=mask)
     norm = tl.load(next_norm + outputs, mask=is_output, other=0.0).to(tl.float32)
     scaled = (x * norm[:, None]).to(next_input.dtype.element_ty)
     tl.store(next_input + places, scaled, mask=mask)
@@ -62,7 +62,7 @@ def product_kernel(
     scale,
     squares,
     out,
-    stream,
+    residual,
     next_norm,
     next_input,
     next_squares,
@@ -128,9 +128,9 @@ def product_kernel(
             sums = tl.zeros((TILE, ROWS), tl.float32)
             up_sums = sums
             for each in tl.static_range(SPLITS):
-                sums += tl.load(own + each * size)
+                sums += read_part(own + each * size)
                 if IS_GATED:
-                    up_sums += tl.load(own + half + each * size)
+                    up_sums += read_part(own + half + each * size)
 
     if is_last:
         is_output = outputs < NUM_OUTPUTS
@@ -148,11 +148,11 @@ def product_kernel(
         places = slots[None, :] * NUM_OUTPUTS + outputs[:, None]
         if IS_RESIDUAL:
             write_stream(
-                sums + tl.load(stream + places, mask=mask, other=0.0),
+                sums + tl.load(residual + places, mask=mask, other=0.0),
                 outputs,
                 slots,
                 num_slots,
-                stream,
+                residual,
                 next_norm,
                 next_input,
                 next_squares,

@@ -80,6 +80,8 @@ def compile_launch(launch: Launch, capability: int) -> dict[str, Any]:
             aligned[index,] = [["tt.divisibility", 16]]  # as every tensor of torch's is
         elif value is not None:
             signature[name] = "fp32" if isinstance(value, float) else "i32"
+            if name.endswith("stride") and value % 16 == 0:
+                aligned[index,] = [["tt.divisibility", 16]]
     source = ASTSource(
         fn=launch.kernel,
         signature=signature,

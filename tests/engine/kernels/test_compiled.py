@@ -17,13 +17,13 @@ MAX_SHARED = {1: 40_000, 64: 80_000}
 PRODUCTS = ("qkv", "out", "gate_up", "down", "head")
 
 
-def compiled(capability: int, directory: Path, *options: str) -> list[dict[str, Any]]:
-    """Compile all launches of a step; each as a report."""
+def reports(module: str, directory: Path, *options: str) -> list[dict[str, Any]]:
+    """Run a module beside this one, which does not interpret; return the lines that it prints."""
     environment = {
         **{name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"},
         "TRITON_CACHE_DIR": str(directory),
     }
-    command = [sys.executable, "-m", "tests.engine.kernels.compiled", str(capability), *options]
+    command = [sys.executable, "-m", f"tests.engine.kernels.{module}", *options]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
@@ -49,11 +49,20 @@ def check(kernel: dict[str, Any]) -> None:
 @pytest.mark.slow
 def test_kernels_for_one_row_on_a_hopper(tmp_path: Path) -> None:
     """Compute capability 9.0, launches that depend on each other: every kernel waits first."""
-    kernels = compiled(90, tmp_path, "--rows", "1", "--dependent")
+    kernels = reports("compiled", tmp_path, "90", "--rows", "1", "--dependent")
     assert len(kernels) == 9
     for kernel in kernels:
         check(kernel)
         assert kernel["waits"] == 1, kernel
+
+
+@pytest.mark.slow
+def test_what_is_compiled_ahead_is_what_steps_launch(tmp_path: Path) -> None:
+    """No step has to wait for a kernel, for one row as for eight: through Triton's own launches."""
+    (told,) = reports("warmed", tmp_path)
+    assert told["ahead"] == 9
+    assert told["later"] == 0
+    assert told["launched"]["product_kernel"] == 3 * (2 * 4 + 1)
 
 
 @pytest.mark.long
@@ -62,7 +71,7 @@ def test_kernels_for_one_row_on_a_hopper(tmp_path: Path) -> None:
 def test_kernels_of_all_sizes(capability: int, weights: str, tmp_path: Path) -> None:
     """A100, RTX 4090 and L40S, H100 and H200, RTX 5090: one row, and all that are padded to."""
     rows = ("1", "16", "32", "64")
-    kernels = compiled(capability, tmp_path, "--rows", *rows, "--format", weights)
+    kernels = reports("compiled", tmp_path, str(capability), "--rows", *rows, "--format", weights)
     assert len(kernels) == 9 * len(rows)
     for kernel in kernels:
         check(kernel)

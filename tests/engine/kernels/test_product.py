@@ -47,7 +47,7 @@ class Case:
                 scale=self.scale,
                 squares=self.squares,
                 out=self.out,
-                stream=stream,
+                residual=stream,
                 next_norm=self.norm,
                 next_input=self.next_input,
                 next_squares=self.next_squares,
