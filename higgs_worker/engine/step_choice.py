@@ -26,8 +26,10 @@ from higgs_worker.engine.model import LanguageModel, to_device
 from higgs_worker.engine.rows import PromptRows
 from higgs_worker.engine.sampling import Mode
 from higgs_worker.engine.sequence import Prompt, Sampling, TextSegment
+from higgs_worker.engine.shapes import MIN_CAPTURED_LENGTH
 from higgs_worker.engine.slot_state import NEVER, SlotState
 from higgs_worker.engine.step import DecodeStep, TorchStep
+from higgs_worker.errors import InvalidSettings
 
 if TYPE_CHECKING:
     from higgs_worker.engine.kernels.fused_step import FusedStep
@@ -91,10 +93,13 @@ class StepChoice:
         """Choose the steps, while all slots are idle.
 
         Args:
-            kernels: `torch`; `triton`, which takes the fused kernels wherever they can be used, and
-                raises what they raise; or `auto`, which takes torch's where anything goes wrong.
+            kernels: `torch`; `triton`, which takes the fused kernels without comparing them, for up
+                to 64 slots; or `auto`, which takes torch's where anything goes wrong.
             row_counts: the numbers of slots that steps will have.
             views: of state and cache.
+
+        Raises:
+            InvalidSettings: it has to be Triton's, and those cannot be used.
         """
         if kernels == "torch":
             return
@@ -102,13 +107,17 @@ class StepChoice:
         try:
             fused = self._fused_step()
             if kernels == "triton":
+                fused.run(*views(1, MIN_CAPTURED_LENGTH), MODE)
                 self._chosen = dict.fromkeys(range(1, fused.max_rows + 1), fused)
                 return
             row_counts = [each for each in row_counts if each <= fused.max_rows]
             comparisons = self._compare_all(fused, row_counts, views)
-        except Exception:
+        except Exception as error:
             if kernels == "triton":
-                raise
+                raise InvalidSettings(
+                    f"HIGGS_KERNELS is triton, and its kernels cannot be used here ({error}); set "
+                    "it to auto"
+                ) from error
             # Nothing is lost, steps are only slower. What is wrong may be anything: no compiler, a
             # card that Triton does not know, a result that is not a number.
             log.warning(

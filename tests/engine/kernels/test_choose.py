@@ -102,6 +102,7 @@ def test_ramp_end_and_finished_rows() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the interpreter's numpy
 def test_rows_that_are_not_numbers_stay_alone() -> None:
     """NaN and infinite logits are reported by the row's health, and change no neighbour."""
     draw = Draw([SAMPLINGS["usual"]] * 4, seed=2)

@@ -13,6 +13,7 @@ from higgs_worker.engine.kernels.fused_step import FusedStep
 from higgs_worker.engine.runner import Runner
 from higgs_worker.engine.slot_state import SlotState
 from higgs_worker.engine.step_choice import StepChoice, relative_error, rounding_bound
+from higgs_worker.errors import InvalidSettings
 from tests.engine.kernels.tiny import TINY, tiny_model
 from tests.fakes.twin_capture import TwinCapture
 
@@ -104,7 +105,7 @@ def test_what_cannot_be_compiled_is_not_taken(caplog: pytest.LogCaptureFixture) 
 
 def test_an_operator_who_wants_triton_is_told_why_not() -> None:
     """HIGGS_KERNELS=triton falls back to nothing."""
-    with pytest.raises(RuntimeError, match="C compiler"):
+    with pytest.raises(InvalidSettings, match=r"HIGGS_KERNELS.*C compiler.*auto"):
         choose(fail, kernels="triton")
 
 
