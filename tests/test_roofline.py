@@ -1,5 +1,6 @@
 """The model of the decode step: its operators are the step's, its times those of an H100."""
 
+import math
 from collections import Counter
 from pathlib import Path
 from typing import get_args
@@ -14,8 +15,12 @@ from benchmarks.cards import CARDS, GAP_US
 from benchmarks.measure import OperatorCounter
 from benchmarks.models import SIZES
 from benchmarks.ours import num_bytes_per_step
-from benchmarks.roofline import PUBLISHED, Design, Step, step_of
+from benchmarks.roofline import PUBLISHED, Design, Step, designs_of, step_of
+from benchmarks.step_parts import POSITION_TILE
+from higgs_worker.engine.columns import Columns
 from higgs_worker.engine.config import ModelConfig
+from higgs_worker.engine.kernels.fused_step import FusedStep
+from higgs_worker.engine.kv_cache import KVCache
 from higgs_worker.engine.model import LanguageModel
 from higgs_worker.engine.number_format import NumberFormat
 from higgs_worker.engine.parameters import Weights
@@ -24,6 +29,8 @@ from tests.fakes.twin_capture import TwinCapture
 
 META = torch.device("meta")
 H100 = CARDS["h100"]
+MAX_LAUNCHES = 150
+"""Each costs some microseconds, whatever it does."""
 
 
 def efficient_attention(
@@ -128,26 +135,64 @@ def test_kernel_times_of_an_h100(batch: int, part: str, measured_us: float) -> N
 
 def test_no_step_beats_its_card() -> None:
     """Nothing reads faster than the card, and each design is at least as fast as the one before."""
+    assert designs_of(H100) == list(get_args(Design))
+    assert not any(each.endswith("-pdl") for each in designs_of(CARDS["4090"]))
     for card in CARDS.values():
         for batch in (1, 8, 64):
-            steps = [step_of(design, batch, 600) for design in get_args(Design)]
+            steps = [step_of(design, batch, 600) for design in designs_of(card)]
             times = [step.ms(card) for step in steps]
             assert times == sorted(times, reverse=True)
             assert all(step.share_of_bandwidth(card) < card.read_share for step in steps)
 
 
-def test_fused_designs() -> None:
-    """144 launches; int8 halves the layers' matrices and leaves the head and the cache."""
+@pytest.mark.parametrize("batch", [1, 8, 32, 64])
+@pytest.mark.parametrize("has_int8_layers", [False, True])
+def test_launches_are_those_of_the_fused_step(batch: int, has_int8_layers: bool) -> None:
+    """Names, numbers and programs of all launches, and the bytes of the large ones."""
+    number_format = NumberFormat(torch.bfloat16, has_int8_layers)
+    weights = Weights.empty(PUBLISHED, device=META, number_format=number_format)
+    model, context = LanguageModel(PUBLISHED, weights, max_length=1024), 600
+    cache = KVCache(PUBLISHED, batch, 1024, device=META, dtype=torch.bfloat16)
+    columns = Columns(PUBLISHED, batch, 1024, META)
+    launches = FusedStep(model, cache, columns).launches(columns.state)
+    step = step_of("fused-int8" if has_int8_layers else "fused", batch, context)
+    assert len(launches) == step.launches == 144 <= MAX_LAUNCHES
+    listed = Counter({(part.name, part.grid): part.calls for part in step.parts})
+    assert listed == Counter((each.name, each.grid) for each in launches)
+
+    parts = {part.name: part for part in step.parts}
+    for launch in launches[1:6] + launches[-3:-2]:
+        constants, grid = launch.constants, launch.grid
+        if launch.name == "attend":
+            assert constants["TILE"] == POSITION_TILE
+            read = batch * context * cache.layer(0)[0, :, 0].nbytes
+            queries, size = batch * constants["NUM_KV_HEADS"], constants["HEAD_DIM"] + 2
+            exchanged = 4 * queries * constants["ROWS"] * size * constants["SPLITS"]
+        else:
+            read = launch.arguments["weight"].nbytes
+            tile = constants["TILE"] * (2 if constants["IS_GATED"] else 1)
+            exchanged = 4 * math.prod(grid) * tile * constants["ROWS"]
+        if constants["SPLITS"] == 1:
+            exchanged = 0
+        # What else there is: the rows.
+        rest = parts[launch.name].num_bytes - read - exchanged
+        assert 0 <= rest <= batch * 4 * (PUBLISHED.mlp_width + 3 * PUBLISHED.width) + 2**16
+
+
+def test_int8_halves_the_matrices_of_the_layers() -> None:
+    """The head and the cache stay as they are; dependent launches read the same."""
     bf16, int8 = step_of("fused", 1, 600), step_of("fused-int8", 1, 600)
-    assert bf16.launches == int8.launches == 144
 
     def num_bytes(step: Step, name: str) -> float:
         return next(part.num_bytes for part in step.parts if part.name == name)
 
     for name in ("qkv", "out", "gate_up", "down"):
-        assert num_bytes(int8, name) == pytest.approx(num_bytes(bf16, name) / 2, rel=0.01)
+        assert num_bytes(int8, name) == pytest.approx(num_bytes(bf16, name) / 2, rel=0.05)
     for name in ("head", "attend"):
         assert num_bytes(int8, name) == num_bytes(bf16, name)
+    dependent = step_of("fused-pdl", 1, 600)
+    assert dependent.launches == bf16.launches
+    assert dependent.needed_bytes == bf16.needed_bytes
 
 
 def test_bad_sizes_are_refused() -> None:
