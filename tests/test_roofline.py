@@ -169,7 +169,9 @@ def test_launches_are_those_of_the_fused_step(batch: int, has_int8_layers: bool)
             queries, size = batch * constants["NUM_KV_HEADS"], constants["HEAD_DIM"] + 2
             exchanged = 4 * queries * constants["ROWS"] * size * constants["SPLITS"]
         else:
-            read = launch.arguments["weight"].nbytes
+            weight = launch.arguments["weight"]
+            assert isinstance(weight, Tensor)
+            read = weight.nbytes
             tile = constants["TILE"] * (2 if constants["IS_GATED"] else 1)
             exchanged = 4 * math.prod(grid) * tile * constants["ROWS"]
         if constants["SPLITS"] == 1:

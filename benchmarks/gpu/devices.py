@@ -1,5 +1,6 @@
 """Times, memory and bandwidth of a device; on a CPU the same calls work and mean little."""
 
+import gc
 import re
 import statistics
 import time
@@ -50,6 +51,13 @@ def median_seconds(device: torch.device, work: Callable[[], object], repeats: in
 def free_mb(device: torch.device) -> float:
     """Return the memory that no process has; 0 on a CPU."""
     return torch.cuda.mem_get_info(device)[0] / MB if device.type == "cuda" else 0.0
+
+
+def free_memory() -> None:
+    """Give back what nothing refers to any more."""
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def num_allocations(device: torch.device) -> int:

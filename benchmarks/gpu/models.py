@@ -8,6 +8,7 @@ from higgs_worker.codec.decoder import CodecDecoder
 from higgs_worker.codec.encoder import CodecEncoder
 from higgs_worker.codec.encoder_memory import held_bytes
 from higgs_worker.engine.config import ModelConfig
+from higgs_worker.engine.int8_matrix import Int8Matrix
 from higgs_worker.engine.memory import MemoryPlan, free_memory, plan_memory
 from higgs_worker.engine.model import LanguageModel
 from higgs_worker.engine.number_format import NumberFormat
@@ -25,24 +26,34 @@ TAIL = 8
 
 
 @torch.no_grad()
-def random_weights(config: ModelConfig, device: torch.device, dtype: torch.dtype) -> Weights:
+def random_weights(
+    config: ModelConfig, device: torch.device, dtype: torch.dtype, *, has_int8_layers: bool = False
+) -> Weights:
     """Return weights whose logits spread and whose sequences never end by themselves."""
     torch.manual_seed(0)
-    weights = Weights.empty(config, device=device, number_format=NumberFormat(dtype))
+    number_format = NumberFormat(dtype, has_int8_layers)
+    weights = Weights.empty(config, device=device, number_format=number_format)
     for name, tensor in weights.by_name(config).items():
+        std = 1.0 if "embed" in name else tensor.shape[-1] ** -0.5
         if "norm" in name:
-            tensor.fill_(1.0)
+            tensor.copy_(torch.ones(tensor.shape))
+        elif isinstance(tensor, Int8Matrix):
+            tensor.copy_(torch.empty(tensor.shape, device=device, dtype=dtype).normal_(std=std))
         else:
-            tensor.normal_(std=1.0 if "embed" in name else tensor.shape[-1] ** -0.5)
+            tensor.normal_(std=std)
     head = weights.head.view(config.num_codebooks, config.codebook_size, -1)
     head *= LOGIT_SPREAD
     head[:, [config.stream_bos_id, config.stream_eos_id]] = 0
     return weights
 
 
-def random_model(scale: Scale, max_length: int | None = None) -> LanguageModel:
+def random_model(
+    scale: Scale, max_length: int | None = None, *, has_int8_layers: bool = False
+) -> LanguageModel:
     """Return the language model of a scale, for slots of its length or another one."""
-    weights = random_weights(scale.model, scale.device, scale.dtype)
+    weights = random_weights(
+        scale.model, scale.device, scale.dtype, has_int8_layers=has_int8_layers
+    )
     return LanguageModel(scale.model, weights, max_length or scale.max_length)
 
 
@@ -75,14 +86,21 @@ def plan(scale: Scale) -> MemoryPlan:
     )
 
 
-def new_runner(scale: Scale, model: LanguageModel) -> Runner:
-    """Return a runner of as many slots as fit."""
+def new_runner(scale: Scale, model: LanguageModel, *, kernels: str = "torch") -> Runner:
+    """Return a runner of as many slots as fit.
+
+    Args:
+        scale: the sizes.
+        model: computes the logits.
+        kernels: see `Runner`; `auto` chooses when the runner is prepared, as a worker's does.
+    """
     planned = plan(scale)
     return Runner(
         model,
         num_slots=planned.num_slots,
         max_length=planned.max_length,
         prefix_cache_bytes=planned.prefix_cache_bytes,
+        kernels=kernels,
     )
 
 

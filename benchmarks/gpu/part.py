@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.rehearse:
         # Tiny models lose more to a second thread than they gain. Before torch is imported.
         os.environ["OMP_NUM_THREADS"] = "1"
+        # Triton's kernels, program by program. Before any of them is imported.
+        os.environ["TRITON_INTERPRET"] = "1"
     with options.rows.open("a", encoding="utf-8") as file:
         for module in options.modules:
             run_part(module, TINY if options.rehearse else REAL, file)

@@ -23,6 +23,21 @@ TINY_MODEL = replace(
     num_kv_heads=2,
     head_dim=16,
 )
+INTERPRETED_MODEL = replace(
+    TINY_MODEL,
+    width=48,
+    mlp_width=48,
+    num_layers=1,
+    num_heads=3,
+    num_kv_heads=1,
+    num_codebooks=2,
+    codebook_size=66,
+    stream_bos_id=64,
+    stream_eos_id=65,
+)
+"""A step of it is 65 programs, and Triton's interpreter takes some 10 ms for each."""
+MAX_FEW_LAYERS = 8
+"""Enough that no weight of a step stays in a cache for the next one."""
 # Source: config.json of bosonai/higgs-audio-v2-tokenizer; what is not there has its default.
 RATIOS = [8, 5, 4, 2, 3]
 REAL_CODEC: dict[str, Any] = {
@@ -75,11 +90,35 @@ class Scale:
     """Length of a served sequence."""
     reference_s: tuple[int, ...]
     """Lengths of the encoder's references."""
+    kernel_rows: tuple[int, ...]
+    """Batch sizes at which single kernels are measured."""
+    num_replays: int
+    """Of one step, that must all give the same bits."""
 
     @property
     def is_rehearsal(self) -> bool:
         """Whether the figures mean nothing."""
         return self.device_name == "cpu"
+
+    @property
+    def for_kernels(self) -> "Scale":
+        """The sizes for fused kernels: on a CPU they are interpreted, program by program."""
+        if not self.is_rehearsal:
+            return self
+        return replace(
+            self,
+            model=INTERPRETED_MODEL,
+            max_slots=1,
+            rows=(1,),
+            contexts=(20, 20),
+            num_steps=1,
+        )
+
+    @property
+    def few_layers(self) -> "Scale":
+        """The same with some layers alone, and few words."""
+        few = min(self.model.num_layers, MAX_FEW_LAYERS)
+        return replace(self, model=replace(self.model, num_layers=few, vocab_size=512))
 
     @property
     def device(self) -> "torch.device":
@@ -113,6 +152,8 @@ REAL = Scale(
     repeats=5,
     num_frames=250,
     reference_s=(10, 60),
+    kernel_rows=(1, 8, 64),
+    num_replays=1000,
 )
 TINY = Scale(
     device_name="cpu",
@@ -130,6 +171,8 @@ TINY = Scale(
     repeats=2,
     num_frames=12,
     reference_s=(1, 2),
+    kernel_rows=(2,),
+    num_replays=2,
 )
 
 

@@ -9,6 +9,7 @@ import torch
 from benchmarks.gpu.devices import (
     data_sheet_bandwidth,
     device_name,
+    free_memory,
     median_seconds,
     num_allocations,
     read_bandwidth,
@@ -16,6 +17,7 @@ from benchmarks.gpu.devices import (
 )
 from benchmarks.gpu.models import clear, fill, new_runner, random_model
 from benchmarks.gpu.scale import Scale
+from benchmarks.gpu.variants import Variant, take, variants
 from benchmarks.roofline import FRAME_RATE
 from higgs_worker.engine.graphs import StepGraphs
 from higgs_worker.engine.number_format import NumberFormat
@@ -25,40 +27,54 @@ from higgs_worker.engine.runner import Runner
 
 def steps(scale: Scale) -> Iterator[dict[str, Any]]:
     """Decode steps; shares of the bandwidth measured here and of the data sheet's"""
+    scale = scale.for_kernels
     measured = read_bandwidth(scale.device)
+    for has_int8_layers in (False, True):
+        model = random_model(scale, has_int8_layers=has_int8_layers)
+        runner = new_runner(scale, model)
+        for context in dict.fromkeys(scale.contexts):
+            for variant in variants(scale.device, has_int8_layers=has_int8_layers):
+                # A stream of its own, on which its steps are captured.
+                with runner.own_stream():
+                    take(runner, variant)
+                    yield from _steps(runner, variant, context, measured, scale)
+        del model, runner
+        free_memory()
+
+
+def _steps(
+    runner: Runner, variant: Variant, context: int, measured: float, scale: Scale
+) -> Iterator[dict[str, Any]]:
+    """Yield a row for each batch, all at one context and in one way."""
     sheet = data_sheet_bandwidth(device_name(scale.device))
-    runner = new_runner(scale, random_model(scale))
-    with runner.own_stream():
-        for context in scale.contexts:
-            for num_rows in scale.rows:
-                row: dict[str, Any] = {"batch": num_rows, "context": context}
-                if num_rows > runner.num_slots:
-                    yield row | {"note": f"only {runner.num_slots} slots fit"}
-                    continue
-                # Halfway through its steps the context is what is said. They are few, so that all
-                # of them have one shape.
-                fill(runner, num_rows, context - scale.repeats * scale.num_steps // 2)
-                row |= _measure(runner, num_rows, scale)
-                clear(runner, num_rows)
-                size = step_bytes(scale, num_rows, context)
-                step_s = row["replay_ms"] / 1e3
-                row["read_percent"] = 100 * size / measured / step_s
-                row["sheet_percent"] = sheet and 100 * size / sheet / step_s
-                row["audio_s_per_s"] = num_rows / FRAME_RATE / step_s
-                yield row
+    for num_rows in scale.rows:
+        row: dict[str, Any] = {"step": variant.name, "batch": num_rows, "context": context}
+        if num_rows > runner.num_slots:
+            yield row | {"note": f"only {runner.num_slots} slots fit"}
+            continue
+        # Halfway through its steps the context is what is said. They are few, so that all of them
+        # have one shape.
+        fill(runner, num_rows, context - scale.repeats * scale.num_steps // 2)
+        row |= _measure(runner, num_rows, scale)
+        clear(runner, num_rows)
+        size = step_bytes(scale, num_rows, context, has_int8_layers=variant.has_int8_layers)
+        step_s = row["replay_ms"] / 1e3
+        row["read_percent"] = 100 * size / measured / step_s
+        row["sheet_percent"] = sheet and 100 * size / sheet / step_s
+        row["audio_s_per_s"] = num_rows / FRAME_RATE / step_s
+        yield row
 
 
-def step_bytes(scale: Scale, num_rows: int, context: int) -> int:
+def step_bytes(scale: Scale, num_rows: int, context: int, *, has_int8_layers: bool = False) -> int:
     """Return the bytes that a step must read: the audio path's matrices, keys and values in use."""
-    layer, head = matrix_bytes(scale)
+    layer, head = matrix_bytes(scale, has_int8_layers=has_int8_layers)
     return scale.model.num_layers * (sum(layer) + num_rows * kv_bytes(scale, context)) + head
 
 
-def matrix_bytes(scale: Scale) -> tuple[list[int], int]:
+def matrix_bytes(scale: Scale, *, has_int8_layers: bool = False) -> tuple[list[int], int]:
     """Return the bytes of a layer's matrices in the order of use, and of the head."""
-    weights = Weights.empty(
-        scale.model, device=torch.device("meta"), number_format=NumberFormat(scale.dtype)
-    )
+    number_format = NumberFormat(scale.dtype, has_int8_layers)
+    weights = Weights.empty(scale.model, device=torch.device("meta"), number_format=number_format)
     layer = weights.layers[0]
     used = (layer.qkv, layer.out, layer.audio.gate_up, layer.audio.down)
     return [matrix.nbytes for matrix in used], weights.head.nbytes
