@@ -30,18 +30,21 @@ def _part(name: str, about: str, expected_s: int, max_s: int) -> Part:
 
 
 PARTS = (
-    _part("environment", "card, versions, bandwidths, the host's time per operator", 8, 25),
-    _part("device_tests", "pytest -m gpu tests/engine tests/codec", 40, 100),
-    _part("parity", "graph against eager steps, ours against transformers", 28, 60),
-    _part("steps", "the decode step by batch and context", 8, 30),
-    _part("prompts", "prefill, first at a new length and again", 8, 20),
-    _part("captures", "the time and the memory of each step graph", 6, 20),
-    _part("kernels", "the kernels that take most of a step", 7, 20),
-    _part("codec", "the codec by precision, rows and frames, its ends", 11, 30),
-    _part("serving", "engine and codec together, first audio, underruns", 35, 70),
-    _part("encoder", "references of 10 and 60 s", 5, 20),
-    _part("loading", "a checkpoint of the real size from the page cache", 15, 45),
-    _part("memory", "the plan against what is left", 7, 25),
+    _part("environment", "card, versions, bandwidths, the host's time per operator", 8, 20),
+    _part("device_tests", "pytest -m gpu tests/engine tests/codec", 50, 85),
+    _part("fused", "fused kernels against their twins, NaN, 1,000 replays", 30, 60),
+    _part("steps", "the decode step in every way, by batch and context", 40, 65),
+    _part("choice", "what the choice of kernels at start takes, and chooses", 15, 30),
+    _part("kernels", "the kernels that take most of a step", 8, 20),
+    _part("tiles", "products and attention by tile and split, gaps", 20, 40),
+    _part("serving", "engine and codec together, first audio, underruns", 28, 45),
+    _part("parity", "graph against eager steps, ours against transformers", 24, 35),
+    _part("prompts", "prefill, first at a new length and again", 6, 10),
+    _part("captures", "the time and the memory of each step graph", 6, 10),
+    _part("codec", "the codec by precision, rows and frames, its ends", 11, 22),
+    _part("encoder", "references of 10 and 60 s", 5, 8),
+    _part("loading", "a checkpoint of the real size from the page cache", 12, 18),
+    _part("memory", "the plan against what is left", 7, 12),
 )
 
 
