@@ -56,7 +56,7 @@ def free_mb(device: torch.device) -> float:
 def free_memory() -> None:
     """Give back what nothing refers to any more."""
     gc.collect()
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 

@@ -165,8 +165,9 @@ def _models(scale: Scale, *, has_int8_layers: bool) -> tuple[LanguageModel, Lang
     exact = Weights.empty(config, device=device, number_format=NumberFormat(torch.float32))
     places = exact.by_name(config)
     for name, tensor in weights.by_name(config).items():
-        is_int8 = isinstance(tensor, Int8Matrix)
-        places[name].copy_(tensor.dequantized(torch.float32) if is_int8 else tensor)
+        if isinstance(tensor, Int8Matrix):
+            tensor = tensor.dequantized(torch.float32)
+        places[name].copy_(tensor)
     max_length = 2 * scale.contexts[0] + MAX_TRIAL_STEPS
     return LanguageModel(config, weights, max_length), LanguageModel(config, exact, max_length)
 
