@@ -30,7 +30,7 @@ NUM_BESIDE = 64
 
 
 @dataclass(frozen=True, slots=True)
-class _Trial:
+class Trial:
     """Made-up sequences under way, of lengths that differ."""
 
     runner: Runner
@@ -38,7 +38,7 @@ class _Trial:
     state: SlotState
 
     @classmethod
-    def of(cls, model: LanguageModel, variant: Variant, num_rows: int, length: int) -> "_Trial":
+    def of(cls, model: LanguageModel, variant: Variant, num_rows: int, length: int) -> "Trial":
         """Fill as many slots of a new runner."""
         runner = Runner(model, num_slots=num_rows, max_length=length + MAX_TRIAL_STEPS)
         take(runner, replace(variant, kernels="fused"))
@@ -76,7 +76,7 @@ def launches(scale: Scale) -> Iterator[dict[str, Any]]:
     for has_int8_layers in (False, True):
         model = random_model(scale, has_int8_layers=has_int8_layers)
         for num_rows in scale.kernel_rows:
-            trial = _Trial.of(model, Variant("fused"), num_rows, 2 * scale.contexts[0])
+            trial = Trial.of(model, Variant("fused"), num_rows, 2 * scale.contexts[0])
             errors: dict[str, float] = {}
             steps = trial.fused.launches(trial.state)
             for launch in [*steps[:11], *steps[-3:-2]]:
@@ -95,7 +95,7 @@ def launches(scale: Scale) -> Iterator[dict[str, Any]]:
         raise RuntimeError(f"off by more than {bound:.3g}: {'; '.join(wrong)}")
 
 
-def _different_ids(trial: _Trial) -> float:
+def _different_ids(trial: Trial) -> float:
     """Return the share of drawn ids that torch draws otherwise from the same logits."""
     state, config = trial.state, trial.runner.model.config
     shape = (*state.column.shape, config.codebook_size)
@@ -127,7 +127,7 @@ def forced(scale: Scale) -> Iterator[dict[str, Any]]:
             weights = "int8" if has_int8_layers else scale.dtype_name
             row: dict[str, Any] = {"weights": weights, "batch": num_rows}
             for variant in variants(scale.device, has_int8_layers=has_int8_layers):
-                trial = _Trial.of(model, variant, num_rows, length)
+                trial = Trial.of(model, variant, num_rows, length)
                 if reference is None:
                     reference = _torch_logits(exact, trial, columns)
                     row["bound"] = rounding_bound(scale.model, scale.dtype)
@@ -146,7 +146,7 @@ def forced(scale: Scale) -> Iterator[dict[str, Any]]:
         raise RuntimeError(f"logits are off at batch {wrong}")
 
 
-def _torch_logits(model: LanguageModel, trial: _Trial, columns: Tensor) -> Tensor:
+def _torch_logits(model: LanguageModel, trial: Trial, columns: Tensor) -> Tensor:
     """Return torch's logits from the same cache, in a model's own format."""
     num_rows, length = columns.shape[1], trial.runner.max_length
     runner = Runner(model, num_slots=num_rows, max_length=length)
@@ -179,10 +179,10 @@ def neighbours(scale: Scale) -> Iterator[dict[str, Any]]:
     model = random_model(scale)
     wrong = []
     for num_rows in [each for each in scale.kernel_rows if each > 1]:
-        trial = _Trial.of(model, Variant("fused"), num_rows, 2 * scale.contexts[0])
+        trial = Trial.of(model, Variant("fused"), num_rows, 2 * scale.contexts[0])
         state, bad, back = trial.state, num_rows // 2, trial.keep()
 
-        def step(trial: _Trial = trial) -> tuple[Tensor, Tensor]:
+        def step(trial: Trial = trial) -> tuple[Tensor, Tensor]:
             trial.fused.run(trial.state, trial.runner.cache.window(1, 1), "narrow")
             return trial.fused.decode(trial.state).clone(), trial.state.column.clone()
 
@@ -220,7 +220,7 @@ def replays(scale: Scale) -> Iterator[dict[str, Any]]:
         model = random_model(scale, has_int8_layers=has_int8_layers)
         for variant in variants(scale.device, has_int8_layers=has_int8_layers)[1:]:
             for num_rows in scale.kernel_rows:
-                trial = _Trial.of(model, variant, num_rows, 2 * scale.contexts[0])
+                trial = Trial.of(model, variant, num_rows, 2 * scale.contexts[0])
                 different = _num_different(trial, scale)
                 yield {
                     "step": variant.name,
@@ -233,7 +233,7 @@ def replays(scale: Scale) -> Iterator[dict[str, Any]]:
         raise RuntimeError(f"replays differ: {'; '.join(wrong)}")
 
 
-def _num_different(trial: _Trial, scale: Scale) -> int:
+def _num_different(trial: Trial, scale: Scale) -> int:
     """Return how many replays gave other logits or columns; beside half of them others work."""
     state, fused, device = trial.state, trial.fused, scale.device
     window = trial.runner.cache.window(1, 1)
