@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from higgs_worker.cuda import cuda_capture
+from higgs_worker.cuda import Capture, cuda_capture
 from higgs_worker.engine.graphs import StepGraphs
 from higgs_worker.engine.runner import Runner
 from higgs_worker.engine.step_choice import StepChoice
@@ -38,9 +38,15 @@ def variants(device: torch.device, *, has_int8_layers: bool = False) -> list[Var
     return [Variant(each.kernels, each.is_dependent, has_int8_layers) for each in known]
 
 
-def take(runner: Runner, variant: Variant) -> None:
-    """Let a runner compute all its steps in one way; they are captured anew."""
-    runner._graphs = StepGraphs(cuda_capture(runner.device))
+def take(runner: Runner, variant: Variant, capture: Capture | None = None) -> None:
+    """Let a runner compute all its steps in one way; they are captured anew.
+
+    Args:
+        runner: without sequences.
+        variant: the way.
+        capture: as of `Runner`.
+    """
+    runner._graphs = StepGraphs(capture or cuda_capture(runner.device))
     runner._steps = StepChoice(runner.model, runner.cache, runner._columns, runner._graphs)
     if variant.kernels == "fused":
         # Where Triton is not installed, torch's steps can still be measured.

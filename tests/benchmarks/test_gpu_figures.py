@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.gpu.devices import data_sheet_bandwidth
-from benchmarks.gpu.parts.kernels import KernelCall, bytes_of, short_name, table
+from benchmarks.gpu.parts.kernels import KernelCall, bytes_of, named, short_name, table
 from benchmarks.gpu.parts.steps import step_bytes
 from benchmarks.gpu.playback import Playback
 from benchmarks.gpu.report import markdown
@@ -55,6 +55,9 @@ def test_a_step_reads_what_the_facts_say() -> None:
     """5.69 GB of weights in bf16 and 114,688 bytes per position, at the published sizes."""
     assert step_bytes(REAL, 1, 0) == pytest.approx(5.69e9, rel=0.002)
     assert step_bytes(REAL, 3, 500) - step_bytes(REAL, 0, 0) == 3 * 500 * 114_688
+    # All but the head, which stays in bf16, is halved.
+    int8 = step_bytes(REAL, 1, 0, has_int8_layers=True)
+    assert int8 == pytest.approx((5.69e9 + 50e6) / 2, rel=0.002)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -91,6 +94,20 @@ def test_products_read_the_weights_in_the_order_of_a_step() -> None:
     assert sum(row.get("percent", 0) for row in rows.values()) == pytest.approx(100)
     extra = [*calls, KernelCall("nvjet_more", 999, 10.0)]
     assert not any("nvjet" in call.name for call in bytes_of(extra, scale, 3, 500))
+
+
+def test_fused_kernels_are_told_apart_by_their_place() -> None:
+    """All products are one kernel by name; one call too many, and nothing is claimed."""
+    scale = replace(REAL, model=replace(REAL.model, num_layers=1))
+    names = ["embed", "qkv", "attend", "out", "gate_up", "down", "head", "choose", "settle"]
+    calls = [KernelCall("any", float(at), 10.0) for at in range(5 * len(names))]
+    own = named(calls, names)
+    rows = {row["kernel"]: row for row in table(own, bytes_of(own, scale, 3, 500), 5)}
+    assert {*names, "all 9 kernels"} == set(rows)
+    assert rows["down"]["GB_per_s"] == pytest.approx(2 * 8192 * 3072 / 10e-6 / 1e9)
+    assert rows["attend"]["GB_per_s"] == pytest.approx(3 * 500 * 4096 / 10e-6 / 1e9)
+    assert rows["choose"]["GB_per_s"] is None
+    assert named([*calls, calls[0]], names) == [*calls, calls[0]]
 
 
 def test_a_listener_that_runs_dry_is_counted() -> None:

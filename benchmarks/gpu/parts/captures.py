@@ -6,23 +6,24 @@ from typing import Any
 from benchmarks.gpu.devices import free_mb, seconds
 from benchmarks.gpu.models import new_runner, random_model
 from benchmarks.gpu.scale import Scale
+from benchmarks.gpu.variants import chosen
 
 NOT_HERE = "no capture on a CPU"
 
 
 def prepared(scale: Scale) -> Iterator[dict[str, Any]]:
-    """Step graphs that are captured before a worker is ready"""
-    runner = new_runner(scale, random_model(scale))
+    """Step graphs that are captured before a worker is ready, the choice of kernels included"""
+    runner = new_runner(scale, random_model(scale), kernels="auto")
     with runner.own_stream():
         before = free_mb(scale.device)
         took = seconds(scale.device, runner.prepare)
     row: dict[str, Any] = {"graphs": len(runner._graphs._graphs), "s": took}
-    row["MB"] = before - free_mb(scale.device)
+    row |= {"MB": before - free_mb(scale.device), "kernels": chosen(runner)}
     yield row | ({"note": NOT_HERE} if scale.is_rehearsal else {})
 
 
 def shapes(scale: Scale) -> Iterator[dict[str, Any]]:
-    """Step graphs, an eager step each included: ms / MB, by batch and attention length"""
+    """Step graphs of torch, an eager step each included: ms / MB, by batch and attention length"""
     runner = new_runner(scale, random_model(scale))
     by_batch: dict[int, dict[str, Any]] = {}
     with runner.own_stream():

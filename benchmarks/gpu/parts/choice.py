@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from benchmarks.gpu.devices import free_memory
 from benchmarks.gpu.models import new_runner, random_model
 from benchmarks.gpu.scale import Scale
 from higgs_worker.engine.kernels.attend import attend_kernel
@@ -48,6 +49,7 @@ def choice(scale: Scale) -> Iterator[dict[str, Any]]:
 
 def _choose(model: LanguageModel, scale: Scale, cache: str) -> Iterator[dict[str, Any]]:
     """Yield one choice: each number of slots, then all."""
+    free_memory()  # of the runner before
     runner = new_runner(scale, model, kernels="auto")
     # On a CPU, which captures nothing, a runner does not choose.
     row_counts = runner._shapes.row_counts() or [1]

@@ -12,13 +12,19 @@ from benchmarks.gpu.devices import GB, synchronize
 from benchmarks.gpu.models import clear, fill, new_runner, random_model
 from benchmarks.gpu.parts.steps import kv_bytes, matrix_bytes
 from benchmarks.gpu.scale import Scale
+from benchmarks.gpu.variants import take, variants
+from higgs_worker.engine.kernels.fused_step import FusedStep
+from higgs_worker.engine.runner import Runner
 
 NUM_KERNELS = 20
 NUM_STEPS = 5
 MAX_NAME = 56
-PRODUCT = re.compile(r"nvjet|gemm|gemv|cutlass.*(wmma|tensorop)|^aten::(mm|addmm_)$", re.IGNORECASE)
+PRODUCT = re.compile(
+    r"nvjet|gemm|gemv|cutlass.*(wmma|tensorop)|^aten::(mm|addmm_)$|^(qkv|out|gate_up|down|head)$",
+    re.IGNORECASE,
+)
 NO_PRODUCT = re.compile("fmha|flash|reduce", re.IGNORECASE)
-ATTENTION = re.compile("fmha|flash|attention", re.IGNORECASE)
+ATTENTION = re.compile("fmha|flash|attention|^attend$", re.IGNORECASE)
 FUNCTOR = re.compile(r"\w+Functor\w*|\w+(?=\(at::TensorIterator)")
 """What an elementwise kernel was made for: a functor, or a function that holds a lambda."""
 
@@ -34,23 +40,34 @@ class KernelCall:
 
 def kernels_alone(scale: Scale) -> Iterator[dict[str, Any]]:
     """Kernels of a step at batch 1 and the short context, per step"""
-    yield from _kernels(scale, 1)
+    yield from _ways(scale, 1)
 
 
 def kernels_of_32(scale: Scale) -> Iterator[dict[str, Any]]:
     """Kernels of a step at batch 32 and the short context, per step"""
-    yield from _kernels(scale, 32)
+    yield from _ways(scale, 32)
 
 
-def _kernels(scale: Scale, num_rows: int) -> Iterator[dict[str, Any]]:
+def _ways(scale: Scale, num_rows: int) -> Iterator[dict[str, Any]]:
+    scale = scale.for_kernels
     runner = new_runner(scale, random_model(scale))
-    num_rows = min(num_rows, runner.num_slots)
+    for variant in variants(scale.device):
+        take(runner, variant)
+        for row in _kernels(runner, min(num_rows, runner.num_slots), scale):
+            yield {"step": variant.name} | row
+
+
+def _kernels(runner: Runner, num_rows: int, scale: Scale) -> Iterator[dict[str, Any]]:
     context = scale.contexts[0]
     with runner.own_stream():
         fill(runner, num_rows, context)
         for _ in range(2):
             runner.step()
         calls = _profile(runner.step, scale)
+        state, _ = runner._views(num_rows, runner.max_length)
+        step = runner._steps.step_for(num_rows)
+        if isinstance(step, FusedStep):
+            calls = named(calls, [each.name for each in step.launches(state)])
         clear(runner, num_rows)
     if not calls:
         raise RuntimeError("the profiler saw no kernel")
@@ -73,6 +90,17 @@ def _profile(step: Callable[[], None], scale: Scale) -> list[KernelCall]:
         )
         for event in profiler.events() or []
         if event.device_type == wanted
+    ]
+
+
+def named(calls: Sequence[KernelCall], names: Sequence[str]) -> list[KernelCall]:
+    """Return a fused step's calls by their launches' names, if there is one for each."""
+    if len(calls) != NUM_STEPS * len(names):
+        return list(calls)
+    in_order = sorted(calls, key=lambda call: call.start_us)
+    return [
+        KernelCall(name, call.start_us, call.us)
+        for name, call in zip([*names] * NUM_STEPS, in_order, strict=True)
     ]
 
 

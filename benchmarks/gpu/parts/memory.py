@@ -15,6 +15,7 @@ from benchmarks.gpu.models import (
     text_prompt,
 )
 from benchmarks.gpu.scale import Scale
+from benchmarks.gpu.variants import chosen
 from higgs_worker.codec.streaming import StreamingDecoder
 from higgs_worker.cuda import LOW, cuda_capture, own_stream
 from higgs_worker.engine.memory import MAX_AUTO_SLOTS
@@ -43,7 +44,7 @@ def memory(scale: Scale) -> Iterator[dict[str, Any]]:
         streaming.prepare()
     yield row("codec")
     planned = plan(scale)
-    runner = new_runner(scale, model)
+    runner = new_runner(scale, model, kernels="auto")
     reserved, prefixes = planned.reserved_bytes / MB, planned.prefix_cache_bytes / MB
     yield row(
         f"{planned.num_slots} slots of {planned.max_length}; left for the rest {reserved:,.0f}, "
@@ -51,7 +52,7 @@ def memory(scale: Scale) -> Iterator[dict[str, Any]]:
     )
     with runner.own_stream():
         runner.prepare()
-        yield row("graphs of a worker that is ready")
+        yield row(f"graphs of a worker that is ready; {chosen(runner)}")
         while runner.capture_next():
             pass
         yield row("all graphs")

@@ -4,6 +4,7 @@ import gc
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from benchmarks.gpu.checkpoints import folder_in_memory
 from benchmarks.gpu.devices import free_mb
 from benchmarks.gpu.models import random_model, text_prompt
 from benchmarks.gpu.scale import Scale
+from benchmarks.gpu.variants import Variant, take, variants
+from higgs_worker.cuda import Capture
 from higgs_worker.engine.loader import load
 from higgs_worker.engine.model import LanguageModel
 from higgs_worker.engine.number_format import NumberFormat
@@ -34,7 +37,9 @@ def graphs(scale: Scale) -> Iterator[dict[str, Any]]:
     max_length = min(1024, scale.max_length)
     model = random_model(scale, max_length)
     wrong = []
-    for batch in BATCHES:
+    # Interpreted ones are compared by the part "fused", with a smaller model.
+    ways = variants(scale.device)[: 1 if scale.is_rehearsal else None]
+    for variant, batch in product(ways, BATCHES):
         submissions = [
             Submission(
                 text_prompt(scale.prompt_lengths[0] + 7 * slot, seed=slot),
@@ -45,16 +50,28 @@ def graphs(scale: Scale) -> Iterator[dict[str, Any]]:
             for slot in range(batch)
         ]
         replayed, eager = (
-            columns_of(
-                Runner(model, num_slots=batch, max_length=max_length, capture=capture), submissions
-            )
+            columns_of(_runner(model, batch, max_length, capture, variant), submissions)
             for capture in (None, TwinCapture())
         )
         equal = [num_equal(*pair) for pair in zip(replayed, eager, strict=True)]
-        yield {"batch": batch, "columns": len(replayed[0]), "equal": min(equal)}
-        wrong += [batch] if min(equal) < len(replayed[0]) else []
+        yield {
+            "step": variant.name,
+            "batch": batch,
+            "columns": len(replayed[0]),
+            "equal": min(equal),
+        }
+        wrong += [f"{variant.name}, {batch}"] if min(equal) < len(replayed[0]) else []
     if wrong:
-        raise RuntimeError(f"replayed and eager columns differ at batch {wrong}")
+        raise RuntimeError(f"replayed and eager columns differ: {'; '.join(wrong)}")
+
+
+def _runner(
+    model: LanguageModel, batch: int, max_length: int, capture: Capture | None, variant: Variant
+) -> Runner:
+    """Return a runner that goes one way, with CUDA's capture or another one."""
+    runner = Runner(model, num_slots=batch, max_length=max_length, capture=capture)
+    take(runner, variant, capture)
+    return runner
 
 
 def greedy(scale: Scale) -> Iterator[dict[str, Any]]:

@@ -9,6 +9,7 @@ import numpy as np
 from benchmarks.gpu.models import new_runner, random_decoder, random_model, text_prompt
 from benchmarks.gpu.playback import Playback, speak
 from benchmarks.gpu.scale import Scale
+from benchmarks.gpu.variants import chosen
 from higgs_worker.codec.streaming import StreamingDecoder
 from higgs_worker.codec.thread import CodecThread
 from higgs_worker.cuda import cuda_capture
@@ -35,7 +36,10 @@ def throughput(scale: Scale) -> Iterator[dict[str, Any]]:
             took = time.perf_counter() - started
             audio_s = sum(each.num_samples for each in played) / serving.sample_rate
             yield {"streams": count, "audio_s": audio_s, "s": took, "audio_s_per_s": audio_s / took}
-        yield {"streams": COUNTS[-1], "note": f"{serving.ready_s:.1f} s until ready"}
+        yield {
+            "streams": COUNTS[-1],
+            "note": f"{serving.ready_s:.1f} s until ready; {serving.kernels}",
+        }
 
 
 def first_audio(scale: Scale) -> Iterator[dict[str, Any]]:
@@ -60,7 +64,7 @@ class _Serving:
 
     def __init__(self, scale: Scale) -> None:
         started = time.perf_counter()
-        runner = new_runner(scale, random_model(scale))
+        runner = new_runner(scale, random_model(scale), kernels="auto")
         self.num_slots = runner.num_slots
         self.sample_rate = scale.codec.codec.sample_rate
         self._num_frames = scale.num_frames
@@ -72,6 +76,7 @@ class _Serving:
         self._engine.wait_until_ready()
         self._codec.wait_until_ready()
         self.ready_s = time.perf_counter() - started
+        self.kernels = chosen(runner)
         self._num_spoken = 0
 
     def __enter__(self) -> "_Serving":

@@ -1,5 +1,6 @@
 """How the fused kernels are best divided on this card: tiles of products, splits of attention."""
 
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -25,16 +26,14 @@ LENGTHS = (300, 600, 1500, 3000)
 FEW = [
     Tile(rows, depth, splits, warps, stages)
     for (rows, depth, warps, stages), splits in product(
-        ((16, 128, 2, 4), (16, 256, 1, 4), (16, 256, 2, 4), (32, 128, 2, 4), (16, 512, 4, 3)),
+        ((16, 128, 2, 4), (16, 256, 1, 4), (16, 256, 2, 4), (32, 128, 2, 4)),
         (1, 2, 4),
     )
 ]
 """For up to eight slots."""
 MANY = [
     Tile(rows, 64, splits, warps, stages)
-    for (rows, warps, stages), splits in product(
-        ((64, 4, 3), (64, 4, 5), (128, 4, 3), (128, 8, 4)), (1, 2, 4)
-    )
+    for (rows, warps, stages), splits in product(((64, 4, 4), (128, 4, 3), (128, 8, 4)), (1, 3, 6))
 ]
 """For more."""
 
@@ -141,15 +140,19 @@ def _compile(launches: Sequence[Launch]) -> None:
     """Compile many kernels at the same time; what cannot be compiled fails when it is run."""
     import triton
 
-    with (
-        ThreadPoolExecutor(NUM_COMPILING) as pool,
-        triton.AsyncCompileMode(pool, ignore_errors=True),
-    ):
-        for each in launches:
-            constants = {**each.constants, "IS_DEPENDENT": each.is_dependent}
-            each.kernel.warmup(
-                **each.arguments, **constants, num_warps=each.num_warps, grid=each.grid
-            )
+    try:
+        with (
+            ThreadPoolExecutor(NUM_COMPILING) as pool,
+            triton.AsyncCompileMode(pool, ignore_errors=True),
+        ):
+            for each in launches:
+                constants = {**each.constants, "IS_DEPENDENT": each.is_dependent}
+                each.kernel.warmup(
+                    **each.arguments, **constants, num_warps=each.num_warps, grid=each.grid
+                )
+    except Exception:
+        # Nothing is lost but time: each is compiled at its first launch.
+        traceback.print_exc()
 
 
 def _by_library(launch: Launch, num_rows: int) -> Callable[[], object]:
@@ -223,4 +226,4 @@ def _microseconds(works: Sequence[Callable[[], object]], scale: Scale) -> float:
         return 1e6 * median_seconds(device, replay, scale.repeats) / len(works)
 
 
-MEASUREMENTS = (gaps, products, attention)
+MEASUREMENTS = (gaps, attention, products)
