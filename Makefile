@@ -117,7 +117,7 @@ bench-codec: $(TOOLS)
 	@$(BIN)/python -m benchmarks.codec
 
 # Uses the machine's own Python, because a GPU machine may have no network to build .venv with. It
-# needs torch, numpy and safetensors, and for parity transformers and pytest.
+# needs torch, numpy, safetensors and triton, and for parity transformers and pytest.
 gpu:
 	@$(PYTHON) -m benchmarks.gpu
 

@@ -4,6 +4,6 @@ The command plans (`plan.py`), runs each part in a process of its own (`processe
 and reports (`report.py`). What is measured is in `parts/`, a module per part: every function listed
 in its `MEASUREMENTS` makes one table, row by row. The sizes are in `scale.py`.
 
-It needs torch, numpy, safetensors and this repository; the part "parity" transformers and pytest
-too. Nothing is installed and nothing downloaded.
+It needs torch, numpy, safetensors and this repository; fused kernels need triton, the part "parity"
+transformers and pytest. Nothing is installed and nothing downloaded.
 """

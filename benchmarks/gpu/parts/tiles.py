@@ -15,7 +15,7 @@ from benchmarks.gpu.models import random_model
 from benchmarks.gpu.parts.fused import Trial
 from benchmarks.gpu.scale import Scale
 from benchmarks.gpu.variants import Variant, variants
-from higgs_worker.cuda import cuda_capture
+from higgs_worker.cuda import HIGH, cuda_capture, own_stream
 from higgs_worker.engine.kernels.launch import Launch
 from higgs_worker.engine.kernels.tiles import Tile, padded
 
@@ -219,7 +219,7 @@ def _microseconds(works: Sequence[Callable[[], object]], scale: Scale) -> float:
     capture = cuda_capture(device)
     if capture is None:
         return 1e6 * median_seconds(device, run, 1) / len(works)
-    with torch.cuda.stream(torch.cuda.Stream(device)):  # type: ignore[no-untyped-call]
+    with own_stream(device, HIGH):
         run()
         replay = capture(run).replay
         replay()
