@@ -167,14 +167,14 @@ def test_launches_are_those_of_the_fused_step(batch: int, has_int8_layers: bool)
             assert constants["TILE"] == POSITION_TILE
             read = batch * context * cache.layer(0)[0, :, 0].nbytes
             queries, size = batch * constants["NUM_KV_HEADS"], constants["HEAD_DIM"] + 2
-            exchanged = 4 * queries * constants["ROWS"] * size * constants["SPLITS"]
+            exchanged = 4 * queries * constants["ROWS"] * size * grid[-1]
         else:
             weight = launch.arguments["weight"]
             assert isinstance(weight, Tensor)
             read = weight.nbytes
             tile = constants["TILE"] * (2 if constants["IS_GATED"] else 1)
             exchanged = 4 * math.prod(grid) * tile * constants["ROWS"]
-        if constants["SPLITS"] == 1:
+        if grid[-1] == 1:
             exchanged = 0
         # What else there is: the rows.
         rest = parts[launch.name].num_bytes - read - exchanged

@@ -16,6 +16,7 @@ from benchmarks.gpu.parts.fused import Trial
 from benchmarks.gpu.scale import Scale
 from benchmarks.gpu.variants import Variant, variants
 from higgs_worker.cuda import HIGH, cuda_capture, own_stream
+from higgs_worker.engine.kernels.compilation import compile_launch
 from higgs_worker.engine.kernels.launch import Launch
 from higgs_worker.engine.kernels.tiles import Tile, padded
 
@@ -146,10 +147,7 @@ def _compile(launches: Sequence[Launch]) -> None:
             triton.AsyncCompileMode(pool, ignore_errors=True),
         ):
             for each in launches:
-                constants = {**each.constants, "IS_DEPENDENT": each.is_dependent}
-                each.kernel.warmup(
-                    **each.arguments, **constants, num_warps=each.num_warps, grid=each.grid
-                )
+                compile_launch(each)
     except Exception:
         # Nothing is lost but time: each is compiled at its first launch.
         traceback.print_exc()
@@ -183,7 +181,7 @@ def attention(scale: Scale) -> Iterator[dict[str, Any]]:
         for length in lengths:
             trial.state.position.fill_(length)
             row: dict[str, Any] = {"batch": num_rows, "positions": length}
-            row["in_use"] = launches[0].constants["SPLITS"]
+            row["in_use"] = launches[0].grid[-1]
             for splits in SPLITS[:1] if scale.is_rehearsal else SPLITS:
                 works = [_split(each, splits).run for each in launches]
                 row[f"{splits}_splits"] = _microseconds(works, scale)
@@ -204,7 +202,6 @@ def _split(launch: Launch, splits: int) -> Launch:
         launch,
         grid=(num_rows, num_heads, splits),
         arguments={**launch.arguments, **own},
-        constants={**sizes, "SPLITS": splits},
     )
 
 
