@@ -1,8 +1,10 @@
 """Compiled kernels on a volume: found again, or compiled again; triton is the real one."""
 
 import hashlib
-import logging
+import json
+import os
 import shutil
+import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -30,11 +32,13 @@ def triton() -> Iterator[Any]:
         yield triton
 
 
-def compiled() -> tuple[Any, bool]:
-    """Compile a kernel; return it, and whether it was found instead."""
-    from tests.fakes.kernels import compile_double
-
-    return compile_double()
+def compile_twice(directory: Path) -> tuple[list[dict[str, Any]], str]:
+    """Compile a kernel as two workers that keep it; return what they tell, and their log."""
+    # This process may interpret kernels, and then it cannot compile any.
+    environment = {name: os.environ[name] for name in os.environ if name != "TRITON_INTERPRET"}
+    command = [sys.executable, "-m", "tests.fakes.kernels", str(directory)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
 
 def cache_of(directory: Path, driver: Path = NOWHERE) -> KernelCache:
@@ -55,32 +59,24 @@ def kept(cache: KernelCache, key: str = "KEY") -> dict[str, bytes] | None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("triton")
 def test_only_the_first_worker_compiles(tmp_path: Path) -> None:
     """The second finds machine code and what triton knows of it, in one file for each kernel."""
     volume = tmp_path / "kernels"
-    use_kernel_cache(volume)
-    first, is_hit = compiled()
-    assert not is_hit
-    use_kernel_cache(volume)
-    second, is_hit = compiled()
-    assert is_hit
-    assert second.kernel == first.kernel
-    assert second.metadata == first.metadata
+    (first, second), log = compile_twice(volume)
+    assert not first.pop("found")
+    assert second.pop("found")
+    assert second == first
+    assert log == ""
     [path] = volume.iterdir()
     assert path.stat().st_size < 30_000
 
 
-@pytest.mark.usefixtures("triton")
-def test_a_volume_that_cannot_be_written_is_done_without(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.slow
+def test_a_volume_that_cannot_be_written_is_done_without() -> None:
     """A worker compiles for itself then, and says so once."""
-    use_kernel_cache(NOWHERE)
-    for _ in range(2):
-        kernel, is_hit = compiled()
-        assert kernel.kernel
-        assert not is_hit
-    [line] = [each for each in caplog.records if each.levelno >= logging.WARNING]
-    assert "cannot be kept in /proc/nowhere" in line.message
+    told, log = compile_twice(NOWHERE)
+    assert [each["found"] for each in told] == [False, False]
+    assert log.count("cannot be kept in /proc/nowhere") == len(log.splitlines()) == 2  # of each
 
 
 def test_kernels_are_found_wherever_the_volume_is_mounted(tmp_path: Path) -> None:
