@@ -114,8 +114,9 @@ class StepChoice:
             comparisons = self._compare_all(fused, row_counts, views)
         except Exception as error:
             if kernels == "triton":
+                reason = (str(error) or type(error).__name__).splitlines()[0]
                 raise InvalidSettings(
-                    f"HIGGS_KERNELS is triton, and its kernels cannot be used here ({error}); set "
+                    f"HIGGS_KERNELS is triton, and its kernels cannot be used here ({reason}); set "
                     "it to auto"
                 ) from error
             # Nothing is lost, steps are only slower. What is wrong may be anything: no compiler, a
