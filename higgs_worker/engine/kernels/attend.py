@@ -1,9 +1,9 @@
 """Attention of one new position per slot: rotation, cache write and the sum over all positions.
 
 A program serves one slot, one KV head and a part of the slot's positions; the queries that share
-the head go together. How a slot's positions are divided depends on its own length alone. The first
-part holds the new position's key and value, which it also writes to the cache; the others read only
-what was there before.
+the head go together. The parts are equal tiles of the slot's own length, whatever its neighbours
+have. The first part holds the new position's key and value, which it also writes to the cache; the
+others read only what was there before.
 """
 
 import triton

@@ -1,17 +1,14 @@
 """How each product of a step is divided among programs, by the number of slots.
 
-For few slots, small tiles: some 200 to 650 programs, all resident at once, so that the memory is
-asked by every multiprocessor until the end. For many slots, larger ones, so that a row of the input
-is read by fewer programs; there 64 rows and more use Hopper's widest instructions. The splits even
-out what is left over. All of these compile without spills for compute capability 8.0 to 12.0
+For few slots, small tiles: some 200 to 650 programs, all resident at once, so that every
+multiprocessor asks for memory until the end. For many slots, larger ones, so that fewer programs
+read the same input; from 64 rows on they are for Hopper's widest instructions. Splits give every
+multiprocessor as much to do. All of these compile without spills for compute capability 8.0 to 12.0
 (tests/engine/kernels/test_compiled.py); how fast each is has to be measured on a GPU.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
-
-Product = Literal["qkv", "out", "gate_up", "down", "head"]
 
 MIN_ROWS = 8
 """Slots that fill the tensor cores' columns; fewer are padded."""
