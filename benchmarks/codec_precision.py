@@ -32,6 +32,7 @@ from higgs_worker.codec.loader import load_decoder
 from higgs_worker.engine.engine import Engine
 from higgs_worker.engine.loader import load
 from higgs_worker.engine.model import LanguageModel
+from higgs_worker.engine.number_format import NumberFormat
 from higgs_worker.engine.runner import Runner
 from higgs_worker.engine.sequence import Codes, Sampling, Submission
 from higgs_worker.speech.prompt import PromptBuilder, PromptContext
@@ -242,7 +243,8 @@ def speak(num_sentences: int) -> list[Codes]:
         for line in (TEXTS / name).read_text(encoding="utf-8").splitlines()
     ]
     prompts = PromptBuilder.from_directory(DEMO / "model")
-    config, weights, _ = load(DEMO / "model", device=ours.CPU, dtype=torch.float32)
+    number_format = NumberFormat(torch.float32)
+    config, weights, _ = load(DEMO / "model", device=ours.CPU, number_format=number_format)
     runner = Runner(LanguageModel(config, weights, MAX_LENGTH), num_slots=8, max_length=MAX_LENGTH)
     with Engine(runner) as engine:
         generations = engine.generate(

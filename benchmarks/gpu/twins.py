@@ -21,7 +21,7 @@ def expected(launch: Launch, num_rows: int) -> dict[str, Tensor]:
         return _stream(_embedded(arguments), arguments)
     sums = _product(arguments)
     if launch.constants["IS_RESIDUAL"]:
-        return _stream(arguments.rows("stream") + sums, arguments)
+        return _stream(arguments.rows("residual") + sums, arguments)
     return {"out": sums}
 
 
@@ -48,13 +48,13 @@ class _Arguments:
     def number(self, name: str) -> int:
         return int(self._launch.constants[name])
 
-    def eps(self) -> float:
-        return float(self._launch.arguments["eps"])
+    def value(self, name: str) -> float:
+        return float(self._launch.arguments[name])
 
 
 def _stream(stream: Tensor, arguments: _Arguments) -> dict[str, Tensor]:
     norm = arguments.tensor("next_norm")[: stream.shape[1]].float()
-    return {"stream": stream, "next_input": stream * norm}
+    return {"residual": stream, "next_input": stream * norm}
 
 
 def _embedded(arguments: _Arguments) -> Tensor:
@@ -72,7 +72,7 @@ def _product(arguments: _Arguments) -> Tensor:
     if count := arguments.number("NUM_SQUARES"):
         squares = arguments.tensor("squares").flatten()[: arguments.num_rows * count]
         mean = squares.view(-1, count).sum(1, keepdim=True) / arguments.number("WIDTH")
-        sums *= torch.rsqrt(mean + arguments.eps())
+        sums *= torch.rsqrt(mean + arguments.value("eps"))
     if arguments.number("IS_GATED"):
         gate, up = sums.chunk(2, dim=1)
         sums = F.silu(gate) * up
@@ -98,6 +98,6 @@ def _attended(arguments: _Arguments) -> Tensor:
         scores = queries[slot] @ keys.transpose(1, 2) * head_dim**-0.5
         out[slot] = scores.softmax(-1) @ values
     # The order of the next weight's columns.
-    if arguments.number("GROUP_STRIDE") > arguments.number("HEAD_STRIDE"):
+    if arguments.value("group_stride") > arguments.value("head_stride"):
         out = out.transpose(1, 2)
     return out.flatten(1)

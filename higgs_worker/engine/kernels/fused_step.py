@@ -22,7 +22,7 @@ from higgs_worker.engine.kernels.embed import embed_kernel
 from higgs_worker.engine.kernels.launch import Launch
 from higgs_worker.engine.kernels.product import product_kernel
 from higgs_worker.engine.kernels.settle import settle_kernel
-from higgs_worker.engine.kernels.tiles import MAX_ROWS, attention_splits, padded, tiles_for
+from higgs_worker.engine.kernels.tiles import MAX_ROWS, Product, attention_splits, padded, tiles_for
 from higgs_worker.engine.kv_cache import CacheWindow, KVCache
 from higgs_worker.engine.linear import Int8Linear, Linear
 from higgs_worker.engine.model import LanguageModel
@@ -48,11 +48,11 @@ class Matrix:
     """Of a row."""
     num_halves: int = 1
     """2: a gate and what it lets through."""
-    norm_of: str | None = None
+    norm_of: Product | None = None
     """The product that begins the norm of this one's input; None: the input has no norm."""
 
 
-def matrices(model: LanguageModel) -> dict[str, Matrix]:
+def matrices(model: LanguageModel) -> dict[Product, Matrix]:
     """Return the weights of a step by name."""
     config = model.config
     attended = config.num_heads * config.head_dim
@@ -220,7 +220,7 @@ class FusedStep:
 
     def _product(
         self,
-        name: str,
+        name: Product,
         num_rows: int,
         rows: Tensor,
         linear: Linear | Int8Linear,

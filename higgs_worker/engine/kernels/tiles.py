@@ -9,6 +9,10 @@ multiprocessor as much to do. All of these compile without spills for compute ca
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
+
+Product = Literal["qkv", "out", "gate_up", "down", "head"]
+"""The products of a step by name."""
 
 MIN_ROWS = 8
 """Slots that fill the tensor cores' columns; fewer are padded."""
@@ -31,14 +35,14 @@ class Tile:
     """Reads that are under way at once."""
 
 
-_FEW = {
+_FEW: Mapping[Product, Tile] = {
     "qkv": Tile(16, 256, 2, 2, 4),
     "out": Tile(16, 256, 3, 2, 4),
     "gate_up": Tile(16, 128, 1, 2, 4),
     "down": Tile(16, 256, 4, 2, 4),
     "head": Tile(16, 256, 1, 2, 4),
 }
-_FEW_INT8 = {
+_FEW_INT8: Mapping[Product, Tile] = {
     # One warp: a second one would convert the same sixteen rows once more.
     "qkv": Tile(16, 256, 2, 1, 4),
     "out": Tile(16, 256, 4, 1, 4),
@@ -46,14 +50,14 @@ _FEW_INT8 = {
     "down": Tile(16, 256, 4, 1, 4),
     "head": _FEW["head"],
 }
-_SOME = {
+_SOME: Mapping[Product, Tile] = {
     "qkv": Tile(64, 64, 3, 4, 4),
     "out": Tile(64, 64, 4, 4, 4),
     "gate_up": Tile(64, 64, 2, 4, 4),
     "down": Tile(64, 64, 4, 4, 4),
     "head": Tile(64, 64, 2, 4, 4),
 }
-_MANY = {
+_MANY: Mapping[Product, Tile] = {
     "qkv": Tile(128, 64, 6, 4, 3),
     "out": Tile(128, 64, 8, 4, 3),
     "gate_up": Tile(64, 64, 2, 4, 3),
@@ -67,7 +71,7 @@ def padded(num_slots: int) -> int:
     return max(MIN_ROWS, 1 << (num_slots - 1).bit_length())
 
 
-def tiles_for(num_slots: int, *, is_int8: bool) -> Mapping[str, Tile]:
+def tiles_for(num_slots: int, *, is_int8: bool) -> Mapping[Product, Tile]:
     """Return the tile of each product."""
     rows = padded(num_slots)
     if rows <= MIN_ROWS:
