@@ -222,7 +222,8 @@ def _read(
     from higgs_worker.engine.memory import max_auto_slots
     from higgs_worker.engine.model import LanguageModel
 
-    _check_memory(settings, checkpoints, device, number_format)
+    config = checkpoints.read("model", ModelConfig.from_directory)
+    _check_memory(settings, checkpoints, config, device, number_format)
     num_streams = STREAMS_PER_SLOT * (settings.max_slots or max_auto_slots(device))
     with ExitStack() as on_failure, ThreadPoolExecutor(thread_name_prefix="load") as beside:
         read = checkpoints.read
@@ -238,8 +239,7 @@ def _read(
         on_failure.callback(_close_codec, starting_codec)
         sizing_encoder = beside.submit(read, "codec", _encoder_bytes, settings.max_reference_s)
         if device.type == "cuda" and settings.kernels != "torch":
-            sizes = read("model", ModelConfig.from_directory)
-            beside.submit(_compile_kernels, settings, sizes, number_format, device)
+            beside.submit(_compile_kernels, settings, config, number_format, device)
         ras = read("model", RasDefaults.from_directory)
         config, weights, report = read("model", load, device=device, number_format=number_format)
         prompts = reading_prompts.result()
@@ -310,6 +310,7 @@ def _encoder_bytes(codec: Path, max_reference_s: float) -> int:
 def _check_memory(
     settings: Settings,
     checkpoints: Checkpoints,
+    config: "ModelConfig",
     device: "torch.device",
     number_format: "NumberFormat",
 ) -> None:
@@ -322,10 +323,8 @@ def _check_memory(
     """
     from higgs_worker.codec.config import CodecConfig
     from higgs_worker.codec.loader import weight_bytes as codec_bytes
-    from higgs_worker.engine.config import ModelConfig
     from higgs_worker.engine.memory import free_memory, plan_memory, weight_bytes
 
-    config = checkpoints.read("model", ModelConfig.from_directory)
     decoder = checkpoints.read("codec", CodecConfig.from_directory)
     plan_memory(
         config,

@@ -109,10 +109,10 @@ class KVCache:
 
         They need no random generator, which another thread's capture would have to itself.
         """
-        for layer in self._data[:, :num_slots, :, :length]:
-            one = layer[0]
-            hashed = torch.arange(one.numel(), device=one.device) * _HASH_FACTOR % _HASH_SIZE
-            layer.copy_((2 * hashed / _HASH_SIZE - 1).view(one.shape))
+        filled = self._data[:, :num_slots, :, :length]
+        one = filled[0, 0]
+        hashed = torch.arange(one.numel(), device=one.device) * _HASH_FACTOR % _HASH_SIZE
+        filled.copy_((2 * hashed / _HASH_SIZE - 1).view(one.shape))
 
     def clear(self, slot: int) -> None:
         """Set a slot's keys and values to zero."""

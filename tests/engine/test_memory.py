@@ -35,7 +35,8 @@ from tests.oracles.language_model import random_prompt
 
 GB, MIB = 10**9, 1 << 20
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-RESERVED = LIBRARY_BYTES + working_bytes(PUBLISHED, NumberFormat(torch.bfloat16), CUDA, 4096)
+BF16, FLOAT32 = NumberFormat(torch.bfloat16), NumberFormat(torch.float32)
+RESERVED = LIBRARY_BYTES + working_bytes(PUBLISHED, BF16, CUDA, 4096)
 """What a plan without a codec leaves free."""
 
 
@@ -73,26 +74,12 @@ def test_the_published_model_in_numbers() -> None:
 
 def test_free_memory_is_filled_up_to_a_cap() -> None:
     """Without a number of slots: all that fit, beside what is reserved; 64 at most."""
-    plan = plan_memory(
-        PUBLISHED,
-        NumberFormat(torch.bfloat16),
-        CUDA,
-        free_bytes=16 * GB,
-        max_slots=None,
-        max_length=4096,
-    )
+    plan = plan_memory(PUBLISHED, BF16, CUDA, free_bytes=16 * GB, max_slots=None, max_length=4096)
     assert 20 < plan.num_slots < MAX_AUTO_SLOTS
     taken = plan.num_slots * plan.slot_bytes + plan.prefix_cache_bytes + plan.reserved_bytes
     assert taken <= 16 * GB < taken + plan.slot_bytes
     assert plan.max_length == 4096
-    plan = plan_memory(
-        PUBLISHED,
-        NumberFormat(torch.bfloat16),
-        CUDA,
-        free_bytes=130 * GB,
-        max_slots=None,
-        max_length=4096,
-    )
+    plan = plan_memory(PUBLISHED, BF16, CUDA, free_bytes=130 * GB, max_slots=None, max_length=4096)
     assert plan.num_slots == MAX_AUTO_SLOTS
     assert plan.prefix_cache_bytes == MAX_PREFIX_BYTES
 
@@ -101,33 +88,14 @@ def test_what_was_asked_for_is_given() -> None:
     """An explicit number of slots is used as it is, above the cap too, up to the last that fits."""
     for max_slots in (1, 7, 200):
         plan = plan_memory(
-            PUBLISHED,
-            NumberFormat(torch.bfloat16),
-            CUDA,
-            free_bytes=130 * GB,
-            max_slots=max_slots,
-            max_length=4096,
+            PUBLISHED, BF16, CUDA, free_bytes=130 * GB, max_slots=max_slots, max_length=4096
         )
         assert plan.num_slots == max_slots
     size = slot_bytes(PUBLISHED, torch.bfloat16, 4096)
     exact = RESERVED + MAX_PREFIX_BYTES + 100 * size
-    plan_memory(
-        PUBLISHED,
-        NumberFormat(torch.bfloat16),
-        CUDA,
-        free_bytes=exact,
-        max_slots=100,
-        max_length=4096,
-    )
+    plan_memory(PUBLISHED, BF16, CUDA, free_bytes=exact, max_slots=100, max_length=4096)
     with pytest.raises(InvalidSettings):
-        plan_memory(
-            PUBLISHED,
-            NumberFormat(torch.bfloat16),
-            CUDA,
-            free_bytes=exact - 1,
-            max_slots=100,
-            max_length=4096,
-        )
+        plan_memory(PUBLISHED, BF16, CUDA, free_bytes=exact - 1, max_slots=100, max_length=4096)
 
 
 def test_the_encoder_is_counted() -> None:
@@ -137,7 +105,7 @@ def test_the_encoder_is_counted() -> None:
     for free_bytes, num_slots in ((exact, 40), (exact - 1, 39)):
         plan = plan_memory(
             PUBLISHED,
-            NumberFormat(torch.bfloat16),
+            BF16,
             CUDA,
             free_bytes=free_bytes,
             max_slots=None,
@@ -160,21 +128,14 @@ def test_a_prefill_takes_what_is_counted(pairs: Pairs) -> None:
     runner.prefill([PrefillChunk(0, 24)])
     with LiveBytes() as live, torch.inference_mode():
         runner.prefill([PrefillChunk(0, left - 24)])
-    counted = working_bytes(config, NumberFormat(torch.float32), CPU, max_length)
+    counted = working_bytes(config, FLOAT32, CPU, max_length)
     assert 0.66 < live.peak / counted < 1.33
 
 
 def test_what_does_not_fit_is_refused_with_numbers() -> None:
     """Too many slots: the error has what they need, what is free, and the settings to lower."""
     with pytest.raises(InvalidSettings) as caught:
-        plan_memory(
-            PUBLISHED,
-            NumberFormat(torch.bfloat16),
-            CUDA,
-            free_bytes=16 * GB,
-            max_slots=64,
-            max_length=4096,
-        )
+        plan_memory(PUBLISHED, BF16, CUDA, free_bytes=16 * GB, max_slots=64, max_length=4096)
     message = caught.value.message
     for part in (
         "32.30 GB more with 64 slots of 4096",
@@ -192,14 +153,7 @@ def test_a_full_device_is_refused(free_bytes: int) -> None:
     with pytest.raises(
         InvalidSettings, match=r"1\.60 GB more with one slot .* lower HIGGS_MAX_LENGTH"
     ):
-        plan_memory(
-            PUBLISHED,
-            NumberFormat(torch.bfloat16),
-            CUDA,
-            free_bytes=free_bytes,
-            max_slots=None,
-            max_length=4096,
-        )
+        plan_memory(PUBLISHED, BF16, CUDA, free_bytes=free_bytes, max_slots=None, max_length=4096)
 
 
 def test_what_is_free_on_a_cpu() -> None:
@@ -212,7 +166,7 @@ def test_a_cpu_takes_few_slots() -> None:
     for max_slots, num_slots in ((None, MAX_CPU_SLOTS), (64, 64)):
         plan = plan_memory(
             PUBLISHED,
-            NumberFormat(torch.float32),
+            FLOAT32,
             CPU,
             free_bytes=200 * GB,
             max_slots=max_slots,
@@ -224,12 +178,12 @@ def test_a_cpu_takes_few_slots() -> None:
 
 def test_what_is_loaded_later_must_fit_too() -> None:
     """Before the weights are there, the plan counts them; the advice is for a CPU."""
-    weights = weight_bytes(PUBLISHED, NumberFormat(torch.float32), CPU)
+    weights = weight_bytes(PUBLISHED, FLOAT32, CPU)
     assert weights == pytest.approx(21.6e9, rel=0.02)
     with pytest.raises(InvalidSettings) as caught:
         plan_memory(
             PUBLISHED,
-            NumberFormat(torch.float32),
+            FLOAT32,
             CPU,
             free_bytes=20 * GB,
             max_slots=None,
@@ -243,16 +197,16 @@ def test_what_is_loaded_later_must_fit_too() -> None:
 
 def test_8_bits_in_numbers() -> None:
     """5.8 GB instead of 10.8, the same slots; on a GPU a matrix is converted, twice 100 MB."""
-    in_8_bits, bf16 = NumberFormat.named("int8", CUDA), NumberFormat(torch.bfloat16)
-    assert weight_bytes(PUBLISHED, bf16, CUDA) == pytest.approx(10.75e9, rel=0.001)
+    in_8_bits = NumberFormat.named("int8", CUDA)
+    assert weight_bytes(PUBLISHED, BF16, CUDA) == pytest.approx(10.75e9, rel=0.001)
     assert weight_bytes(PUBLISHED, in_8_bits, CUDA) == pytest.approx(5.825e9, rel=0.001)
     assert weight_bytes(PUBLISHED, in_8_bits, CPU) == weight_bytes(PUBLISHED, in_8_bits, CUDA)
     for device, more in ((CPU, 0), (CUDA, 2 * 100_663_296)):
-        working = [working_bytes(PUBLISHED, each, device, 4096) for each in (in_8_bits, bf16)]
+        working = [working_bytes(PUBLISHED, each, device, 4096) for each in (in_8_bits, BF16)]
         assert working[0] - working[1] == more
     plans = [
         plan_memory(PUBLISHED, each, CUDA, free_bytes=9 * GB, max_slots=None, max_length=4096)
-        for each in (in_8_bits, bf16)
+        for each in (in_8_bits, BF16)
     ]
     assert plans[0].slot_bytes == plans[1].slot_bytes
     assert plans[1].reserved_bytes - plans[0].reserved_bytes == -2 * 100_663_296
