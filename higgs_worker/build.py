@@ -23,7 +23,15 @@ from higgs_worker.weights.progress import LastProgress
 
 
 def build(settings: Settings, wait_for_device: Callable[[], object] = lambda: None) -> JobRunner:
-    """Return a worker; its model is loaded by the first job, or by `service.preload`.
+    """Return a worker that runs jobs; for the arguments, see `build_responder`."""
+    responder = build_responder(settings, wait_for_device)
+    return JobRunner(responder, max_text_chars=settings.max_text_chars)
+
+
+def build_responder(
+    settings: Settings, wait_for_device: Callable[[], object] = lambda: None
+) -> Responder:
+    """Return what answers; its model is loaded by the first request, or by `service.preload`.
 
     Args:
         settings: what the operator chose.
@@ -43,7 +51,7 @@ def build(settings: Settings, wait_for_device: Callable[[], object] = lambda: No
         progress.sentence,
         max_chunk_words=max_chunk_words(settings),
     )
-    responder = Responder(
+    return Responder(
         service,
         Actions(
             voice_library(settings),
@@ -56,7 +64,6 @@ def build(settings: Settings, wait_for_device: Callable[[], object] = lambda: No
         ),
         on_spoke=cold_start.spoke,
     )
-    return JobRunner(responder, max_text_chars=settings.max_text_chars)
 
 
 def is_to_preload(settings: Settings) -> bool:

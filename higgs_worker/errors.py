@@ -7,6 +7,8 @@
     │   ├── KeyTaken          key_taken              an object of that key is there already
     │   ├── UnusableReference  unusable_reference    a recording that cannot be obtained
     │   └── UnknownVoice      unknown_voice          no voice of that name
+    ├── AccessRefused         invalid_api_key        an HTTP request without the right key
+    ├── RequestRefused        request_refused        an HTTP request that is no good as such
     ├── PromptTooLong         prompt_too_long        text and audio do not fit into one sequence
     ├── InvalidSettings       invalid_settings       an environment variable is wrong
     ├── WeightsNotFound       weights_not_found      no checkpoint where the settings point to
@@ -87,6 +89,23 @@ class UnknownVoice(InvalidRequest):
     """No voice has this name."""
 
     code = "unknown_voice"
+
+
+class AccessRefused(WorkerError):
+    """An HTTP request does not carry the operator's key, or carries one where it leaks."""
+
+    code = "invalid_api_key"
+
+
+class RequestRefused(WorkerError):
+    """An HTTP request is refused for what it is, not for what it says: size, pace, address."""
+
+    code = "request_refused"
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+        """The HTTP status that says why."""
 
 
 class PromptTooLong(WorkerError):

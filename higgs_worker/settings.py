@@ -241,6 +241,47 @@ class Settings:
         "each result is then a list of pieces.",
         default=False,
     )
+    serve: str = env_field(
+        "HIGGS_SERVE",
+        Choice(("jobs", "http")),
+        "What `bootstrap.sh` starts. `jobs`: RunPod's loop of jobs. `http`: the HTTP server, for "
+        "RunPod's load-balancing endpoints and any other machine.",
+        default="jobs",
+    )
+    host: str = env_field(
+        "HIGGS_HOST",
+        Text(200),
+        "The address that the HTTP server listens on. `bootstrap.sh` sets 0.0.0.0, because a "
+        "container has its own network.",
+        default="127.0.0.1",
+    )
+    port: int = env_field("PORT", Integer(1, 65_535), "The port of the HTTP server.", default=80)
+    health_port: int | None = env_field(
+        "PORT_HEALTH",
+        Integer(1, 65_535),
+        "The port on which the HTTP server answers `/ping` and `/health/…`. Unset: PORT.",
+        default=None,
+    )
+    api_key: str | None = env_field(
+        "HIGGS_API_KEY",
+        Secret(),
+        "The key that HTTP requests must carry as `Authorization: Bearer …`. Unset: none is "
+        "needed. RunPod's endpoints check RunPod's own key before a request arrives.",
+        default=None,
+    )
+    cors_origins: frozenset[str] = env_field(
+        "HIGGS_CORS_ORIGINS",
+        Names(),
+        "Origins of web pages that may use the HTTP server, such as `https://app.example`, "
+        "separated by commas; `*`: all. Unset: only its own.",
+        default=frozenset(),
+    )
+    max_body_bytes: int = env_field(
+        "HIGGS_MAX_BODY_BYTES",
+        Integer(1000, 1_000_000_000),
+        "The largest body of an HTTP request, in bytes. RunPod passes on 30 MB.",
+        default=30_000_000,
+    )
     save_dir: Path | None = env_field(
         "HIGGS_SAVE_DIR",
         Directory(),

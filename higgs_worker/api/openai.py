@@ -13,7 +13,14 @@ from typing import Any
 
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.api.voice_spec import VoiceSpec
-from higgs_worker.errors import InvalidRequest, PromptTooLong, QueueFull, WorkerError
+from higgs_worker.errors import (
+    AccessRefused,
+    InvalidRequest,
+    PromptTooLong,
+    QueueFull,
+    RequestRefused,
+    WorkerError,
+)
 from higgs_worker.messages import quote
 
 SPEECH, VOICES, MODELS = "/v1/audio/speech", "/v1/audio/voices", "/v1/models"
@@ -42,6 +49,8 @@ class OpenAISpeech:
     """A request to speak, sent in OpenAI's words."""
 
     request: SpeechRequest
+    is_sse: bool = False
+    """Whether the audio is wanted as server-sent events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,25 +75,32 @@ def parse_openai(raw: Mapping[Any, Any], *, max_text_chars: int) -> OpenAISpeech
             raise InvalidRequest(f"{quote(key)} cannot stand beside openai_route")
     if route != SPEECH:
         return OpenAIList(route)
-    fields = speech_fields(raw.get("openai_input"))
-    return OpenAISpeech(SpeechRequest.parse(fields, max_text_chars=max_text_chars))
-
-
-def speech_fields(body: object) -> dict[Any, Any]:
-    """Return the body of a speech request in our own words; it is not validated yet.
-
-    Raises:
-        InvalidRequest: it asks for what a job cannot give.
-    """
-    if not isinstance(body, Mapping):
-        raise InvalidRequest(
-            f'openai_input must be an object such as {{"input": "Hello."}}, not {quote(body)}'
-        )
-    fields = {key: value for key, value in body.items() if key != "model"}
-    if fields.pop("stream_format", None) not in (None, "audio"):
+    body = raw.get("openai_input")
+    speech = parse_speech(body, max_text_chars=max_text_chars)
+    if speech.is_sse:
         raise InvalidRequest(
             "stream_format must be 'audio' here: a job's answer is one JSON document; use a "
             "streaming endpoint's /run and /stream for audio while it is generated"
+        )
+    return speech
+
+
+def parse_speech(body: object, *, max_text_chars: int) -> OpenAISpeech:
+    """Validate the body of a request to speak.
+
+    Raises:
+        InvalidRequest: it is wrong.
+    """
+    if not isinstance(body, Mapping):
+        raise InvalidRequest(
+            f'the body must be an object such as {{"input": "Hello."}}, not {quote(body)}'
+        )
+    fields = {key: value for key, value in body.items() if key != "model"}
+    stream_format = fields.pop("stream_format", None)
+    if stream_format not in (None, "audio", "sse"):
+        raise InvalidRequest(
+            f"stream_format must be 'audio' or 'sse', not {quote(stream_format)}",
+            details={"errors": [{"field": "stream_format", "message": "must be audio or sse"}]},
         )
     if not {"format", "response_format"} & fields.keys():
         fields["response_format"] = DEFAULT_FORMAT
@@ -92,7 +108,8 @@ def speech_fields(body: object) -> dict[Any, Any]:
     voice = fields.get("voice")
     if isinstance(voice, Mapping) and voice.keys() == {"id"}:
         fields["voice"] = voice["id"]
-    return fields
+    request = SpeechRequest.parse(fields, max_text_chars=max_text_chars)
+    return OpenAISpeech(request, is_sse=stream_format == "sse")
 
 
 def with_stand_in(request: SpeechRequest, voices: Collection[str]) -> SpeechRequest:
@@ -125,7 +142,7 @@ def voices(names: Collection[str]) -> dict[str, Any]:
 def error_object(error: WorkerError) -> dict[str, Any]:
     """Return what OpenAI's API has under `error`: message, type, param and code."""
     kind = "server_error"
-    if isinstance(error, InvalidRequest | PromptTooLong):
+    if isinstance(error, InvalidRequest | PromptTooLong | AccessRefused | RequestRefused):
         kind = "invalid_request_error"
     elif isinstance(error, QueueFull):
         kind = "rate_limit_error"

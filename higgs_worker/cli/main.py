@@ -1,4 +1,4 @@
-"""The command line: speak to a file, keep voices, fetch weights, check the machine, deploy.
+"""The command line: speak to a file, serve, keep voices, fetch weights, check the machine, deploy.
 
     higgs-worker say "Hello." -o hello.wav
     higgs-worker voices add Anna recording.wav --text "What is said in it."
@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from higgs_worker import logs
-from higgs_worker.cli import deploy, doctor, fetch, say, voices
+from higgs_worker.cli import deploy, doctor, fetch, say, serve, voices
 from higgs_worker.errors import WorkerError
 from higgs_worker.settings import Settings
 
@@ -41,7 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="higgs-worker", description="Higgs Audio V2 speech.")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (say, voices, fetch, doctor, deploy):
+    for command in (say, serve, voices, fetch, doctor, deploy):
         command.add_to(commands)
     return parser
 

@@ -111,13 +111,20 @@ class Delivery:
         queue: PieceQueue,
         *,
         key: str | None,
+        tells_head: bool = True,
     ) -> Iterator[PieceSink]:
         """Open the sink of a request whose audio is streamed; leaving early undoes an upload."""
         with self._open_upload(key, request) as upload:
             is_copied = self.directory.path is not None
             target = upload or (MemoryTarget() if is_copied else None)
             yield PieceSink(
-                request, sample_rate, queue, name=name, target=target, directory=self.directory
+                request,
+                sample_rate,
+                queue,
+                name=name,
+                target=target,
+                directory=self.directory,
+                tells_head=tells_head,
             )
 
     def _open_upload(

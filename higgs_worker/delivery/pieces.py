@@ -35,8 +35,14 @@ class PieceQueue:
     A full queue makes `put` wait. Generation goes on; its PCM waits in the speech.
     """
 
-    def __init__(self, max_piece_bytes: int) -> None:
+    def __init__(self, max_piece_bytes: int, *, min_piece_s: float = MIN_PIECE_S) -> None:
+        """
+        Args:
+            max_piece_bytes: of one piece.
+            min_piece_s: sound in each piece after the first; 0 where sending one costs little.
+        """
         self._max_piece_bytes = max_piece_bytes
+        self._min_piece_s = min_piece_s
         self._changed = asyncio.Condition()
         self._bytes = bytearray()
         self._missing_s = 0.0
@@ -63,7 +69,7 @@ class PieceQueue:
             await self._changed.wait_for(self._has_piece)
             piece = bytes(self._bytes[: self._max_piece_bytes])
             del self._bytes[: self._max_piece_bytes]
-            self._missing_s = MIN_PIECE_S
+            self._missing_s = self._min_piece_s
             self._changed.notify_all()
             return piece
 
@@ -86,6 +92,7 @@ class PieceSink:
         name: str,
         target: Upload | MemoryTarget | None,
         directory: SaveDirectory,
+        tells_head: bool = True,
     ) -> None:
         """
         Args:
@@ -96,12 +103,13 @@ class PieceSink:
             target: where the file goes; None keeps none. The opener of an upload aborts it after
                 a failure.
             directory: gets a copy.
+            tells_head: whether the output tells how the stream becomes a file.
         """
         self._request, self._sample_rate = request, sample_rate
         self._queue, self._target = queue, target
         self._name, self._directory = name, directory
         self._packets = PacketWriter(request, sample_rate)
-        is_needed = target is not None or request.format in HEADED_FORMATS
+        is_needed = target is not None or (tells_head and request.format in HEADED_FORMATS)
         self._file = HeadedFile(request, sample_rate) if is_needed else None
         self.storage_failure: StorageFailed | None = None
         """Why the audio is not in the bucket although it should be."""

@@ -15,12 +15,13 @@ from higgs_worker.api import openai
 from higgs_worker.api.action import Action
 from higgs_worker.api.batch import Batch
 from higgs_worker.api.openai import OpenAIList, OpenAISpeech
-from higgs_worker.api.output import rounded, to_failure, to_json_safe
+from higgs_worker.api.output import rounded, to_failure, to_json_safe, to_output
 from higgs_worker.api.progress import OnProgress
 from higgs_worker.api.request import FIELDS_BY_NAME, SpeechRequest
 from higgs_worker.deadlines import Deadlines
 from higgs_worker.delivery.budget import SizeBudget, without_details
 from higgs_worker.delivery.delivery import Delivery
+from higgs_worker.delivery.file import AudioFile, MemorySink
 from higgs_worker.delivery.pieces import PieceQueue
 from higgs_worker.delivery.sink import SpeechSource, deliver
 from higgs_worker.errors import (
@@ -122,7 +123,14 @@ class Responder:
         return output
 
     async def speak_pieces(
-        self, name: str, speech: SpeechSource, queue: PieceQueue, key: str | None, started: float
+        self,
+        name: str,
+        speech: SpeechSource,
+        queue: PieceQueue,
+        key: str | None,
+        started: float,
+        *,
+        tells_head: bool = True,
     ) -> tuple[dict[str, Any], StorageFailed | None]:
         """Speak into a queue; return the output, and why the audio is not stored if it is not.
 
@@ -132,16 +140,34 @@ class Responder:
             queue: gets the audio.
             key: as `Delivery.choose_key` returned it.
             started: when the request came, on `time.perf_counter`.
+            tells_head: whether the output tells how the stream becomes a file.
 
         Raises:
             WorkerError: it could not be spoken.
         """
         with self.delivery.open_pieces(
-            name, speech.request, speech.sample_rate, queue, key=key
+            name, speech.request, speech.sample_rate, queue, key=key, tells_head=tells_head
         ) as sink:
             output = await deliver(speech, sink)
         self._record_success(output, started)
         return output, sink.storage_failure
+
+    async def speak_file(
+        self, speech: SpeechSource, started: float
+    ) -> tuple[AudioFile, dict[str, Any]]:
+        """Speak to the end; return the file, and the output without it.
+
+        Args:
+            speech: prepared by the service.
+            started: when the request came, on `time.perf_counter`.
+
+        Raises:
+            WorkerError: it could not be spoken.
+        """
+        file = await deliver(speech, MemorySink(speech.request, speech.sample_rate))
+        output = await asyncio.to_thread(to_output, speech.result(), file.info)
+        self._record_success(output, started)
+        return file, output
 
     async def speak_batch(
         self, name: str, batch: Batch, budget: SizeBudget, on_progress: OnProgress

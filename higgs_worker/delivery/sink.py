@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 from higgs_worker.api.progress import OnProgress
 from higgs_worker.api.request import SpeechRequest
-from higgs_worker.api.result import SpeechResult
+from higgs_worker.api.result import ModelInfo, SpeechResult
 from higgs_worker.audio.pcm import PCM
 
 Output = TypeVar("Output", covariant=True)
@@ -22,6 +22,14 @@ class SpeechSource(Protocol):
     @property
     def sample_rate(self) -> int:
         """Of the PCM, in hertz."""
+
+    @property
+    def seed(self) -> int:
+        """Decides everything that is drawn."""
+
+    @property
+    def model(self) -> ModelInfo:
+        """Which weights speak."""
 
     @property
     def fraction_spoken(self) -> float:

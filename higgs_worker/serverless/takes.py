@@ -5,7 +5,6 @@ id is known: its input is then the error that says why. What has no id cannot be
 dropped; the log tells how much of it there was, and never what it was.
 """
 
-import json
 import logging
 import re
 from collections import Counter
@@ -13,18 +12,12 @@ from collections.abc import Collection
 from itertools import islice
 from typing import Any
 
-from higgs_worker.api.screening import MAX_DEPTH, MAX_VALUES, too_deep, too_many_values
+from higgs_worker.api.json_text import check_part, parse_part
+from higgs_worker.api.outline import JsonPart, parts
 from higgs_worker.errors import InvalidRequest
-from higgs_worker.serverless.outline import JsonPart, parts
 
-MAX_DIGITS = 4300
-"""Python refuses to parse longer whole numbers, because the time grows with the square."""
-_MAX_ESCAPES = 2_000_000
-"""Of a million characters, the longest text, two each. To read them takes a tenth of a second."""
 _MAX_ELEMENTS = 10_000
 """Looked at in one answer, and in one job for its id; a worker asks for some dozens."""
-_OWN_VALUES, _OWN_DEPTH = 100, 4
-"""What the platform may put around the input of a job."""
 _USABLE_ID = re.compile(r"[A-Za-z0-9._:~@=+-]{1,256}")
 """It becomes a part of an address and of a header, where other characters would do harm."""
 _ID_MEMBER = re.compile(rb'\s*"id"\s*:\s*"([^"\\]*)"\s*')
@@ -69,22 +62,11 @@ def read_jobs(answer: bytes, running: Collection[str] = ()) -> list[dict[str, An
 
 def _read(text: bytes, part: JsonPart) -> Any:
     """Return an element of the answer; one that is not read has its id, and an error as input."""
-    if part.num_values > 2 * MAX_VALUES + _OWN_VALUES:
-        return _unread(text, too_many_values())
-    if part.depth > MAX_DEPTH + _OWN_DEPTH:
-        return _unread(text, too_deep())
-    if text.count(b"\\") > _MAX_ESCAPES:
-        return _unread(
-            text,
-            InvalidRequest(
-                f"the job has more than {_MAX_ESCAPES} escapes such as \\n or \\u00e9; send "
-                "text as it is, in UTF-8"
-            ),
-        )
     try:
-        return json.loads(text.decode(), parse_int=parse_big_int)
-    except ValueError:
-        return _unread(text, InvalidRequest("the job is no JSON in UTF-8; send it again"))
+        check_part(part)
+        return parse_part(text)
+    except InvalidRequest as error:
+        return _unread(text, error)
 
 
 def _unread(text: bytes, why: InvalidRequest) -> dict[str, Any]:
@@ -96,11 +78,3 @@ def _unread(text: bytes, why: InvalidRequest) -> dict[str, Any]:
         if (member := _ID_MEMBER.fullmatch(text, part.start, part.end))
     ]
     return {"id": found[-1], "input": why} if found else {}
-
-
-def parse_big_int(digits: str) -> int | float:
-    """Return a whole number of a JSON document; one of very many digits becomes infinity.
-
-    Python's own parser raises there.
-    """
-    return int(digits) if len(digits) <= MAX_DIGITS else float(digits)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from higgs_worker.api.request import SpeechRequest
-from higgs_worker.api.result import SpeechResult, Timing, Usage
+from higgs_worker.api.result import ModelInfo, SpeechResult, Timing, Usage
 from higgs_worker.audio import edges, shape
 from higgs_worker.audio.pcm import PCM
 from higgs_worker.engine.sequence import Prompt, Sampling
@@ -111,6 +111,11 @@ class SpeechSession:
         self._num_frames = 0
         self._num_text_ids = 0
         self._hit_cap = False
+
+    @property
+    def model(self) -> ModelInfo:
+        """Which weights speak."""
+        return self._model.info
 
     @property
     def num_samples(self) -> int:

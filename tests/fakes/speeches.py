@@ -58,6 +58,7 @@ class FixedSpeech:
         self.request = request
         self._pcm = pcm
         self._result = result
+        self.seed, self.model = result.seed, result.model
 
     async def __aiter__(self) -> AsyncGenerator[Any, None]:
         """Yield the samples."""

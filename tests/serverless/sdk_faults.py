@@ -17,9 +17,9 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
+from higgs_worker.api.json_text import MAX_DIGITS
 from higgs_worker.serverless import sdk
 from higgs_worker.serverless.intake import Intake
-from higgs_worker.serverless.takes import MAX_DIGITS
 
 POLL_S = 2.5
 """How long a poll is held; the SDK itself takes up to a second to stop."""

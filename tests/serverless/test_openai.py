@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from higgs_worker.api.openai import SPEECH, STAND_INS, error_object, speech_fields, with_stand_in
+from higgs_worker.api.openai import SPEECH, STAND_INS, error_object, parse_speech, with_stand_in
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.build import build
 from higgs_worker.errors import EngineFailed, InvalidRequest, NoSound, PromptTooLong, QueueFull
@@ -89,7 +89,7 @@ def test_every_field_of_openai_has_a_meaning() -> None:
         "stream_format": "audio",
         "seed": 3,
     }
-    request = SpeechRequest.parse(speech_fields(body), max_text_chars=100)
+    request = parse_speech(body, max_text_chars=100).request
     assert request.voice is not None
     assert (request.text, request.voice.name, request.scene) == ("Hello.", "clara", "In a church.")
     assert (request.format, request.speed, request.seed) == ("opus", 1.5, 3)
@@ -138,7 +138,7 @@ def test_openai_s_voices_have_stand_ins_unless_there_is_one_of_that_name() -> No
     [
         ("/v1/images", {}, {}, "openai_route must be one of"),
         (["x"], {}, {}, "openai_route must be one of"),
-        (SPEECH, None, {}, "openai_input must be an object"),
+        (SPEECH, None, {}, "the body must be an object"),
         (SPEECH, {"input": "a"}, {"text": "b"}, "'text' cannot stand beside openai_route"),
         (SPEECH, {"input": "a", "stream_format": "sse"}, {}, "stream_format must be 'audio'"),
         (SPEECH, {"input": "a", "stream_format": ["x"]}, {}, "stream_format must be 'audio'"),

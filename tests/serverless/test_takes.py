@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from higgs_worker.api.json_text import MAX_DIGITS
 from higgs_worker.api.screening import MAX_VALUES
 from higgs_worker.errors import InvalidRequest
 from higgs_worker.serverless.job import Job
-from higgs_worker.serverless.takes import MAX_DIGITS, read_jobs
+from higgs_worker.serverless.takes import read_jobs
 
 GOOD = b'{"id": "good-1", "input": {"text": "Hello."}, "webhook": null}'
 READ = {"id": "good-1", "input": {"text": "Hello."}}

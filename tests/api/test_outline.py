@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from higgs_worker.serverless.outline import parts
+from higgs_worker.api.outline import parts
 
 
 def draw(random_: random.Random, level: int = 0) -> Any:

@@ -1,0 +1,87 @@
+"""The HTTP application: routes, what they pass, and how they tell errors."""
+
+import logging
+import time
+
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse
+
+from higgs_worker.delivery.responder import Responder
+from higgs_worker.errors import RequestRefused, WorkerError
+from higgs_worker.http import openapi
+from higgs_worker.http.access import Access
+from higgs_worker.http.error_reply import error_reply
+from higgs_worker.http.gate import REQUEST_ID, App, Gate
+from higgs_worker.http.health_routes import health_router
+from higgs_worker.http.readiness import Readiness
+from higgs_worker.http.speech_routes import speech_router
+from higgs_worker.http.voice_routes import voice_router
+from higgs_worker.settings import Settings
+
+_EXPOSED = (REQUEST_ID, "x-higgs-seed", "x-higgs-sample-rate", "retry-after")
+"""Headers that a page of another origin may read."""
+
+log = logging.getLogger(__name__)
+
+
+def create_app(responder: Responder, readiness: Readiness, settings: Settings) -> Gate:
+    """Return the application behind its gate.
+
+    Args:
+        responder: answers.
+        readiness: knows how the worker is.
+        settings: limits, and who may use the server.
+    """
+    app = _plain_app(responder)
+    app.include_router(health_router(readiness))
+    app.include_router(speech_router(responder, max_text_chars=settings.max_text_chars))
+    app.include_router(voice_router(responder))
+    return Gate(
+        app,
+        responder,
+        access=Access(settings.api_key, settings.cors_origins),
+        max_body_bytes=settings.max_body_bytes,
+    )
+
+
+def create_health_app(responder: Responder, readiness: Readiness) -> App:
+    """Return an application that has the health routes alone, for a port of its own."""
+    app = _plain_app(responder)
+    app.include_router(health_router(readiness))
+    return Gate(app, responder, access=Access(None, ()), max_body_bytes=0)
+
+
+def with_cors(gate: App, settings: Settings) -> App:
+    """Return the application with what browsers ask for before they let a foreign page use it."""
+    if not settings.cors_origins:
+        return gate
+    return CORSMiddleware(
+        gate,
+        allow_origins=sorted(settings.cors_origins),
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["*"],
+        expose_headers=_EXPOSED,
+    )
+
+
+def _plain_app(responder: Responder) -> FastAPI:
+    """Return an application without routes, which tells errors in OpenAI's envelope."""
+    app = FastAPI(title=openapi.TITLE, description=openapi.DESCRIPTION, redoc_url=None)
+
+    @app.exception_handler(WorkerError)
+    @app.exception_handler(Exception)
+    async def tell(request: Request, error: Exception) -> JSONResponse:
+        started = time.perf_counter()
+        return error_reply(responder.to_error(request.state.request_id, error, started))
+
+    @app.exception_handler(HTTPException)
+    async def tell_unknown(request: Request, error: HTTPException) -> JSONResponse:
+        sentence = {
+            404: "there is no such route; GET /docs lists them",
+            405: "this route has other methods; GET /docs lists them",
+        }.get(error.status_code, str(error.detail))
+        return error_reply(RequestRefused(sentence, status=error.status_code))
+
+    return app

@@ -1,0 +1,183 @@
+"""What every request passes: its id, the key, bounds of its body, an end when the client goes.
+
+An ASGI application around another one. Whatever it refuses gets a reply in OpenAI's envelope.
+"""
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from urllib.parse import parse_qsl
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+
+from higgs_worker.delivery.responder import Responder, elapsed
+from higgs_worker.errors import RequestRefused, WorkerStopping
+from higgs_worker.http.access import OPEN_PATHS, Access
+from higgs_worker.http.error_reply import error_reply
+from higgs_worker.http.request_body import ClientGone, Message, Receive, RequestBodies, replay
+from higgs_worker.logs import job_context
+
+MAX_QUERY_CHARS = 4096
+"""More than any parameter of ours, and little enough to be read in no time."""
+MAX_UNREAD_S = 300.0
+"""How long a client may leave what was sent to it unread; then it counts as gone."""
+REQUEST_ID = "x-request-id"
+_HEADS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
+_USABLE_ID = re.compile(r"[A-Za-z0-9._:~@=+-]{1,128}")
+
+Scope = Message
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+log = logging.getLogger(__name__)
+
+
+class Gate:
+    """Lets requests in to an application, counts them, and stops letting them in."""
+
+    def __init__(
+        self, app: App, responder: Responder, *, access: Access, max_body_bytes: int
+    ) -> None:
+        """
+        Args:
+            app: gets the requests that come in.
+            responder: logs failures.
+            access: decides who may use the server.
+            max_body_bytes: of one request.
+        """
+        self._app = app
+        self._responder = responder
+        self._access = access
+        self._bodies = RequestBodies(max_body_bytes)
+        self._num_running = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._stopping = asyncio.Event()
+
+    @property
+    def num_running(self) -> int:
+        """Requests and websockets that have not ended, health routes apart."""
+        return self._num_running
+
+    @property
+    def stopping(self) -> asyncio.Event:
+        """Set when no more requests come in."""
+        return self._stopping
+
+    async def drain(self, timeout_s: float) -> None:
+        """Let nobody in any more, and wait for those that are in."""
+        self._stopping.set()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
+        except TimeoutError:
+            log.warning("%d requests did not end in time", self._num_running)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; other kinds of events go to the application."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        found = headers.get(REQUEST_ID, "")
+        request_id = found if _USABLE_ID.fullmatch(found) else f"req_{secrets.token_hex(12)}"
+        scope.setdefault("state", {})["request_id"] = request_id
+        exchange = _Exchange(scope, receive, send, request_id)
+        if scope["type"] == "http" and scope["path"] in OPEN_PATHS:
+            await self._app(scope, receive, exchange.send)
+            return
+        with job_context(request_id):
+            await self._let_in(exchange, headers)
+
+    async def _let_in(self, exchange: "_Exchange", headers: Headers) -> None:
+        self._num_running += 1
+        self._idle.clear()
+        try:
+            self._check(exchange, headers)
+            if exchange.is_websocket:
+                await self._app(exchange.scope, exchange.receive, exchange.send)
+            else:
+                await self._answer(exchange, headers)
+        except ClientGone:
+            log.info("cancelled", extra=elapsed(exchange.started))
+        except Exception as error:
+            if not exchange.has_begun:
+                failure = self._responder.to_error(exchange.id, error, exchange.started)
+                await exchange.refuse(error_reply(failure))
+            # Otherwise the reply says it already, or the server cuts it off.
+        finally:
+            self._num_running -= 1
+            if not self._num_running:
+                self._idle.set()
+
+    def _check(self, exchange: "_Exchange", headers: Headers) -> None:
+        scope = exchange.scope
+        method = "WEBSOCKET" if exchange.is_websocket else scope["method"]
+        query = scope["query_string"].decode("latin-1")
+        if len(query) > MAX_QUERY_CHARS:
+            raise RequestRefused(
+                f"the address has more than {MAX_QUERY_CHARS} characters behind its ?; send a body",
+                status=414,
+            )
+        names = [name for name, _ in parse_qsl(query, keep_blank_values=True)]
+        self._access.check(method, scope["path"], names, headers)
+        if self._stopping.is_set():
+            raise WorkerStopping("this worker is stopping; send the request again, to another one")
+
+    async def _answer(self, exchange: "_Exchange", headers: Headers) -> None:
+        body = await self._bodies.read(exchange.receive, headers.get("content-length"))
+        answering = asyncio.ensure_future(self._app(exchange.scope, replay(body), exchange.send))
+        leaving = asyncio.create_task(_client_goes(exchange.receive))
+        try:
+            await asyncio.wait([answering, leaving], return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done() and not exchange.is_complete:
+                raise ClientGone
+            await answering
+        finally:
+            leaving.cancel()
+            answering.cancel()
+            await asyncio.gather(answering, leaving, return_exceptions=True)
+            self._bodies.release(len(body))
+
+
+class _Exchange:
+    """One request and its reply."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, id: str) -> None:
+        self.scope, self.receive, self.id = scope, receive, id
+        self.started = time.perf_counter()
+        self.is_websocket = scope["type"] == "websocket"
+        self.has_begun = False
+        """Whether the client has been sent something."""
+        self.is_complete = False
+        self._send = send
+
+    async def send(self, message: Message) -> None:
+        """Pass a part of the reply on; its head gets the request's id."""
+        if message["type"] in _HEADS:
+            self.has_begun = True
+            MutableHeaders(raw=message.setdefault("headers", []))[REQUEST_ID] = self.id
+        elif message["type"] == "http.response.body":
+            self.is_complete = not message.get("more_body", False)
+        try:
+            async with asyncio.timeout(MAX_UNREAD_S):
+                await self._send(message)
+        except TimeoutError:
+            raise ClientGone from None
+
+    async def refuse(self, reply: JSONResponse) -> None:
+        """Send a whole reply in place of the application's."""
+        if self.is_websocket and "websocket.http.response" not in self.scope.get("extensions", {}):
+            await self.send({"type": "websocket.close", "code": 1008})
+        else:
+            await reply(self.scope, self.receive, self.send)
+
+
+async def _client_goes(receive: Receive) -> None:
+    """Wait until the client has closed the connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

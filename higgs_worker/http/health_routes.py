@@ -1,0 +1,33 @@
+"""Routes that tell how the worker is: for RunPod's load balancer, for Kubernetes, for people."""
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse, Response
+
+from higgs_worker.http import openapi
+from higgs_worker.http.readiness import Readiness, State
+
+
+def health_router(readiness: Readiness) -> APIRouter:
+    """Return the routes about the worker's state."""
+    router = APIRouter(tags=["health"])
+
+    def tell(status: int) -> Response:
+        told = {"status": readiness.state.value, "reason": readiness.reason}
+        return Response(status_code=204) if status == 204 else JSONResponse(told, status)
+
+    @router.get("/ping", **openapi.ping())
+    async def ping() -> Response:
+        """Tell RunPod's load balancer: 204 while loading, 200 when ready, 503 otherwise."""
+        return tell({State.LOADING: 204, State.READY: 200}.get(readiness.state, 503))
+
+    @router.get("/health/live", **openapi.live())
+    async def live() -> Response:
+        """Tell whether the process should go on: 503 only where it will not speak again."""
+        return tell(503 if readiness.is_lost else 200)
+
+    @router.get("/health/ready", **openapi.ready())
+    async def ready() -> Response:
+        """Tell whether requests may be sent here."""
+        return tell(200 if readiness.state is State.READY else 503)
+
+    return router

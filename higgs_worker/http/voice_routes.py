@@ -1,0 +1,109 @@
+"""Routes for the voices of the library, and for the list of models."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from higgs_worker.api import openai
+from higgs_worker.api.action import DeleteVoice, ListVoices, parse_action
+from higgs_worker.api.json_text import parse_json
+from higgs_worker.api.openai import OpenAIList
+from higgs_worker.api.screening import screen
+from higgs_worker.delivery.budget import to_base64
+from higgs_worker.delivery.responder import Responder
+from higgs_worker.errors import InvalidRequest, RequestRefused, UnknownVoice
+from higgs_worker.http import openapi
+from higgs_worker.messages import quote
+
+MAX_FORM_FIELDS = 20
+_FORM = "multipart/form-data"
+_NAMES = {
+    "audio_sample": "audio",
+    "file": "audio",
+    "ref_audio": "audio",
+    "ref_text": "text",
+    "transcript": "text",
+    "license": "licence",
+}
+"""What other servers call the fields of a form."""
+
+
+def voice_router(responder: Responder) -> APIRouter:
+    """Return the routes about voices and models."""
+    router = APIRouter(tags=["voices"])
+
+    @router.get("/v1/audio/voices", **openapi.list_voices())
+    async def list_voices() -> Response:
+        """List the voices: those that are built in, and those of the volume."""
+        listed = await asyncio.to_thread(responder.act, ListVoices())
+        voices = [{"id": each["name"], **each} for each in listed["voices"]]
+        return JSONResponse({"voices": voices})
+
+    @router.post("/v1/audio/voices", **openapi.save_voice())
+    async def save_voice(request: Request) -> Response:
+        """Save a recording and its transcript as a voice, for all workers of the volume."""
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() == _FORM:
+            fields = await _form_fields(request)
+        else:
+            fields = await _json_fields(request)
+        screen(fields)
+        saving = parse_action({"action": "save_voice", **fields})
+        async with responder.deadlines.limit():
+            saved = await asyncio.to_thread(responder.act, saving)
+        return JSONResponse({"id": saved["voice"]["name"], **saved}, 201)
+
+    @router.delete("/v1/audio/voices/{name}", **openapi.delete_voice())
+    async def delete_voice(name: str) -> Response:
+        """Remove a voice from the volume."""
+        try:
+            await asyncio.to_thread(responder.act, DeleteVoice(name))
+        except UnknownVoice as error:
+            raise RequestRefused(error.message, status=404) from error
+        return JSONResponse({"id": name, "object": "voice", "deleted": True})
+
+    @router.get("/v1/models", **openapi.list_models())
+    async def list_models() -> Response:
+        """List the model, which is one."""
+        return JSONResponse(await asyncio.to_thread(responder.act, OpenAIList(openai.MODELS)))
+
+    return router
+
+
+async def _json_fields(request: Request) -> dict[str, Any]:
+    raw = await request.body()
+    fields = await asyncio.to_thread(parse_json, raw)
+    if not isinstance(fields, Mapping):
+        raise InvalidRequest(f"the body must be a form or an object, not {quote(fields)}")
+    return dict(fields)
+
+
+async def _form_fields(request: Request) -> dict[str, Any]:
+    """Return the fields of a form as those of the action; a file becomes base64."""
+    try:
+        form = await request.form(max_files=1, max_fields=MAX_FORM_FIELDS)
+    except HTTPException as error:
+        raise InvalidRequest(f"the form cannot be read: {error.detail}") from error
+    try:
+        return await _read_form(form)
+    finally:
+        await form.close()
+
+
+async def _read_form(form: FormData) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for sent, value in form.multi_items():
+        name = _NAMES.get(sent, sent)
+        if name in fields:
+            raise InvalidRequest(f"{quote(sent)} is there twice, perhaps under another name")
+        if isinstance(value, UploadFile):
+            fields[name] = await asyncio.to_thread(to_base64, await value.read())
+        else:
+            fields[name] = value
+    if isinstance(replace := fields.get("replace"), str):
+        fields["replace"] = {"true": True, "false": False}.get(replace.lower(), replace)
+    return fields
