@@ -19,6 +19,7 @@ from higgs_worker.errors import (
     PromptTooLong,
     QueueFull,
     RequestRefused,
+    UnknownVoice,
     WorkerError,
 )
 from higgs_worker.messages import quote
@@ -131,7 +132,9 @@ def with_stand_in(request: SpeechRequest, voices: Collection[str]) -> SpeechRequ
 def models(model: str) -> dict[str, Any]:
     """Return the list of models, which has one, in OpenAI's form."""
     owner = model.partition("/")[0]
-    return {"object": "list", "data": [{"id": model, "object": "model", "owned_by": owner}]}
+    # When it was made is not known, and clients rely on a number.
+    entry = {"id": model, "object": "model", "created": 0, "owned_by": owner}
+    return {"object": "list", "data": [entry]}
 
 
 def voices(names: Collection[str]) -> dict[str, Any]:
@@ -148,6 +151,8 @@ def error_object(error: WorkerError) -> dict[str, Any]:
         kind = "rate_limit_error"
     problems = error.details.get("errors")
     field = problems[0]["field"] if isinstance(problems, list) and problems else None
+    if isinstance(error, UnknownVoice):
+        field = "voice"
     return {
         "message": error.message,
         "type": kind,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -22,15 +23,18 @@ from higgs_worker.messages import quote
 
 MAX_FORM_FIELDS = 20
 _FORM = "multipart/form-data"
+_RECORDED = "audio_sample"
+"""OpenAI's word for a voice that was made of a recording."""
 _NAMES = {
     "audio_sample": "audio",
+    "consent": "licence",
     "file": "audio",
     "ref_audio": "audio",
     "ref_text": "text",
     "transcript": "text",
     "license": "licence",
 }
-"""What other servers call the fields of a form."""
+"""What OpenAI and other servers call the fields of a form."""
 
 
 def voice_router(responder: Responder) -> APIRouter:
@@ -52,10 +56,12 @@ def voice_router(responder: Responder) -> APIRouter:
         else:
             fields = await _json_fields(request)
         screen(fields)
+        if (kind := fields.pop("type", _RECORDED)) != _RECORDED:
+            raise InvalidRequest(f"type must be {_RECORDED}, not {quote(kind)}, or be left out")
         saving = parse_action({"action": "save_voice", **fields})
         async with responder.deadlines.limit():
             saved = await asyncio.to_thread(responder.act, saving)
-        return JSONResponse({"id": saved["voice"]["name"], **saved}, 201)
+        return JSONResponse({**_as_openai_s(saved["voice"]), **saved}, 201)
 
     @router.delete("/v1/audio/voices/{name}", **openapi.delete_voice())
     async def delete_voice(name: str) -> Response:
@@ -64,7 +70,7 @@ def voice_router(responder: Responder) -> APIRouter:
             await asyncio.to_thread(responder.act, DeleteVoice(name))
         except UnknownVoice as error:
             raise RequestRefused(error.message, status=404) from error
-        return JSONResponse({"id": name, "object": "voice", "deleted": True})
+        return JSONResponse({"id": name, "object": "audio.voice.deleted", "deleted": True})
 
     @router.get("/v1/models", **openapi.list_models())
     async def list_models() -> Response:
@@ -72,6 +78,14 @@ def voice_router(responder: Responder) -> APIRouter:
         return JSONResponse(await asyncio.to_thread(responder.act, OpenAIList(openai.MODELS)))
 
     return router
+
+
+def _as_openai_s(voice: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a voice as OpenAI's API describes one."""
+    created_at = int(datetime.fromisoformat(voice["created_at"]).timestamp())
+    name = voice["name"]
+    told = {"id": name, "object": "audio.voice", "name": name, "type": _RECORDED}
+    return told | {"created_at": created_at}
 
 
 async def _json_fields(request: Request) -> dict[str, Any]:
