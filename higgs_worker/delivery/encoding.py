@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from functools import cached_property
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from higgs_worker.errors import InvalidRequest
 
 def needs_whole(request: SpeechRequest) -> bool:
     """Return whether the whole sound must be there before the first byte of its file."""
-    return request.speed != 1 or request.loudness_lufs is not None
+    return request.loudness_lufs is not None
 
 
 def check_streamable(request: SpeechRequest) -> None:
@@ -25,11 +26,10 @@ def check_streamable(request: SpeechRequest) -> None:
         InvalidRequest: names the field.
     """
     if needs_whole(request):
-        field = "speed" if request.speed != 1 else "loudness_lufs"
         raise InvalidRequest(
-            f"{field} needs the whole sound, and this endpoint streams; leave it out, or send this "
-            "to an endpoint without HIGGS_STREAM",
-            details={"errors": [{"field": field, "message": "cannot be streamed"}]},
+            "loudness_lufs needs the whole sound, and this endpoint streams; leave it out, or send "
+            "this to an endpoint without HIGGS_STREAM",
+            details={"errors": [{"field": "loudness_lufs", "message": "cannot be streamed"}]},
         )
 
 
@@ -56,35 +56,17 @@ class FileWriter:
             request: speed, loudness, sample rate and format of the file.
             sample_rate: of the PCM, in hertz.
         """
-        self._request, self._sample_rate = request, sample_rate
         self._encoder = _Encoder(encode.FileEncoder, request, sample_rate)
-        self._whole: list[NDArray[np.float32]] | None = [] if needs_whole(request) else None
-        """The PCM so far, where nothing can be encoded before it is complete."""
 
     def feed(self, pcm: NDArray[np.float32]) -> bytes:
         """Return the bytes that `pcm`, `[S] float32`, completes; perhaps none. Blocks."""
-        if self._whole is not None:
-            self._whole.append(pcm)
-            return b""
         return self._encoder.feed(pcm)
 
     def finish(self) -> tuple[bytes, bytes]:
         """Return the last bytes, and the head, which replaces the file's first bytes. Blocks."""
-        data = b""
-        if self._whole is not None:
-            data = self._encoder.feed(self._shape(np.concatenate(self._whole)))
-            self._whole.clear()
-        data += self._encoder.flush()
+        data = self._encoder.flush()
         rest, head = self._encoder.encoder.finish()
         return data + rest, head
-
-    def _shape(self, pcm: NDArray[np.float32]) -> NDArray[np.float32]:
-        request = self._request
-        if request.speed != 1:
-            pcm = shape.change_speed(pcm, self._sample_rate, request.speed)
-        if request.loudness_lufs is not None:
-            pcm = shape.match_loudness(pcm, self._sample_rate, request.loudness_lufs)
-        return pcm
 
 
 class PacketWriter:
@@ -97,7 +79,7 @@ class PacketWriter:
     def __init__(self, request: SpeechRequest, sample_rate: int) -> None:
         """
         Args:
-            request: sample rate and format of the packets.
+            request: speed, sample rate and format of the packets.
             sample_rate: of the PCM, in hertz.
         """
         self._encoder = _Encoder(encode.StreamEncoder, request, sample_rate)
@@ -126,8 +108,18 @@ class PacketWriter:
 _AnyEncoder = TypeVar("_AnyEncoder", encode.FileEncoder, encode.StreamEncoder)
 
 
+class _Stage(Protocol):
+    """Changes PCM that arrives in pieces."""
+
+    def feed(self, pcm: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what `pcm` completes."""
+
+    def finish(self) -> NDArray[np.float32]:
+        """Return the rest."""
+
+
 class _Encoder(Generic[_AnyEncoder]):
-    """An encoder behind a resampler, both made when they are first needed.
+    """An encoder behind what changes the PCM: all made when they are first needed.
 
     Making them imports their libraries, which must not happen in the event loop.
     """
@@ -140,25 +132,33 @@ class _Encoder(Generic[_AnyEncoder]):
     ) -> None:
         self._kind: Callable[[str, int], _AnyEncoder] = kind
         self._request, self._sample_rate = request, sample_rate
-        self._encoder: _AnyEncoder | None = None
-        self._resampler: shape.StreamResampler | None = None
 
-    @property
+    @cached_property
     def encoder(self) -> _AnyEncoder:
         """The encoder itself."""
-        if self._encoder is None:
-            request = self._request
-            self._encoder = self._kind(request.format, request.sample_rate)
-            if request.sample_rate != self._sample_rate:
-                self._resampler = shape.StreamResampler(self._sample_rate, request.sample_rate)
-        return self._encoder
+        return self._kind(self._request.format, self._request.sample_rate)
 
     def feed(self, pcm: NDArray[np.float32]) -> bytes:
         """Return the bytes that `pcm` completes."""
-        encoder = self.encoder
-        return encoder.feed(pcm if self._resampler is None else self._resampler.feed(pcm))
+        for stage in self._stages:
+            pcm = stage.feed(pcm)
+        return self.encoder.feed(pcm)
 
     def flush(self) -> bytes:
         """Return the bytes that the end of the PCM completes."""
-        encoder = self.encoder
-        return b"" if self._resampler is None else encoder.feed(self._resampler.finish())
+        rest = np.zeros(0, np.float32)
+        for stage in self._stages:
+            rest = np.concatenate([stage.feed(rest), stage.finish()])
+        return self.encoder.feed(rest)
+
+    @cached_property
+    def _stages(self) -> tuple[_Stage, ...]:
+        request, rate = self._request, self._sample_rate
+        stages: list[_Stage] = []
+        if request.speed != 1:
+            stages.append(shape.StreamSpeed(rate, request.speed))
+        if request.loudness_lufs is not None:
+            stages.append(shape.WholeLoudness(rate, request.loudness_lufs))
+        if request.sample_rate != rate:
+            stages.append(shape.StreamResampler(rate, request.sample_rate))
+        return tuple(stages)

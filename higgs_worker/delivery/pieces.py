@@ -96,7 +96,7 @@ class PieceSink:
     ) -> None:
         """
         Args:
-            request: sample rate and format; it must be streamable, see `check_streamable`.
+            request: speed, sample rate and format; it must be streamable, see `check_streamable`.
             sample_rate: of the PCM, in hertz.
             queue: what is filled; closed at the end of the audio.
             name: of the copy in the directory.
@@ -118,7 +118,7 @@ class PieceSink:
         """Encode the next samples and queue the packet that they complete."""
         packet = await asyncio.to_thread(self._packets.feed, pcm)
         # First to the listener, who does not wait for the file.
-        await self._queue.put(packet, len(pcm) / self._sample_rate)
+        await self._queue.put(packet, len(pcm) / self._sample_rate / self._request.speed)
         if self._file is not None:
             data = await asyncio.to_thread(self._file.feed, pcm, packet)
             if self._target is not None:

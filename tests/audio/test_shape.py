@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from higgs_worker.audio.shape import (
     StreamResampler,
+    StreamSpeed,
+    WholeLoudness,
     change_speed,
     loudness_lufs,
     match_loudness,
@@ -64,6 +66,12 @@ def test_resampling_a_stream_equals_the_whole(from_hz: int, to_hz: int, steps: l
     np.testing.assert_allclose(np.concatenate(pieces), resample(pcm, from_hz, to_hz), atol=1e-4)
 
 
+@pytest.mark.parametrize("hz", [4100, 5000, 7900, 11000])
+def test_what_a_lower_rate_cannot_hold_is_gone(hz: int) -> None:
+    """Above half the new rate a tone vanishes, 60 dB down, and nothing folds back below it."""
+    assert np.abs(resample(tone(1.0, 24000, hz), 24000, 8000)[800:-800]).max() < 0.5e-3
+
+
 def test_a_ramp_rises_smoothly() -> None:
     """From silence to full, steadily, half at half."""
     rising = ramp(100)
@@ -102,6 +110,54 @@ def test_speed_takes_the_shortest_sounds(speed: float, num_samples: int) -> None
     """Shorter than the window of the filter is still as long as promised."""
     changed = change_speed(tone(1.0, 24000)[:num_samples], 24000, speed)
     assert len(changed) == round(num_samples / speed)
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 24000, 44100])
+@pytest.mark.parametrize("speed", [0.25, 0.37, 0.9, 1.0, 1.1, 2.0, 3.3, 4.0])
+@settings(max_examples=4, deadline=None)
+@given(steps=st.lists(st.integers(0, 5000), max_size=12))
+def test_speed_in_a_stream_equals_the_whole(
+    speed: float, sample_rate: int, steps: list[int]
+) -> None:
+    """Twins: pieces of any size, joined, are what `change_speed` gives, to the bit."""
+    pcm = speech(0.7, sample_rate)
+    stream = StreamSpeed(sample_rate, speed)
+    pieces, start = [], 0
+    for step in steps:
+        pieces.append(stream.feed(pcm[start : start + step]))
+        start += step
+    pieces += [stream.feed(pcm[start:]), stream.finish()]
+    np.testing.assert_array_equal(np.concatenate(pieces), change_speed(pcm, sample_rate, speed))
+
+
+def test_speed_takes_single_samples() -> None:
+    """The smallest pieces there are."""
+    pcm = speech(0.1, 24000)
+    stream = StreamSpeed(24000, 1.5)
+    pieces = [stream.feed(pcm[at : at + 1]) for at in range(len(pcm))]
+    joined = np.concatenate([*pieces, stream.finish()])
+    np.testing.assert_array_equal(joined, change_speed(pcm, 24000, 1.5))
+
+
+@pytest.mark.parametrize(
+    ("speed", "most_s"), [(0.25, 0.08), (0.5, 0.08), (0.9, 0.08), (2.0, 0.08), (4.0, 0.2)]
+)
+def test_speed_holds_little_back(speed: float, most_s: float) -> None:
+    """The first sound comes as early as promised, and what comes stays as close behind."""
+    pcm, piece = speech(2.0, 24000), round(0.02 * 24000)
+    stream, num_changed = StreamSpeed(24000, speed), 0
+    for start in range(0, len(pcm), piece):
+        num_changed += len(stream.feed(pcm[start : start + piece]))
+        fed_s = (start + piece) / 24000
+        if fed_s >= most_s:
+            assert num_changed > 0
+            assert num_changed / 24000 * speed > fed_s - most_s - 0.1
+
+
+def test_a_stream_of_another_speed_may_be_abandoned() -> None:
+    """A listener who leaves costs nothing: no finish is needed, no crash follows."""
+    for _ in range(20):
+        StreamSpeed(24000, 3.0).feed(tone(0.1, 24000))
 
 
 @pytest.mark.parametrize("speed", [0.0, 0.24, 4.1, -1.0, math.nan, math.inf])
@@ -178,6 +234,14 @@ def test_loudness_is_matched(target: float) -> None:
     matched = match_loudness(speech(3.0, 24000), 24000, target)
     assert matched.dtype == np.float32
     assert loudness_lufs(matched, 24000) == pytest.approx(target, abs=0.05)
+
+
+def test_loudness_in_pieces_equals_the_whole() -> None:
+    """Twins; and nothing comes before the last sample is known."""
+    pcm, stage = speech(1.0, 24000), WholeLoudness(24000, -20)
+    assert not len(np.concatenate([stage.feed(pcm[:5000]), stage.feed(pcm[5000:])]))
+    np.testing.assert_array_equal(stage.finish(), match_loudness(pcm, 24000, -20))
+    assert not len(WholeLoudness(24000, -20).finish())
 
 
 @pytest.mark.parametrize("gain", [0.05, 1.0, 20.0])

@@ -73,10 +73,11 @@ def test_pieces_equal_the_whole(cuts: list[int], length: int, sample_rate: int) 
 def test_a_file_in_pieces_is_the_file(format: str) -> None:
     """The bytes do not depend on how the sound came, whatever was asked for."""
     cuts = list(range(0, RATE, 1000))
-    for fields in ({}, {"sample_rate": 16000}, {"speed": 1.5, "loudness_lufs": -20.0}):
+    for fields in ({}, {"sample_rate": 16000}, {"speed": 1.5}, {"loudness_lufs": -20, "speed": 3}):
         whole = file_of(SOUND, [], format=format, **fields)
         assert file_of(SOUND, cuts, format=format, **fields) == whole
-    assert file_of(SOUND, cuts, format=format) == encode.encode(SOUND, RATE, format)
+    at_its_rate = file_of(SOUND, cuts, format=format, sample_rate=RATE)
+    assert at_its_rate == encode.encode(SOUND, RATE, format)
 
 
 @pytest.mark.parametrize("format", encode.MIME_TYPES)
@@ -93,16 +94,29 @@ def test_every_format_plays(format: str) -> None:
 
 
 def test_the_first_packet_does_not_wait() -> None:
-    """A tenth of a second of sound is enough to start."""
+    """A tenth of a second of sound is enough to start, at another speed too."""
     assert len(PacketWriter(request(), RATE).feed(SOUND[: RATE // 10])) > 4000
+    assert len(PacketWriter(request(speed=1.5), RATE).feed(SOUND[: RATE // 10])) > 1000
 
 
-@pytest.mark.parametrize(("field", "value"), [("speed", 2.0), ("loudness_lufs", -20.0)])
-def test_what_needs_the_whole_is_refused(field: str, value: object) -> None:
+@pytest.mark.parametrize("format", ["wav", "mp3", "pcm"])
+@pytest.mark.parametrize("speed", [0.25, 0.8, 1.7, 4])
+def test_a_stream_may_have_another_speed(format: str, speed: float) -> None:
+    """It is as long as the finished file, and with its head in place, it is that file."""
+    asked = request(format=format, speed=speed)
+    heard, output = stream(asked, SOUND)
+    if head := output["audio"].get("file_head"):
+        heard = base64.b64decode(head["base64"]) + heard[head["replaces_bytes"] :]
+    assert heard == file_of(SOUND, [], format=format, speed=speed)
+    if format == "pcm":
+        assert len(heard) == 2 * round(RATE / speed)
+
+
+def test_what_needs_the_whole_is_refused() -> None:
     """It is not ignored, and the sentence says where it can be had."""
-    check_streamable(request(sample_rate=8000, format="opus"))
-    with pytest.raises(InvalidRequest, match=rf"{field} needs the whole sound.*HIGGS_STREAM"):
-        check_streamable(request(**{field: value}))
+    check_streamable(request(sample_rate=8000, format="opus", speed=2.0))
+    with pytest.raises(InvalidRequest, match=r"loudness_lufs needs the whole.*HIGGS_STREAM"):
+        check_streamable(request(loudness_lufs=-20.0))
 
 
 def run(work: Any) -> Any:

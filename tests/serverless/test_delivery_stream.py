@@ -116,9 +116,9 @@ def test_a_stream_larger_than_any_result(plane: ControlPlane) -> None:
 
 def test_a_failure_ends_the_stream(plane: ControlPlane) -> None:
     """A job that fails before or in the middle is FAILED, with our sentence."""
-    wrong = speak(plane, "pieces 1 1 0", speed=2)
+    wrong = speak(plane, "pieces 1 1 0", loudness_lufs=-20)
     assert wrong.status == "FAILED"
-    assert wrong.error.startswith("invalid_request: speed needs the whole sound")
+    assert wrong.error.startswith("invalid_request: loudness_lufs needs the whole sound")
     assert not wrong.pieces
     unknown = speak(plane, "pieces 1 1 0", sped=2)
     assert unknown.error.startswith("invalid_request: unknown field 'sped'")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from higgs_worker.api.result import Segment
-from higgs_worker.audio.encode import encode
+from higgs_worker.audio.encode import MIME_TYPES, encode
 from higgs_worker.errors import KeyTaken, StorageFailed
 from higgs_worker.storage.upload import StoredObject
 from tests.fakes.speeches import RATE, RESULT, TONE, FixedService, runner
@@ -129,22 +129,23 @@ def test_a_bucket_takes_the_audio() -> None:
 
 
 def test_audio_is_sent_while_it_is_spoken() -> None:
-    """Unless what is asked for needs the whole sound."""
+    """Unless what is asked for needs the whole sound; then only the header is."""
     shelf = Shelf()
     run(FixedService(), shelf)
     run(FixedService(), shelf, speed=1.5)
-    assert [each.num_fed for each in shelf.parcels] == [10, 0]
+    run(FixedService(), shelf, loudness_lufs=-20)
+    assert [each.num_fed for each in shelf.parcels] == [10, 10, 1]
     assert all(each.is_left for each in shelf.parcels)
 
 
-@pytest.mark.parametrize("format", ["wav", "mp3", "flac", "opus", "aac", "pcm"])
+@pytest.mark.parametrize("format", MIME_TYPES)
 @pytest.mark.parametrize("sample_rate", [24000, 16000])
-@pytest.mark.parametrize("speed", [1, 1.5])
+@pytest.mark.parametrize("shape", [{}, {"speed": 1.5}, {"loudness_lufs": -20}])
 def test_the_file_is_the_same_whichever_way_it_goes(
-    format: str, sample_rate: int, speed: float
+    format: str, sample_rate: int, shape: dict[str, float]
 ) -> None:
     """With a true header, although it was begun before its length was known."""
-    fields = {"format": format, "sample_rate": sample_rate, "speed": speed}
+    fields = {"format": format, "sample_rate": sample_rate} | shape
     shelf = Shelf()
     run(FixedService(), shelf, **fields)
     inside = run(FixedService(), None, **fields)
@@ -157,14 +158,14 @@ def test_base64_on_request_and_without_a_bucket() -> None:
         assert base64.b64decode(output["audio"]["base64"]) == AUDIO
 
 
-@pytest.mark.parametrize("speed", [1, 1.5])
-def test_audio_that_cannot_be_stored_is_not_thrown_away(speed: float) -> None:
+@pytest.mark.parametrize("shape", [{}, {"loudness_lufs": -20}])
+def test_audio_that_cannot_be_stored_is_not_thrown_away(shape: dict[str, float]) -> None:
     """It comes inside the result with a warning, if it fits; else the job fails."""
-    output = run(FixedService(), Shelf(fails=True), output="s3", speed=speed)
-    inside = run(FixedService(), None, speed=speed)
+    output = run(FixedService(), Shelf(fails=True), output="s3", **shape)
+    inside = run(FixedService(), None, **shape)
     assert output["audio"]["base64"] == inside["audio"]["base64"]
     assert "does not answer" in output["warnings"][0]
-    large = run(FixedService(np.zeros(6_000_000, np.float32)), Shelf(fails=True), speed=speed)
+    large = run(FixedService(np.zeros(6_000_000, np.float32)), Shelf(fails=True), **shape)
     assert large["code"] == "storage_failed"
 
 
