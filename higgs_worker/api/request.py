@@ -38,7 +38,8 @@ _VOICE_AUDIO, _VOICE_TEXT = ("voice_url", "ref_audio"), "ref_text"
 _MAX_SUGGESTIONS = 5  # each takes a fifth of a millisecond, and a batch has 64 times as many keys
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
 
-Format = Literal["wav", "mp3", "flac", "opus", "aac", "pcm"]
+Format = Literal["wav", "mp3", "flac", "opus", "aac", "pcm", "ulaw", "alaw"]
+_TELEPHONE_FORMATS = ("ulaw", "alaw")
 
 
 class SpeechRequest(BaseModel):
@@ -158,13 +159,15 @@ class SpeechRequest(BaseModel):
     format: Format = Field(
         "wav",
         validation_alias=AliasChoices("format", "response_format"),
-        description="Encoding of the audio; pcm is 16 bits, little-endian, without a header.",
+        description="Encoding of the audio; pcm is 16 bits, little-endian, without a header; ulaw "
+        "and alaw are G.711 as telephones use it, 8 bits, without a header.",
     )
-    sample_rate: int = Field(
-        24000,
+    sample_rate: int | None = Field(
+        None,
         ge=8000,
         le=48000,
-        description="In hertz; mp3, opus and aac take the nearest rate above that they have.",
+        description="In hertz; null: 8000 for ulaw and alaw, 24000 for the others. mp3, opus and "
+        "aac take the nearest rate above that they have.",
     )
     speed: float = Field(
         1.0, ge=0.25, le=4, description="How fast it is said; the pitch stays as it is."
@@ -187,6 +190,13 @@ class SpeechRequest(BaseModel):
         description="The object's key in the bucket, under the endpoint's prefix; null: a new one "
         "that nobody can guess. An object that exists is never overwritten.",
     )
+
+    @property
+    def audio_rate(self) -> int:
+        """Sample rate that is wanted, in hertz."""
+        if self.sample_rate is not None:
+            return self.sample_rate
+        return 8000 if self.format in _TELEPHONE_FORMATS else 24000
 
     @field_validator("voice", mode="plain")
     @classmethod

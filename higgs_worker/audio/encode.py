@@ -1,9 +1,10 @@
 """Encode PCM as a whole file, as a growing file, or as a stream that a player can start on.
 
-PCM is float32, mono, nominally in [-1, 1]; every format is given 16-bit samples. Loudness stays as
-it is. The sample rate changes only where a codec does not support it, see `encoded_rate`. Equal PCM
-gives equal bytes: no time, version or random number is written. PyAV is imported at the first
-encoding, because neither an invalid job nor the command line's help should wait for it.
+PCM is float32, mono, nominally in [-1, 1]; every format is given 16-bit samples, of each of which
+G.711 (`ulaw`, `alaw`) makes the 8 bits that telephones send. Loudness stays as it is. The sample
+rate changes only where a codec does not support it, see `encoded_rate`. Equal PCM gives equal
+bytes: no time, version or random number is written. PyAV is imported at the first encoding, because
+neither an invalid job nor the command line's help should wait for it.
 """
 
 import os
@@ -27,8 +28,14 @@ MIME_TYPES: Mapping[str, str] = MappingProxyType(
         "opus": "audio/ogg",
         "aac": "audio/aac",
         "pcm": "audio/pcm",
+        "ulaw": "audio/PCMU",
+        "alaw": "audio/PCMA",
     }
 )
+"""G.711 has the names that RFC 4856 gives it. Their parameter `rate` is left out, as for pcm:
+outputs have `sample_rate`. `audio/basic` means µ-law at 8 kHz alone, and players expect Sun's
+header in it.
+"""
 
 _FULL_SCALE = 32767  # the same for both signs, so that zero stays zero
 MAX_HEAD_BYTES = 8192
@@ -68,15 +75,17 @@ _CODECS = {
     # 96). The fast one stays under 0.07 at 96 and takes a third of the time.
     "aac": _Codec("aac", "adts", 96_000, codec_options=(("aac_coder", "fast"),)),
     "pcm": _Codec("pcm_s16le", "s16le"),
+    "ulaw": _Codec("pcm_mulaw", "mulaw"),
+    "alaw": _Codec("pcm_alaw", "alaw"),
 }
 
 
 def encoded_rate(format: str, sample_rate: int) -> int:
     """Return the sample rate in hertz that `format` stores for PCM at `sample_rate`.
 
-    WAV, FLAC and PCM take any rate. The others have a list (Opus 8, 12, 16, 24 and 48 kHz; MP3 and
-    AAC also 11.025, 22.05, 32 and 44.1). They store the nearest rate above, so that no sound is
-    lost, or their highest rate if none is above. Decoders play Opus at 48 kHz in any case.
+    WAV, FLAC, PCM and G.711 take any rate. The others have a list (Opus 8, 12, 16, 24 and 48 kHz;
+    MP3 and AAC also 11.025, 22.05, 32 and 44.1). They store the nearest rate above, so that no
+    sound is lost, or their highest rate if none is above. Decoders play Opus at 48 kHz in any case.
 
     Raises:
         ValueError: `format` is not a key of `MIME_TYPES`.

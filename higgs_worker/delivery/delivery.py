@@ -22,6 +22,7 @@ from higgs_worker.text.duration import expected_duration_s
 
 # What a second of sound takes at least, in bytes; FLAC's is that of quiet speech.
 _MIN_BYTES_PER_S = {"mp3": 8000, "opus": 3000, "aac": 8000, "flac": 12_000}
+_BYTES_PER_SAMPLE = {"wav": 2, "pcm": 2, "ulaw": 1, "alaw": 1}
 _NO_BUCKET = (
     "this endpoint has none; leave it out, or set HIGGS_S3_BUCKET and its keys on the endpoint"
 )
@@ -143,7 +144,10 @@ def _refuse_too_long_for_reply(request: SpeechRequest, limit: int) -> None:
     seconds = expected_duration_s(request.text) / request.speed / 2
     if request.max_duration_s is not None:
         seconds = min(seconds, request.max_duration_s)
-    per_second = _MIN_BYTES_PER_S.get(request.format, 2 * request.sample_rate)
+    if request.format in _MIN_BYTES_PER_S:
+        per_second = _MIN_BYTES_PER_S[request.format]
+    else:
+        per_second = _BYTES_PER_SAMPLE[request.format] * request.audio_rate
     num_bytes = round(4 / 3 * seconds * per_second)
     if num_bytes > limit:
         raise ResultTooLarge(

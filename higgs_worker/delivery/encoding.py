@@ -38,7 +38,7 @@ def audio_info(request: SpeechRequest, num_bytes: int, sha256: str) -> AudioInfo
     return AudioInfo(
         format=request.format,
         mime_type=encode.MIME_TYPES[request.format],
-        sample_rate=encode.encoded_rate(request.format, request.sample_rate),
+        sample_rate=encode.encoded_rate(request.format, request.audio_rate),
         num_bytes=num_bytes,
         sha256=sha256,
     )
@@ -136,7 +136,7 @@ class _Encoder(Generic[_AnyEncoder]):
     @cached_property
     def encoder(self) -> _AnyEncoder:
         """The encoder itself."""
-        return self._kind(self._request.format, self._request.sample_rate)
+        return self._kind(self._request.format, self._request.audio_rate)
 
     def feed(self, pcm: NDArray[np.float32]) -> bytes:
         """Return the bytes that `pcm` completes."""
@@ -159,6 +159,6 @@ class _Encoder(Generic[_AnyEncoder]):
             stages.append(shape.StreamSpeed(rate, request.speed))
         if request.loudness_lufs is not None:
             stages.append(shape.WholeLoudness(rate, request.loudness_lufs))
-        if request.sample_rate != rate:
-            stages.append(shape.StreamResampler(rate, request.sample_rate))
+        if request.audio_rate != rate:
+            stages.append(shape.StreamResampler(rate, request.audio_rate))
         return tuple(stages)

@@ -37,7 +37,7 @@ class StreamedPieces:
         self._head = {
             "format": request.format,
             "mime_type": MIME_TYPES[request.format],
-            "sample_rate": encoded_rate(request.format, request.sample_rate),
+            "sample_rate": encoded_rate(request.format, request.audio_rate),
         }
         self._max_bytes = max_bytes
         self._num = 0

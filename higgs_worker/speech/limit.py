@@ -81,5 +81,5 @@ def _max_samples(request: SpeechRequest, sample_rate: int) -> int:
     if request.max_duration_s is None:
         return sys.maxsize
     milliseconds = math.floor(request.max_duration_s * 1000 + 1e-6)  # 0.57 * 1000 is below 570
-    num_in_file = milliseconds * request.sample_rate // 1000
-    return math.floor(num_in_file * sample_rate // request.sample_rate * request.speed)
+    num_in_file = milliseconds * request.audio_rate // 1000
+    return math.floor(num_in_file * sample_rate // request.audio_rate * request.speed)

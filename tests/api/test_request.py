@@ -1,12 +1,13 @@
 """The request: bounds, names, and sentences a caller can act on."""
 
 import math
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 
 from higgs_worker.api.field_errors import bound_of
-from higgs_worker.api.request import DEFAULT_SCENE, SpeechRequest, names_of
+from higgs_worker.api.request import DEFAULT_SCENE, Format, SpeechRequest, names_of
 from higgs_worker.api.voice_spec import VoiceSpec
 from higgs_worker.errors import InvalidRequest
 
@@ -48,7 +49,7 @@ def test_text_alone_is_enough() -> None:
         "ras_max_repeats": None,
         "seed": None,
         "max_duration_s": None,
-        "sample_rate": 24000,
+        "sample_rate": None,
         "speed": 1.0,
         "loudness_lufs": None,
         "format": "wav",
@@ -108,7 +109,7 @@ def test_all_problems_are_listed_at_once() -> None:
         "top_k": "top_k must be a whole number from 0 to 1026, not -1",
         "temperature": "temperature must be a number from 0 to 2, not 'hot'",
         "response_format": "response_format must be 'wav' or 'mp3' or 'flac' or 'opus' or 'aac' or "
-        "'pcm', not 'ogg'",
+        "'pcm' or 'ulaw' or 'alaw', not 'ogg'",
     }
     with pytest.raises(InvalidRequest, match=r"^unknown field 'nope' \(and 4 more\)$"):
         parse(raw)
@@ -218,6 +219,14 @@ def test_long_values_are_not_repeated(value: str) -> None:
         parse({"text": "a", value: 1})
     assert str(caught.value) == f"unknown field {value[:40]!r}…"
     assert caught.value.details["errors"][0]["field"] == value[:40] + "…"
+
+
+def test_telephone_formats_have_the_rate_of_telephones() -> None:
+    """Unless the caller names another; every other format has the model's own."""
+    for format in get_args(Format):
+        usual = 8000 if format in ("ulaw", "alaw") else 24000
+        assert parse({"text": "a", "format": format}).audio_rate == usual
+        assert parse({"text": "a", "format": format, "sample_rate": 16000}).audio_rate == 16000
 
 
 def test_requests_are_frozen() -> None:

@@ -1,10 +1,14 @@
-"""Sounds to test with, and a decoder that is not ours: PyAV without any of `read`'s rules."""
+"""Sounds to test with, and decoders that are not ours.
+
+PyAV without any of `read`'s rules, and libsndfile for what has no header to find.
+"""
 
 import io
 from functools import cache
 
 import av
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
 
@@ -39,6 +43,20 @@ def decode(data: bytes) -> tuple[NDArray[np.float32], int, int]:
     elif samples.dtype == np.int32:
         samples = samples / 2**31
     return samples.astype(np.float32), frames[0].sample_rate, channels
+
+
+def decode_g711(data: bytes, format: str) -> NDArray[np.int16]:
+    """Return the samples that libsndfile finds in G.711 without a header."""
+    samples: NDArray[np.int16]
+    samples, _ = soundfile.read(
+        io.BytesIO(data),
+        samplerate=8000,
+        channels=1,
+        format="RAW",
+        subtype=format.upper(),
+        dtype="int16",
+    )
+    return samples
 
 
 def likeness(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:

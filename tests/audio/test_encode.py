@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from higgs_worker.audio.encode import MIME_TYPES, FileEncoder, StreamEncoder, encode, encoded_rate
 from higgs_worker.audio.shape import resample
-from tests.audio.sounds import decode, likeness, speech, tone
+from tests.audio.sounds import decode, decode_g711, likeness, speech, tone
 
 FORMATS = list(MIME_TYPES)
 LOSSLESS = ("wav", "flac", "pcm")
+G711 = ("ulaw", "alaw")
 
 # What a decoder plays beyond what went in: run-up at the start, padding at the end, in samples of
 # the codec. Frames are 1152 samples (MP3 from 32 kHz, 576 below) and 1024 (AAC).
@@ -30,6 +31,8 @@ def heard(data: bytes, format: str, sample_rate: int) -> tuple[NDArray[np.float3
     """Return what a listener gets: samples and rate."""
     if format == "pcm":
         return np.frombuffer(data, "<i2").astype(np.float32) / 32767, sample_rate
+    if format in G711:
+        return decode_g711(data, format).astype(np.float32) / 32767, sample_rate
     samples, rate, channels = decode(data)
     assert channels == 1
     return samples, rate
@@ -241,6 +244,29 @@ def test_pcm_is_nothing_but_samples() -> None:
     )
 
 
+@pytest.mark.parametrize("format", G711)
+def test_g711_is_that_of_another_library(format: str) -> None:
+    """Every 16-bit sample becomes one byte, of the level that is nearest to it.
+
+    libsndfile says what the levels are. Both drop the last bits before they choose, so close to
+    the middle of two levels they may choose differently, and neither by more than those bits.
+    """
+    samples = np.arange(-32767, 32768)
+    data = encode((samples / 32767).astype(np.float32), 8000, format)
+    levels = decode_g711(bytes(range(256)), format).astype(int)
+    nearest = np.abs(samples[:, None] - levels).min(axis=1)
+    error = np.abs(decode_g711(data, format) - samples)
+    assert len(data) == len(samples)
+    assert (error - nearest).max() <= 6
+    assert np.mean(error == nearest) > 0.98
+
+
+@pytest.mark.parametrize(("format", "zero"), [("ulaw", 0xFF), ("alaw", 0xD5)])
+def test_silence_on_the_line_is_silence(format: str, zero: int) -> None:
+    """Of the two levels next to zero, the positive one. Source: ITU-T G.711, tables 1a and 2a."""
+    assert set(encode(np.zeros(800, np.float32), 8000, format)) == {zero}
+
+
 def test_loud_samples_are_clipped() -> None:
     """Too loud stays loud: no sample changes its sign."""
     pcm = np.array([2.0, -2.0, 1.0, -1.0, np.inf, 0.0], dtype=np.float32)
@@ -303,6 +329,8 @@ def test_equal_pcm_gives_equal_bytes(format: str) -> None:
     [
         ("wav", 12345, 12345),
         ("flac", 47999, 47999),
+        ("ulaw", 12345, 12345),
+        ("alaw", 8000, 8000),
         ("opus", 22050, 24000),
         ("opus", 24001, 48000),
         ("opus", 96000, 48000),
@@ -332,6 +360,8 @@ def test_the_mime_types_are_those_of_players() -> None:
         "opus": "audio/ogg",
         "aac": "audio/aac",
         "pcm": "audio/pcm",
+        "ulaw": "audio/PCMU",
+        "alaw": "audio/PCMA",
     }
 
 

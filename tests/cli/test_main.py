@@ -37,6 +37,12 @@ def test_say_writes_a_whole_file(capsys: pytest.CaptureFixture[str], format: str
     assert 0 < said["first_audio_s"] <= said["total_s"]
 
 
+def test_say_writes_what_telephones_play(capsys: pytest.CaptureFixture[str]) -> None:
+    """G.711 at 8 kHz, by the file's name alone: a byte for each sample, and no header."""
+    said = run(capsys, "say", "Hello.", "-o", "hello.ulaw", "--seed", "1")
+    assert Path("hello.ulaw").stat().st_size == pytest.approx(8000 * said["duration_s"], abs=8)
+
+
 def test_8_bits_speak(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The embedded model says three words in a second or two, and they are no silence."""
     monkeypatch.setenv("HIGGS_DTYPE", "int8")

@@ -1,7 +1,7 @@
 """Whichever way audio goes, what is kept of it is a proper file of the length that the output says.
 
 Files are opened with libsndfile, which the worker does not use; what it cannot open is counted by
-hand: the frames of AAC in ADTS, the samples of PCM.
+hand: the frames of AAC in ADTS, the samples of PCM and G.711.
 """
 
 import asyncio
@@ -33,6 +33,8 @@ def duration_s(data: bytes, format: str) -> float:
     """Return the length that a file's own header tells; where it has none, that of its sound."""
     if format == "pcm":
         return len(data) / 2 / RATE
+    if format in ("ulaw", "alaw"):
+        return len(data) / 8000
     if format == "aac":
         num_frames, position = 0, 0
         while position < len(data):

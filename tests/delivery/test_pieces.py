@@ -20,6 +20,7 @@ from higgs_worker.delivery.encoding import FileWriter, PacketWriter, check_strea
 from higgs_worker.delivery.file import MemoryTarget, SaveDirectory
 from higgs_worker.delivery.pieces import MAX_QUEUED_BYTES, PieceQueue, PieceSink
 from higgs_worker.errors import InvalidRequest
+from tests.audio.sounds import decode_g711
 from tests.fakes.speeches import RATE, RESULT
 
 SOUND = np.sin(np.arange(RATE) / 20).astype(np.float32) * 0.5
@@ -84,8 +85,8 @@ def test_a_file_in_pieces_is_the_file(format: str) -> None:
 def test_every_format_plays(format: str) -> None:
     """The packets of each format, joined, are a stream that players open."""
     data = packets(SOUND, list(range(0, RATE, 2400)), format=format, sample_rate=16000)
-    if format == "pcm":
-        assert len(data) == 2 * 16000
+    if format in ("pcm", "ulaw", "alaw"):
+        assert len(data) == (2 if format == "pcm" else 1) * 16000
         return
     with av.open(io.BytesIO(data)) as container:
         assert container.streams.audio[0].rate == (48000 if format == "opus" else 16000)
@@ -99,7 +100,7 @@ def test_the_first_packet_does_not_wait() -> None:
     assert len(PacketWriter(request(speed=1.5), RATE).feed(SOUND[: RATE // 10])) > 1000
 
 
-@pytest.mark.parametrize("format", ["wav", "mp3", "pcm"])
+@pytest.mark.parametrize("format", ["wav", "mp3", "ulaw"])
 @pytest.mark.parametrize("speed", [0.25, 0.8, 1.7, 4])
 def test_a_stream_may_have_another_speed(format: str, speed: float) -> None:
     """It is as long as the finished file, and with its head in place, it is that file."""
@@ -108,8 +109,22 @@ def test_a_stream_may_have_another_speed(format: str, speed: float) -> None:
     if head := output["audio"].get("file_head"):
         heard = base64.b64decode(head["base64"]) + heard[head["replaces_bytes"] :]
     assert heard == file_of(SOUND, [], format=format, speed=speed)
-    if format == "pcm":
-        assert len(heard) == 2 * round(RATE / speed)
+    if format == "ulaw":
+        assert len(heard) == round(8000 / speed)
+
+
+@pytest.mark.parametrize("hz", [4100, 6000, 9000])
+def test_a_telephone_hears_nothing_that_it_cannot_carry(hz: int) -> None:
+    """At 8 kHz, a tone above 4 kHz is silence and does not come back as a lower one."""
+    hiss = 0.5 * np.sin(2 * np.pi * hz / RATE * np.arange(RATE)).astype(np.float32)
+    both = hiss + 0.25 * np.sin(2 * np.pi * 1000 / RATE * np.arange(RATE)).astype(np.float32)
+    heard = decode_g711(packets(hiss, [5000], format="ulaw"), "ulaw") / 32767
+    assert np.abs(heard[800:-800]).max() < 1e-3
+    heard = decode_g711(packets(both, [5000], format="ulaw"), "ulaw") / 32767
+    spectrum = np.abs(np.fft.rfft(heard * np.hanning(len(heard))))
+    strongest, *others = np.sort(np.delete(spectrum, [999, 1001]))[::-1]
+    assert spectrum.argmax() == 1000
+    assert others[0] < 0.02 * strongest
 
 
 def test_what_needs_the_whole_is_refused() -> None:

@@ -91,6 +91,13 @@ def test_fields_beside_the_batch_hold_for_all_that_say_nothing_else() -> None:
     by_text = {each.text: each for each in service.requests}
     assert [by_text[text].format for text in "abc"] == ["mp3", "flac", "mp3"]
     assert [by_text[text].seed for text in "abc"] == [9, 9, 1]
+    service = Reciting()
+    run({"batch": batch, "format": "ulaw"}, service)
+    assert {each.text: each.audio_rate for each in service.requests} == {
+        "a": 8000,
+        "b": 24000,
+        "c": 8000,
+    }
 
 
 def test_a_text_s_own_recording_replaces_the_common_voice() -> None:

@@ -185,6 +185,14 @@ def test_what_cannot_be_delivered_is_not_spoken() -> None:
     assert "audio" in run(service, None, text=long, format="opus", job_id="sync-1")
 
 
+def test_g711_takes_half_the_room() -> None:
+    """One byte for a sample: a text that is too long as 16 bits at the same rate is spoken."""
+    long = "A long text. " * 1200
+    refused = run(FixedService(), None, text=long, format="pcm", sample_rate=8000)
+    assert refused["code"] == "result_too_large"
+    assert "audio" in run(FixedService(), None, text=long, format="alaw")
+
+
 def test_streamed_audio_is_stored_when_asked() -> None:
     """The object is the file, with a true header; otherwise the audio is only streamed."""
     shelf = Shelf()

@@ -59,7 +59,7 @@ VALID: dict[str, tuple[Any, ...]] = {
     "timestamps": ("none", "sentence"),
     "seed": (0, 2**63 - 1, None),
     "max_duration_s": (0.2, 3.0, None),
-    "format": ("wav", "mp3", "flac", "opus", "aac", "pcm"),
+    "format": ("wav", "mp3", "flac", "opus", "aac", "pcm", "ulaw", "alaw"),
     "sample_rate": (8000, 24000, 44100),
     "speed": (0.25, 1, 4.0),
     "loudness_lufs": (None, -23),

@@ -187,11 +187,11 @@ def test_no_rounding_exceeds_the_limit() -> None:
         asked = SpeechRequest.parse({"text": "Hello."} | fields, max_text_chars=10)
         num_samples = AudioLimit.of(asked, RATE).max_samples
         assert round(num_samples / RATE / asked.speed, 3) <= fields["max_duration_s"]
-        resampler = StreamResampler(RATE, asked.sample_rate)
+        resampler = StreamResampler(RATE, asked.audio_rate)
         sound = change_speed(np.ones(num_samples, np.float32), RATE, asked.speed)
         num_stored = len(resampler.feed(sound)) + len(resampler.finish())
-        assert num_stored / asked.sample_rate <= fields["max_duration_s"]
-        assert num_stored / asked.sample_rate > fields["max_duration_s"] - 0.0015
+        assert num_stored / asked.audio_rate <= fields["max_duration_s"]
+        assert num_stored / asked.audio_rate > fields["max_duration_s"] - 0.0015
 
 
 @pytest.mark.parametrize("num", [900, 990, 1000, 1001, 1500])
