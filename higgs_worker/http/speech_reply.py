@@ -104,7 +104,7 @@ class SpeechReply(Response):
             "content-type": MIME_TYPES[request.format],
             "cache-control": "no-store",
             "x-higgs-seed": str(speech.seed),
-            "x-higgs-sample-rate": str(encoded_rate(request.format, request.sample_rate)),
+            "x-higgs-sample-rate": str(encoded_rate(request.format, request.audio_rate)),
             "x-higgs-model": speech.model.id,
             "x-higgs-model-revision": speech.model.revision or "",
         }
