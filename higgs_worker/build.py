@@ -7,12 +7,14 @@ from collections.abc import Callable
 
 from higgs_worker.checkpoints import checkpoint_source
 from higgs_worker.cold_start import ColdStart
+from higgs_worker.deadlines import Deadlines
 from higgs_worker.delivery.delivery import Delivery
 from higgs_worker.delivery.file import SaveDirectory
 from higgs_worker.delivery.responder import Responder
 from higgs_worker.errors import WorkerError
 from higgs_worker.health.checks import missing_weights
 from higgs_worker.load import load_model, max_chunk_words
+from higgs_worker.metrics.worker_metrics import WorkerMetrics
 from higgs_worker.reference_voices import ReferenceVoices, voice_library
 from higgs_worker.serverless.runner import JobRunner
 from higgs_worker.settings import Settings
@@ -38,8 +40,10 @@ def build_responder(
         wait_for_device: blocks while somebody else uses the device; see `load_model`.
     """
     cold_start = ColdStart(settings.started_at)
+    deadlines = Deadlines(settings.job_timeout_s)
+    metrics = WorkerMetrics(cold_start, lambda: deadlines.num_running)
     progress = LastProgress()
-    references = ReferenceVoices(settings)
+    references = ReferenceVoices(settings, metrics.record_codes)
     service = SpeechService(
         lambda: load_model(
             settings,
@@ -50,6 +54,7 @@ def build_responder(
         ),
         progress.sentence,
         max_chunk_words=max_chunk_words(settings),
+        metrics=metrics,
     )
     return Responder(
         service,
@@ -62,7 +67,8 @@ def build_responder(
             None if settings.s3 is None else Storage(settings.s3),
             SaveDirectory(settings.save_dir),
         ),
-        on_spoke=cold_start.spoke,
+        deadlines=deadlines,
+        metrics=metrics,
     )
 
 

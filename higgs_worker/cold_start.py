@@ -6,7 +6,7 @@ Source of the process's age: proc(5), fields `starttime` and `uptime`.
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class ColdStart:
-    """Collects the laps of one start. The first job that is spoken ends it."""
+    """Collects the laps of one start. The first request that is spoken ends it."""
 
     def __init__(self, bootstrapped_at: float | None = None) -> None:
         """
@@ -30,6 +30,11 @@ class ColdStart:
         self._loaded: float | None = None
         self._is_over = False
 
+    @property
+    def laps(self) -> Mapping[str, float]:
+        """What is known by now: seconds by name, such as `read_s`."""
+        return dict(self._laps)
+
     @contextmanager
     def lap(self, name: str) -> Iterator[None]:
         """Time the body; laps may overlap."""
@@ -43,23 +48,23 @@ class ColdStart:
         self._laps["ready_s"] = self._loaded - self._started
 
     def spoke(self, began: float, first_audio_s: float) -> None:
-        """Record that a job was spoken, and log the start if it was the first.
+        """Record that a request was spoken; the first one ends the start, which is logged.
 
         Args:
-            began: when the job came, on `time.perf_counter`.
+            began: when the request came, on `time.perf_counter`.
             first_audio_s: seconds from then to its first sound.
         """
-        if self._is_over:
+        if self._is_over or self._loaded is None:
             return
         self._is_over = True
         # Time between the load and the first job is nobody's wait.
-        idle_s = 0.0 if self._loaded is None else max(0.0, began - self._loaded)
-        laps = self._laps | {
+        idle_s = max(0.0, began - self._loaded)
+        self._laps |= {
             "idle_s": idle_s,
             "first_job_s": first_audio_s,
             "total_s": began + first_audio_s - self._started - idle_s,
         }
-        log.info("cold start", extra={name: round(value, 3) for name, value in laps.items()})
+        log.info("cold start", extra={name: round(value, 3) for name, value in self._laps.items()})
 
 
 def process_age_s() -> float:

@@ -19,6 +19,11 @@ class Deadlines:
         self._running: set[asyncio.Timeout] = set()
         self._stop_at: float | None = None
 
+    @property
+    def num_running(self) -> int:
+        """Jobs whose time is limited now."""
+        return len(self._running)
+
     def stop(self, grace_s: float) -> None:
         """End all jobs, running and new, within this time. Call in the event loop."""
         self._stop_at = asyncio.get_running_loop().time() + grace_s

@@ -1,6 +1,7 @@
 """The voices of a worker: those of the volume, and what makes new ones of recordings."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from higgs_worker.audio.reader import RecordingReader
@@ -22,8 +23,16 @@ class ReferenceVoices:
     The memory plan has room for one, and it stays when it has been loaded.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, on_lookup: Callable[[bool], None] = lambda _: None
+    ) -> None:
+        """
+        Args:
+            settings: what the operator chose.
+            on_lookup: is told of each recording whether its codes were known.
+        """
         self._settings = settings
+        self._on_lookup = on_lookup
         self._reader = RecordingReader()
         self._making = threading.Lock()
         self._codec: Path | None = None
@@ -61,4 +70,5 @@ class ReferenceVoices:
             max_bytes=self._settings.max_reference_bytes,
             read=self._reader.read,
             allowed_hosts=self._settings.allowed_hosts,
+            on_lookup=self._on_lookup,
         )

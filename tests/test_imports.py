@@ -7,7 +7,7 @@ SCRIPT = """
 import asyncio
 import sys
 
-import higgs_worker.build, higgs_worker.settings
+import handler
 from tests.fakes.speeches import runner
 
 
@@ -19,11 +19,12 @@ class UnreachedService:
 runner = runner(UnreachedService())
 print(asyncio.run(runner.run({"id": "1", "input": {}}))["code"])
 heavy = {"torch", "transformers", "runpod", "boto3", "huggingface_hub", "soundfile"}
+heavy |= {"prometheus_client", "fastapi", "starlette", "uvicorn", "websockets"}
 print(*sorted(heavy & set(sys.modules)))
 """
 
 
 def test_an_invalid_job_needs_nothing_heavy() -> None:
-    """A fresh interpreter answers it with neither torch nor an SDK in memory."""
+    """A fresh interpreter answers it with neither torch nor an SDK nor a server in memory."""
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True)
     assert done.stdout.splitlines() == ["invalid_request", ""], done.stderr

@@ -82,6 +82,8 @@ class CodecThread:
         """Start the thread, which prepares the decoder first."""
         self._decoder = decoder
         self._clock = clock
+        self.num_frames = 0
+        """Decoded since the start."""
         self._free = list(range(decoder.num_streams))
         self._wake = threading.Condition()
         # Guarded by `_wake`, in order of arrival.
@@ -213,7 +215,9 @@ class CodecThread:
                 self._decoder.open(piece.stream)
                 stream.is_open = True
         pieces = [piece for _, piece in work]
-        for (stream, piece), pcm in zip(work, self._decoder.advance(pieces), strict=True):
+        decoded = self._decoder.advance(pieces)
+        self.num_frames += sum(len(piece.codes) for piece in pieces)
+        for (stream, piece), pcm in zip(work, decoded, strict=True):
             if len(pcm) and not stream.is_dropped:
                 stream.schedule.record_delivery(len(pcm), self._clock())
                 stream.listener.on_pcm(pcm)

@@ -32,6 +32,7 @@ from higgs_worker.errors import (
     WorkerError,
 )
 from higgs_worker.logs import frames_of, job_context
+from higgs_worker.metrics.worker_metrics import CANCELLED, OK, RequestKind, WorkerMetrics
 from higgs_worker.voices.actions import Actions
 
 _MAX_NAME_LENGTH = 100
@@ -67,9 +68,9 @@ class Responder:
     deadlines: Deadlines = field(default_factory=Deadlines)
     on_broken: Callable[[], None] = lambda: None
     """Called when nothing can be spoken any more in this process."""
-    on_spoke: Callable[[float, float], None] = lambda *_: None
-    """Called after each success: when it started, on `time.perf_counter`, and how many seconds it
-    took to its first sound."""
+    metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
+    kind: RequestKind = "job"
+    """How these bodies came, for the metrics."""
     _batch_slots: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(_MAX_BATCH_TEXTS), repr=False
     )
@@ -80,11 +81,14 @@ class Responder:
         Raises:
             WorkerError: it cannot be done.
         """
-        if isinstance(body, OpenAIList):
-            if body.route == openai.MODELS:
-                return openai.models(self.actions.model)
-            return openai.voices(self.actions.names())
-        output: dict[str, Any] = to_json_safe(self.actions.run(body))
+        output: dict[str, Any]
+        if isinstance(body, Action):
+            output = to_json_safe(self.actions.run(body))
+        elif body.route == openai.MODELS:
+            output = openai.models(self.actions.model)
+        else:
+            output = openai.voices(self.actions.names())
+        self.metrics.requests.add(self.kind, OK)
         return output
 
     async def to_request(self, body: SpeechRequest | OpenAISpeech) -> SpeechRequest:
@@ -210,9 +214,11 @@ class Responder:
         return {"batch": outputs, "num_failed": num_failed}
 
     def to_error(self, name: str, error: Exception, started: float) -> WorkerError:
-        """Log a failure and return what the caller may see of it."""
+        """Log and count a failure, and return what the caller may see of it."""
         if isinstance(error, EngineBroken):
             self.on_broken()
+        code = error.code if isinstance(error, WorkerError) else InternalError.code
+        self.metrics.requests.add(self.kind, code)
         if isinstance(error, WorkerError):
             if error.quotes_caller:
                 log.warning(error.code, extra=_problems(error) | elapsed(started))
@@ -225,8 +231,13 @@ class Responder:
             "foresee; look for this id in the worker's log, and report what stands there"
         )
 
+    def record_cancel(self, started: float) -> None:
+        """Log and count a request that its caller gave up."""
+        log.info("cancelled", extra=elapsed(started))
+        self.metrics.requests.add(self.kind, CANCELLED)
+
     def _record_success(self, output: dict[str, Any], started: float) -> None:
-        """Log the figures of a success; the text itself is the caller's and stays out."""
+        """Log and count a success; the text itself is the caller's and stays out."""
         figures = {
             "characters": output["usage"]["characters"],
             "duration_s": output["audio"]["duration_s"],
@@ -234,7 +245,7 @@ class Responder:
             **output["timing"],
         }
         log.info("spoke", extra=figures | elapsed(started))
-        self.on_spoke(started, output["timing"]["first_audio_s"])
+        self.metrics.requests.add(self.kind, OK)
 
 
 def _problems(error: WorkerError) -> dict[str, Any]:

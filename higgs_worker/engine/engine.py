@@ -22,6 +22,7 @@ from higgs_worker.engine.frame_feed import FrameFeed, OnFrames
 from higgs_worker.engine.handle import Handle
 from higgs_worker.engine.scheduler import MAX_PREFILL, Scheduler, Sequence
 from higgs_worker.engine.sequence import Generation, PrefillChunk, Prompt, SlotProgress, Submission
+from higgs_worker.engine.stats import EngineStats
 from higgs_worker.errors import (
     Cancelled,
     EngineBroken,
@@ -91,6 +92,14 @@ class Engine:
         """How many sequences can be generated at the same time."""
         return self._runner.num_slots
 
+    def stats(self) -> EngineStats:
+        """Return its numbers as they are about now. Any thread may call, and waits for nothing."""
+        return EngineStats(
+            num_slots_used=self._scheduler.num_slots_used,
+            num_waiting=self._num_waiting,
+            runner=self._runner.stats(),
+        )
+
     def wait_until_ready(self) -> None:
         """Wait until steps of the usual shapes are captured; raises why they could not even run.
 
@@ -129,9 +138,7 @@ class Engine:
                 f"{max(0, max_frames)}; send a shorter text or a lower max_duration_s, or raise "
                 "HIGGS_MAX_LENGTH"
             )
-        feed = None
-        if on_frames is not None:
-            feed = FrameFeed(on_frames, num_first_frames=num_first_frames)
+        feed = on_frames and FrameFeed(on_frames, num_first_frames=num_first_frames)
         sequence = Sequence(submission, arrived=self._clock(), feed=feed)
         handle = Handle(self._request_cancel)
         with self._wake:

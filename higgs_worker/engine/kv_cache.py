@@ -141,13 +141,18 @@ class PrefixCache:
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.num_bytes = 0
+        self.num_hits = 0
+        self.num_misses = 0
         self._saved: OrderedDict[bytes, Tensor] = OrderedDict()
 
     def get(self, key: bytes) -> Tensor | None:
         """Return a prefix and mark it as used; None if it is not saved."""
-        if key in self._saved:
-            self._saved.move_to_end(key)
-        return self._saved.get(key)
+        if key not in self._saved:
+            self.num_misses += 1
+            return None
+        self.num_hits += 1
+        self._saved.move_to_end(key)
+        return self._saved[key]
 
     def put(self, key: bytes, saved: Tensor) -> None:
         """Save a prefix, dropping old ones to make space; one above `max_bytes` is not saved."""

@@ -32,6 +32,7 @@ from higgs_worker.engine.sequence import (
 )
 from higgs_worker.engine.shapes import StepShapes
 from higgs_worker.engine.slot_state import SlotState
+from higgs_worker.engine.stats import DeviceMemory, RunnerStats
 from higgs_worker.engine.step_choice import StepChoice
 
 USUAL_MODE: Mode = "narrow"
@@ -103,6 +104,7 @@ class Runner:
         self._kernels = kernels
         self._steps = StepChoice(model, self.cache, self._columns, self._graphs)
         self._views_by_shape: dict[tuple[int, int], tuple[SlotState, CacheWindow]] = {}
+        self._num_steps = 0
         self._prefilling: dict[int, _Prefill] = {}
         self._running: dict[int, _Running] = {}
         self._unsaved_prefixes: dict[int, tuple[bytes, int]] = {}
@@ -194,6 +196,7 @@ class Runner:
         self._run_step(shape, widest(each.mode for each in running))
         for each in running:
             each.length += 1
+        self._num_steps += 1
 
     def _run_step(self, shape: tuple[int, int], mode: Mode) -> None:
         """Run one step of some shape, rows that do not run included."""
@@ -293,3 +296,20 @@ class Runner:
     def check_device(self) -> None:
         """Do a little work on the device; raises what the device raises when it is lost."""
         torch.ones(1, device=self.device).sum().item()
+
+    def stats(self) -> RunnerStats:
+        """Return its numbers as they are about now. Any thread may call; no device is asked."""
+        memory = None
+        if self.device.type == "cuda":
+            memory = DeviceMemory(
+                allocated_bytes=torch.cuda.memory_allocated(self.device),
+                reserved_bytes=torch.cuda.memory_reserved(self.device),
+                total_bytes=torch.cuda.get_device_properties(self.device).total_memory,
+            )
+        return RunnerStats(
+            num_slots=self.num_slots,
+            num_steps=self._num_steps,
+            num_prefix_hits=self.prefixes.num_hits,
+            num_prefix_misses=self.prefixes.num_misses,
+            memory=memory,
+        )

@@ -53,6 +53,7 @@ class Scheduler:
             max_prefill: positions per round while any sequence runs.
         """
         self.max_prefill = max_prefill
+        self._num_slots = num_slots
         self._free = list(range(num_slots))
         self._waiting: deque[Sequence] = deque()
         self._prefilling: deque[Sequence] = deque()
@@ -62,6 +63,11 @@ class Scheduler:
     def num_waiting(self) -> int:
         """Sequences without a slot."""
         return len(self._waiting)
+
+    @property
+    def num_slots_used(self) -> int:
+        """Slots that hold a sequence."""
+        return self._num_slots - len(self._free)
 
     @property
     def is_idle(self) -> bool:

@@ -5,7 +5,6 @@ itself is in `sdk.py`.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from higgs_worker.api.request import SpeechRequest
 from higgs_worker.delivery.budget import SizeBudget
 from higgs_worker.delivery.encoding import check_streamable
 from higgs_worker.delivery.pieces import PieceQueue
-from higgs_worker.delivery.responder import Responder, elapsed
+from higgs_worker.delivery.responder import Responder
 from higgs_worker.errors import StorageFailed
 from higgs_worker.logs import job_context
 from higgs_worker.serverless.job import Job
@@ -32,8 +31,6 @@ from higgs_worker.serverless.limits import (
 )
 from higgs_worker.serverless.pieces import QuietOutput, StreamedPieces
 from higgs_worker.serverless.progress import EVERY_S, JobProgress
-
-log = logging.getLogger(__name__)
 
 Report = Callable[[Any, dict[str, Any]], Awaitable[None]]
 """Tells the platform how far a job is: the SDK's job dict, and the report."""
@@ -108,7 +105,7 @@ class JobRunner:
             except Exception as error:
                 return self._to_failure(job, error, started)
             except asyncio.CancelledError:
-                log.info("cancelled", extra=elapsed(started))
+                self.responder.record_cancel(started)
                 raise
 
     async def _respond(
@@ -149,7 +146,7 @@ class JobRunner:
             except Exception as error:
                 return self._to_failure(job, error, started), None
             except asyncio.CancelledError:
-                log.info("cancelled", extra=elapsed(started))
+                self.responder.record_cancel(started)
                 raise
             finally:
                 await queue.close()

@@ -15,8 +15,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from higgs_worker.deadlines import Deadlines
 from higgs_worker.logs import masked
+from higgs_worker.metrics.minute_log import MinuteLog
 from higgs_worker.serverless.intake import Intake, concurrency, delay_stops
 from higgs_worker.serverless.runner import JobRunner
 from higgs_worker.serverless.takes import read_jobs
@@ -68,11 +68,10 @@ def serve(
             # Both versions overlook `refresh_worker` in the output of a generator.
             config["refresh_worker"] = True
 
-    deadlines = Deadlines(settings.job_timeout_s)
     intake = Intake(
         concurrency(settings.concurrency, settings.max_slots),
         on_start=on_checked,
-        on_stop=lambda: deadlines.stop(settings.grace_s),
+        on_stop=lambda: runner.responder.deadlines.stop(settings.grace_s),
     )
     is_local: bool = worker_state.IS_LOCAL_TEST
     if is_local:
@@ -82,7 +81,7 @@ def serve(
     resend_results()
     for check in checks:
         runpod.serverless.register_fitness_check(check)
-    responder = replace(runner.responder, deadlines=deadlines, on_broken=ask_for_another_worker)
+    responder = replace(runner.responder, on_broken=ask_for_another_worker)
     runner = replace(runner, responder=responder, report=None if is_local else report)
     config: dict[str, Any] = {
         # In a local test, neither version iterates over a generator: the job would not be run.
@@ -92,7 +91,8 @@ def serve(
     }
     # What was imported stays; to look through it takes the garbage collector 0.1 s.
     gc.freeze()
-    runpod.serverless.start(config)
+    with MinuteLog(responder.metrics):
+        runpod.serverless.start(config)
 
 
 def set_variables(log_level: str) -> None:

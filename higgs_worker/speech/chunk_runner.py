@@ -20,6 +20,7 @@ from higgs_worker.audio.pcm import PCM
 from higgs_worker.engine.sequence import Codes, Prompt, Sampling, Submission
 from higgs_worker.errors import EngineFailed, InternalError, NoSound, QueueFull, WorkerError
 from higgs_worker.logs import frames_of
+from higgs_worker.metrics.worker_metrics import WorkerMetrics
 from higgs_worker.speech import quality
 from higgs_worker.speech.attempt import Attempt
 from higgs_worker.speech.model import LoadedModel
@@ -74,8 +75,9 @@ class _State(Enum):
 class ChunkRunner:
     """Generates one chunk: one task calls `run`, another iterates over `pcm`."""
 
-    def __init__(self, model: LoadedModel, policy: ChunkPolicy) -> None:
+    def __init__(self, model: LoadedModel, policy: ChunkPolicy, metrics: WorkerMetrics) -> None:
         self._model = model
+        self._metrics = metrics
         self.policy = policy
         self._state = _State.WAITING
         self._changed = asyncio.Event()
@@ -154,7 +156,10 @@ class ChunkRunner:
     async def _best_attempt(self, submission: Submission, seeds: ChunkSeeds) -> ChunkResult:
         best: ChunkResult | None = None
         failure: WorkerError | None = None
+        fault = ""
         while self.num_attempts <= self.policy.retries:
+            if fault:
+                self._metrics.retries.add(fault)
             self._pieces = []
             seed = seeds.of_attempt(self.num_attempts)
             sampling = replace(submission.sampling, seed=seed)
@@ -164,7 +169,7 @@ class ChunkRunner:
                 if self._is_committed:
                     raise
                 log.warning("an attempt failed: %s", error.message)
-                failure = error
+                failure, fault = error, error.code
                 continue
             if self._is_committed:
                 return result
@@ -172,6 +177,7 @@ class ChunkRunner:
                 best = result
             if not result.faults:
                 break
+            fault = result.faults[0].kind
         if best is None:
             raise failure or NoSound("the model said nothing; send another seed, or a longer text")
         return best

@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from higgs_worker.api.progress import OnProgress
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.errors import WorkerError
+from higgs_worker.metrics.worker_metrics import WorkerMetrics
 from higgs_worker.speech.chunking import ChunkPlan, plan
 from higgs_worker.speech.model import LoadedModel
 from higgs_worker.speech.session import Clock, SpeechSession
@@ -35,6 +36,7 @@ class SpeechService:
         status: Callable[[], str] = lambda: "",
         *,
         max_chunk_words: int | None = None,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         """Nothing is loaded yet.
 
@@ -42,10 +44,12 @@ class SpeechService:
             load: returns the model or raises a WorkerError; blocks.
             status: describes how far the load is.
             max_chunk_words: the most that this model can say at once, whatever a request asks for.
+            metrics: of the worker; None: nobody looks at them.
         """
         self._load = load
         self._status = status
         self._max_chunk_words = max_chunk_words
+        self._metrics = metrics or WorkerMetrics()
         self._loading: Future[LoadedModel] | None = None
 
     def preload(self) -> None:
@@ -95,6 +99,7 @@ class SpeechService:
             seed=secrets.randbelow(2**63) if request.seed is None else request.seed,
             clock=clock,
             is_live=is_live,
+            metrics=self._metrics,
         )
 
     def _start_loading(self) -> "Future[LoadedModel]":
@@ -106,7 +111,9 @@ class SpeechService:
 
         def load() -> None:
             try:
-                loading.set_result(self._load())
+                model = self._load()
+                self._metrics.watch(model.engine, model.codec)
+                loading.set_result(model)
             except BaseException as error:
                 if not isinstance(error, WorkerError):
                     # Here and not with the job that waits: of that, no message is logged.

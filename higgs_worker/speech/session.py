@@ -21,11 +21,13 @@ from higgs_worker.audio import edges, shape
 from higgs_worker.audio.pcm import PCM
 from higgs_worker.engine.sequence import Prompt, Sampling
 from higgs_worker.messages import MAX_QUOTED
+from higgs_worker.metrics.worker_metrics import WorkerMetrics
 from higgs_worker.speech.chunk_runner import ChunkPolicy, ChunkResult, ChunkRunner
 from higgs_worker.speech.chunking import Chunk, ChunkPlan
 from higgs_worker.speech.conditioning import Conditioning
 from higgs_worker.speech.limit import AudioLimit
 from higgs_worker.speech.model import LoadedModel
+from higgs_worker.speech.playback import Playback
 from higgs_worker.speech.seeds import ChunkSeeds
 from higgs_worker.speech.timeline import Timeline
 from higgs_worker.text.duration import expected_duration_s, max_duration_s
@@ -62,6 +64,7 @@ class SpeechSession:
         seed: int,
         clock: Clock,
         is_live: bool,
+        metrics: WorkerMetrics,
     ) -> None:
         """Nothing is generated before the iteration starts.
 
@@ -74,6 +77,7 @@ class SpeechSession:
             clock: since when this request has been under way.
             is_live: whether each piece is wanted as early as possible. Otherwise a chunk is heard
                 once it is complete, and judged good or the best of its attempts.
+            metrics: of the worker.
         """
         self.request = request
         self.seed = seed
@@ -85,6 +89,7 @@ class SpeechSession:
         self._plan = plan
         self._clock = clock
         self._is_live = is_live
+        self._metrics = metrics
         self._conditioning = Conditioning(
             model.prompts, plan, request.scene, references, num_context=request.context_chunks
         )
@@ -129,6 +134,15 @@ class SpeechSession:
             NoSound: the model said nothing.
             WorkerError: the request could not be spoken to its end.
         """
+        playback = Playback(self.sample_rate * self.request.speed)
+        async with aclosing(self._speak()) as pieces:
+            async for pcm in pieces:
+                self._record_given(playback, len(pcm))
+                yield pcm
+                playback.ask(time.perf_counter())
+        self._record_success()
+
+    async def _speak(self) -> AsyncGenerator[PCM, None]:
         ahead: asyncio.Task[None] | None = None
         try:
             await self._start_chunks(1)
@@ -197,7 +211,7 @@ class SpeechSession:
             self._conditioning.add(chunk)
             policy = self._policy(index, chunk)
             self._least_s += chunk.pause_s + FAST * policy.expected_s
-            self._runners.append(ChunkRunner(self._model, policy))
+            self._runners.append(ChunkRunner(self._model, policy, self._metrics))
             self._tasks.append(asyncio.create_task(self._run_chunk(index)))
 
     def _policy(self, index: int, chunk: Chunk) -> ChunkPolicy:
@@ -331,6 +345,26 @@ class SpeechSession:
             )
         elif num > 1:
             self._warnings.append(f"{where} sounded wrong and was spoken again, with success")
+
+    def _record_given(self, playback: Playback, num_samples: int) -> None:
+        """Record PCM that its listener gets now."""
+        metrics, clock = self._metrics, self._clock
+        if not playback.has_begun:
+            mode = "live" if self._is_live else "whole"
+            metrics.first_audio.record(clock.first_audio - clock.arrived, mode)
+        dry_s = playback.give(num_samples, time.perf_counter())
+        if dry_s and self._is_live:
+            metrics.underruns.add()
+            metrics.underrun_seconds.add(amount=dry_s)
+        metrics.audio.add(amount=num_samples / playback.sample_rate)
+
+    def _record_success(self) -> None:
+        result, metrics = self.result(), self._metrics
+        metrics.queue.record(result.timing.queue_s)
+        metrics.load_wait.record(result.timing.load_s)
+        metrics.rtf.record(result.timing.rtf)
+        metrics.characters.add(amount=result.usage.characters)
+        metrics.cold_start.spoke(self._clock.arrived, result.timing.first_audio_s)
 
     def _samples(self, seconds: float) -> int:
         return round(seconds * self.sample_rate)

@@ -74,6 +74,8 @@ class References:
     """Decodes strangers' recordings: `RecordingReader.read`."""
     allowed_hosts: frozenset[str] = frozenset()
     """See `download`."""
+    on_lookup: Callable[[bool], None] = lambda _: None
+    """Is told of each recording whether its codes were known."""
 
     def resolve(self, voice: VoiceSpec) -> Reference:
         """Return the reference of a request's voice.
@@ -149,6 +151,7 @@ class References:
 
     def _cached(self, key: str, codec_id: str, pcm: Callable[[], PCM]) -> NDArray[np.int64]:
         codes = self.library.codes.load(key, codec_id)
+        self.on_lookup(codes is not None)
         if codes is None:
             codes = self.encode(pcm()).astype(np.int16)
             self.library.codes.store(key, codec_id, codes)

@@ -25,6 +25,7 @@ from higgs_worker.engine.sequence import (
     Submission,
     TextSegment,
 )
+from higgs_worker.engine.stats import RunnerStats
 from higgs_worker.errors import WorkerError
 
 NUM_CODEBOOKS = 2
@@ -272,6 +273,16 @@ class ScriptedRunner:
                 0,
                 False,
             )  # no running sequence is left that waits
+
+    def stats(self) -> RunnerStats:
+        """Return how many steps were made. Any thread may call."""
+        return RunnerStats(
+            num_slots=self.num_slots,
+            num_steps=self.log.calls["step"],
+            num_prefix_hits=0,
+            num_prefix_misses=0,
+            memory=None,
+        )
 
     def check_device(self) -> None:
         """Raise if the device is lost."""

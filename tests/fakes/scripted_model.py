@@ -17,6 +17,7 @@ import numpy as np
 from higgs_worker.api.result import ModelInfo
 from higgs_worker.engine.handle import Handle
 from higgs_worker.engine.sequence import AudioSegment, Generation, Prompt, Submission, TextSegment
+from higgs_worker.engine.stats import EngineStats, RunnerStats
 from higgs_worker.errors import Cancelled, QueueFull, WorkerError
 from higgs_worker.speech.model import LoadedModel
 from higgs_worker.speech.prompt import PromptContext
@@ -59,6 +60,8 @@ class ScriptedAttempt:
     """Of each frame; all codebooks say the same."""
     ends: bool = True
     """Else it runs into the cap."""
+    pause_s: float = 0.0
+    """Before each part of it."""
     error: WorkerError | None = None
 
 
@@ -134,6 +137,20 @@ class ScriptedEngine:
         handle.task = asyncio.create_task(perform)  # type: ignore[attr-defined]  # kept alive
         return handle
 
+    def stats(self) -> EngineStats:
+        """Return how many texts are being said; there are neither steps nor prefixes."""
+        return EngineStats(
+            num_slots_used=min(self.num_live, self.num_slots),
+            num_waiting=max(0, self.num_live - self.num_slots),
+            runner=RunnerStats(
+                num_slots=self.num_slots,
+                num_steps=0,
+                num_prefix_hits=0,
+                num_prefix_misses=0,
+                memory=None,
+            ),
+        )
+
     async def _perform(
         self,
         performance: ScriptedAttempt,
@@ -147,7 +164,7 @@ class ScriptedEngine:
             codes = (codes * (max_frames // max(1, len(codes)) + 1))[:max_frames]
         frames = np.repeat(np.asarray(codes, np.int64)[:, None], 8, axis=1)
         for start in range(0, len(frames), FRAMES_AT_ONCE):
-            await asyncio.sleep(0)
+            await asyncio.sleep(performance.pause_s)
             if cancelled.is_set():
                 break
             on_frames(frames[start : start + FRAMES_AT_ONCE])
@@ -168,6 +185,7 @@ class ToneCodec:
     """Turns each frame into a hop of its tone."""
 
     num_first_frames = 1
+    num_frames = 0
 
     def open(self, listener: Any, **how: Any) -> Any:
         """Open a stream."""
@@ -175,6 +193,7 @@ class ToneCodec:
 
     def feed(self, listener: Any, codes: np.ndarray) -> None:
         """Say frames [F, K]."""
+        self.num_frames += len(codes)
         listener.on_pcm(np.concatenate([_frame(int(code)) for code in codes[:, 0]]))
 
     def finish(self, listener: Any) -> None:

@@ -12,6 +12,7 @@ import pytest
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.api.result import SpeechResult
 from higgs_worker.errors import EngineBroken, EngineFailed, NoSound, QueueFull
+from higgs_worker.metrics.worker_metrics import WorkerMetrics
 from higgs_worker.speech.chunking import OPENING_WORDS, ChunkPlan, plan
 from higgs_worker.speech.quality import MAX_QUIET_S
 from higgs_worker.speech.session import Clock, SpeechSession
@@ -77,6 +78,7 @@ def speech_of(
         seed=asked.seed or 0,
         clock=Clock(0.0),
         is_live=live,
+        metrics=WorkerMetrics(),
     )
     return speech, chunk_plan
 
