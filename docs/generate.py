@@ -1,4 +1,4 @@
-"""Write the tables of `docs/requests.md` and `docs/settings.md` from the code.
+"""Write the tables of `docs/requests.md`, `docs/settings.md` and `docs/metrics.md` from the code.
 
     python docs/generate.py            # or: make docs
 
@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from higgs_worker.api.field_errors import bound_of
 from higgs_worker.api.request import SpeechRequest, names_of
+from higgs_worker.metrics.catalogue import CATALOGUE
 from higgs_worker.settings import variables
 
 DOCS = Path(__file__).parent
@@ -40,7 +41,21 @@ def settings_table() -> str:
     return "\n".join(rows) + "\n"
 
 
-PAGES = {"requests.md": requests_table, "settings.md": settings_table}
+def metrics_table() -> str:
+    """Return a table with a row for every figure of a worker."""
+    rows = ["| name | type | labels | meaning | buckets |", "| --- | --- | --- | --- | --- |"]
+    for each in CATALOGUE:
+        labels = ", ".join(f"`{label}`" for label in each.labels)
+        buckets = " ".join(f"{bound:g}" for bound in each.buckets)
+        rows.append(f"| `{each.name}` | {each.kind} | {labels} | {each.meaning} | {buckets} |")
+    return "\n".join(rows) + "\n"
+
+
+PAGES = {
+    "requests.md": requests_table,
+    "settings.md": settings_table,
+    "metrics.md": metrics_table,
+}
 
 
 def page(name: str) -> str:

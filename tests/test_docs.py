@@ -22,7 +22,7 @@ def script(name: str) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["requests.md", "settings.md"])
+@pytest.mark.parametrize("name", ["requests.md", "settings.md", "metrics.md"])
 def test_pages_are_up_to_date(name: str) -> None:
     """Each page is what `make docs` would write."""
     assert (DOCS / name).read_text(encoding="utf-8") == script("generate").page(name)

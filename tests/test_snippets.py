@@ -21,7 +21,7 @@ PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{each.name}" for each in ROOT.
 BLOCK = re.compile(
     r"(?P<mark><!-- needs [^>]+ -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```", re.M | re.S
 )
-KINDS = ("", "mermaid", "bash", "json", "python", "js")
+KINDS = ("", "mermaid", "bash", "json", "yaml", "python", "js")
 VERB = re.compile(r"([A-Z_]+=\S+ )?(make|higgs-worker|pip|python|curl|docker|export|git) ")
 NEEDS_TIME = ("fetch", "doctor")
 """Commands that reach out of the machine, or look at all of it: only their options are checked."""

@@ -27,8 +27,8 @@ from higgs_worker.speech.chunking import Chunk, ChunkPlan
 from higgs_worker.speech.conditioning import Conditioning
 from higgs_worker.speech.limit import AudioLimit
 from higgs_worker.speech.model import LoadedModel
-from higgs_worker.speech.playback import Playback
 from higgs_worker.speech.seeds import ChunkSeeds
+from higgs_worker.speech.simulated_listener import SimulatedListener
 from higgs_worker.speech.timeline import Timeline
 from higgs_worker.text.duration import expected_duration_s, max_duration_s
 from higgs_worker.voices.references import Reference
@@ -134,12 +134,12 @@ class SpeechSession:
             NoSound: the model said nothing.
             WorkerError: the request could not be spoken to its end.
         """
-        playback = Playback(self.sample_rate * self.request.speed)
+        listener = SimulatedListener(self.sample_rate * self.request.speed)
         async with aclosing(self._speak()) as pieces:
             async for pcm in pieces:
-                self._record_given(playback, len(pcm))
+                self._record_given(listener, len(pcm))
                 yield pcm
-                playback.ask(time.perf_counter())
+                listener.ask(time.perf_counter())
         self._record_success()
 
     async def _speak(self) -> AsyncGenerator[PCM, None]:
@@ -346,17 +346,17 @@ class SpeechSession:
         elif num > 1:
             self._warnings.append(f"{where} sounded wrong and was spoken again, with success")
 
-    def _record_given(self, playback: Playback, num_samples: int) -> None:
+    def _record_given(self, listener: SimulatedListener, num_samples: int) -> None:
         """Record PCM that its listener gets now."""
         metrics, clock = self._metrics, self._clock
-        if not playback.has_begun:
+        if not listener.has_begun:
             mode = "live" if self._is_live else "whole"
             metrics.first_audio.record(clock.first_audio - clock.arrived, mode)
-        dry_s = playback.give(num_samples, time.perf_counter())
+        dry_s = listener.give(num_samples, time.perf_counter())
         if dry_s and self._is_live:
             metrics.underruns.add()
             metrics.underrun_seconds.add(amount=dry_s)
-        metrics.audio.add(amount=num_samples / playback.sample_rate)
+        metrics.audio.add(amount=num_samples / listener.sample_rate)
 
     def _record_success(self) -> None:
         result, metrics = self.result(), self._metrics

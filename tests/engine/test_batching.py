@@ -252,6 +252,11 @@ def test_another_prefix_is_another_prefix(pairs: Pairs) -> None:
         num_prefilled, columns = run_alone(pair.runner, ask(prompt))
         assert num_prefilled > 40
         assert np.array_equal(columns, alone(pair, prompt))
+    before = pair.runner.stats()
+    run_alone(pair.runner, ask(Prompt(voice, num_shared=3)))
+    after = pair.runner.stats()
+    assert after.num_prefix_hits == before.num_prefix_hits + 1
+    assert after.num_prefix_misses == before.num_prefix_misses
 
 
 def test_prefixes_are_bounded_in_bytes() -> None:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -51,6 +52,22 @@ def test_the_wait_for_a_slot_is_reported() -> None:
     with serve(runner, clock=clock) as engine:
         assert engine.submit(ask(1, num_frames=20)).result(TIMEOUT_S).queue_s == 0.0
         assert late[0].result(TIMEOUT_S).queue_s == 2.5
+
+
+def test_the_numbers_tell_what_is_under_way() -> None:
+    """Slots, sequences that wait and steps, read in another thread than the engine's."""
+    runner, seen = ScriptedRunner(num_slots=2), []
+    with ThreadPoolExecutor() as reader, serve(runner) as engine:
+        runner.at["begin", 1] = lambda: handles.extend(engine.submit(ask(n)) for n in range(1, 5))
+        runner.at["poll", 2] = lambda: seen.append(reader.submit(engine.stats).result())
+        handles = [engine.submit(ask(0))]
+        for name in range(5):
+            check_result(handles[name], name)
+        end = engine.stats()
+    (busy,) = seen
+    assert (busy.num_slots_used, busy.num_waiting, busy.runner.num_steps) == (2, 2, 16)
+    assert (end.num_slots_used, end.num_waiting) == (0, 0)
+    assert end.runner.num_steps == runner.log.calls["step"]
 
 
 def test_prefill_does_not_starve_running_sequences() -> None:

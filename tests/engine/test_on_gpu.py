@@ -246,3 +246,14 @@ def test_a_second_device_speaks_as_the_first() -> None:
         with Engine(Runner(model, num_slots=2, max_length=MAX_LENGTH)) as engine:
             results.append(engine.generate([submission])[0].columns)
     assert np.array_equal(*results)
+
+
+def test_the_numbers_tell_how_full_the_device_is() -> None:
+    """As torch counts it, in another thread than the engine's; nothing is launched for it."""
+    model = LanguageModel(CONFIG, random_weights(CUDA, torch.bfloat16), MAX_LENGTH)
+    with Engine(Runner(model, num_slots=2, max_length=MAX_LENGTH)) as engine:
+        engine.wait_until_ready()
+        memory = engine.stats().runner.memory
+        assert memory is not None
+        assert 0 < memory.allocated_bytes <= memory.reserved_bytes < memory.total_bytes
+        assert memory.total_bytes == torch.cuda.mem_get_info(CUDA)[1]

@@ -4,7 +4,7 @@ MIN_DRY_S = 0.1
 """A shorter wait is not heard: players keep about as much in store."""
 
 
-class Playback:
+class SimulatedListener:
     """Starts with the first PCM, and goes on whenever there is some. Times are of one clock."""
 
     def __init__(self, sample_rate: float) -> None:
