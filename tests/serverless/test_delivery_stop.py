@@ -1,5 +1,6 @@
 """How workers end: told to stop, unable to go on, or not fit to begin."""
 
+import json
 import signal
 import time
 from contextlib import ExitStack
@@ -14,7 +15,10 @@ pytestmark = pytest.mark.slow
 
 
 def test_sigterm(tmp_path: Path) -> None:
-    """What can be finished is, what cannot fails, nothing more is taken, and nobody waits."""
+    """What can be finished is, what cannot fails, nothing more is taken, and nobody waits.
+
+    The last line of the log has the worker's figures.
+    """
     with (
         ControlPlane(hold_s=60) as plane,
         Worker(plane, tmp_path, SCRIPTED, HIGGS_GRACE_S="2") as worker,
@@ -34,6 +38,9 @@ def test_sigterm(tmp_path: Path) -> None:
         assert (short.num_results, long.num_results, late.status) == (1, 1, "IN_QUEUE")
         assert not long.stop_pod
         assert leaked(plane, worker) == []
+        (figures,) = (each for each in worker.log.splitlines() if '"figures"' in each)
+        ended = json.loads(figures)["higgs_requests_total"]
+        assert ended == {"job/ok": 1, "job/worker_stopping": 1}
 
 
 def test_a_job_handed_out_at_the_last_moment_is_run(tmp_path: Path) -> None:

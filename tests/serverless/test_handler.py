@@ -188,6 +188,18 @@ def test_the_first_job_ends_the_start(local_run: LocalRun) -> None:
 
 
 @pytest.mark.slow
+def test_the_figures_of_a_local_run_are_logged(local_run: LocalRun) -> None:
+    """One line, at its end, also where the SDK ends the process."""
+    (line,) = (each for each in local_run.lines if '"figures"' in each)
+    told = json.loads(line)
+    assert told["higgs_requests_total"] == {"job/ok": 1}
+    assert told["higgs_audio_seconds_total"] == 0.4
+    assert told["higgs_frames_total"] == 10
+    assert told["higgs_cold_start_seconds"]["total"] > 99
+    assert told["higgs_first_audio_seconds"]["whole"]["count"] == 1
+
+
+@pytest.mark.slow
 def test_a_wrong_setting_stops_the_start(tmp_path: Path) -> None:
     """A worker with an impossible setting says so and takes no jobs."""
     run = LocalRun.of(tmp_path, HIGGS_MAX_SLOTS="many")
