@@ -2,8 +2,10 @@
 # Start a worker: check the GPU, find or build the Python environment, then `exec python handler.py`,
 # which pulls the weights.
 #
-#   bootstrap.sh [--OPTION...]       run the job handler, with these options
-#   bootstrap.sh COMMAND [ARG...]    run a command of higgs-worker: doctor, say ...
+#   bootstrap.sh [--OPTION...]       run the job handler, with these options; if HIGGS_SERVE is http,
+#                                    run the HTTP server instead
+#   bootstrap.sh serve [ARG...]      run the HTTP server
+#   bootstrap.sh COMMAND [ARG...]    run any other command of higgs-worker: doctor, say ...
 #   bootstrap.sh install DIRECTORY   only build the environment, in that directory
 #
 # The environment is a venv. Its name is a hash of everything that decides its content. The script
@@ -14,9 +16,9 @@
 # something new there. So what is removed either has a name that is never used again, or is renamed
 # to one and looked at once more.
 #
-# Variables: HIGGS_VOLUME, HIGGS_DEVICE, PIP_FIND_LINKS (a folder of local wheels), uv's own UV_*,
-# and BOOTSTRAP_STALE_S (60): seconds without a sign of life after which a lock's holder counts as
-# dead.
+# Variables: HIGGS_VOLUME, HIGGS_DEVICE, HIGGS_SERVE, HIGGS_HOST, PORT and PORT_HEALTH as in
+# docs/settings.md; PIP_FIND_LINKS (a folder of local wheels); uv's own UV_*; and BOOTSTRAP_STALE_S
+# (60): seconds without a sign of life after which a lock's holder counts as dead.
 
 set -eu
 umask 022
@@ -164,6 +166,24 @@ step_down() {
     HOME=$(getent passwd "$WORKER" | cut -d: -f6)
     export HOME
     as_worker "$app/bootstrap.sh" "$@"
+}
+
+# --- The HTTP server -----------------------------------------------------------------------------
+
+# Succeed if the command line's words ask for it, or, where they leave that open, HIGGS_SERVE.
+is_to_serve_http() {
+    case ${1:-} in
+    serve) return ;;
+    '' | -*) [ "$(echo "${HIGGS_SERVE:-}" | tr '[:upper:]' '[:lower:]')" = http ] ;;
+    *) return 1 ;;
+    esac
+}
+
+# Answer on the health port from now on: to a load balancer, silence means a broken worker, and an
+# install takes a minute. This process becomes Python for an instant, and then this script again.
+answer_early() {
+    exec python3 -I "$app/higgs_worker/http/early_ping.py" \
+        "$HIGGS_HOST" "${PORT_HEALTH:-${PORT:-80}}" "$app/bootstrap.sh" "$@"
 }
 
 # --- The GPU -------------------------------------------------------------------------------------
@@ -401,6 +421,11 @@ fi
 
 find_volume
 step_down "$@"
+if is_to_serve_http "$@"; then
+    [ "${1:-}" = serve ] || set -- serve "$@"
+    export HIGGS_HOST="${HIGGS_HOST:-0.0.0.0}"  # a container has a network of its own
+    [ -n "${HIGGS_EARLY_PING:-}" ] || answer_early "$@"
+fi
 check_gpu
 find_environment
 say "environment: $environment"

@@ -214,6 +214,13 @@ class Settings:
         "log line about the cold start.",
         default=None,
     )
+    early_ping: int | None = env_field(
+        "HIGGS_EARLY_PING",
+        Integer(3, 1_000_000),
+        "The descriptor over which the HTTP server receives the port that has been answering "
+        "until then. `bootstrap.sh` sets it.",
+        default=None,
+    )
     queue_size: int = env_field(
         "HIGGS_QUEUE_SIZE",
         Integer(1, 10_000),

@@ -75,6 +75,7 @@ def test_every_variable_arrives() -> None:
         "HIGGS_STREAM": "true",
         "HIGGS_PRELOAD": "Never",
         "HIGGS_STARTED_AT": "1767225600",
+        "HIGGS_EARLY_PING": "4",
         "RUNPOD_API_KEY": "rpa_secret",
         "RUNPOD_LOG_LEVEL": "debug",
     }
@@ -117,6 +118,7 @@ def test_every_variable_arrives() -> None:
         stream=True,
         preload="never",
         started_at=1767225600,
+        early_ping=4,
         runpod_api_key="rpa_secret",
         runpod_log_level="DEBUG",
     )

@@ -15,7 +15,16 @@ from pathlib import Path
 
 from tests.fakes.package_index import make_wheel
 
-SCRIPT = Path(__file__).parents[2] / "bootstrap.sh"
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "bootstrap.sh"
+OWN_FILES = (
+    "__init__.py",
+    "errors.py",
+    "http/__init__.py",
+    "http/early_ping.py",
+    "http/listening.py",
+)
+"""What the script, and a server that takes over from it, need of the real package."""
 UV = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 PATIENCE_S = 30
 
@@ -32,8 +41,22 @@ started_at = os.environ["HIGGS_STARTED_AT"]
 print("handler", tiny.__file__, os.getpid(), started_at, *sys.argv[1:], flush=True)
 """
 COMMAND = """
-import sys
+import os, select, sys
 print("command", *sys.argv[1:], flush=True)
+if sys.argv[1] == "serve":
+    from higgs_worker.http.listening import listen
+    port, early_ping = int(os.environ["PORT_HEALTH"]), int(os.environ["HIGGS_EARLY_PING"])
+    [listener] = listen(os.environ["HIGGS_HOST"], [port], early_ping)
+    print("listens on", *listener.getsockname(), flush=True)
+    while True:
+        select.select([listener], [], [])
+        try:
+            connection, _ = listener.accept()
+        except BlockingIOError:  # answered by who has answered until now
+            continue
+        connection.recv(1 << 16)
+        connection.sendall(b"HTTP/1.1 200 OK\\r\\n\\r\\n")
+        break
 """
 
 
@@ -52,7 +75,9 @@ class Machine:
         self.lock_versions("tiny==1.0\ncuda-toolkit==13.0.3.0 ; sys_platform == 'never'\n")
         (self.app / "pyproject.toml").write_text(PROJECT)
         (self.app / "handler.py").write_text(HANDLER)
-        (self.app / "higgs_worker").mkdir()
+        (self.app / "higgs_worker" / "http").mkdir(parents=True)
+        for name in OWN_FILES:
+            shutil.copy(ROOT / "higgs_worker" / name, self.app / "higgs_worker" / name)
         (self.app / "higgs_worker" / "__main__.py").write_text(COMMAND)
         make_wheel(self.base / "wheels")
         assert UV is not None
@@ -194,7 +219,7 @@ class Machine:
         # `timeout` makes a process group of its own: the session is what they share.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        for pid in _in_session(process.pid):
+        for pid in processes_in(process.pid):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         process.wait()
@@ -213,12 +238,12 @@ def finish(process: "subprocess.Popen[str]") -> tuple[int, str]:
     return process.returncode, output
 
 
-def _in_session(session: int) -> list[int]:
-    """Return the processes of a session."""
+def processes_in(session: int) -> list[int]:
+    """Return the processes of a session that have not ended."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it has ended meanwhile
             fields = path.read_text().rpartition(")")[2].split()
-            if int(fields[3]) == session:
+            if int(fields[3]) == session and fields[0] != "Z":
                 found.append(int(path.parent.name))
     return found
