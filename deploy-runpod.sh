@@ -6,5 +6,6 @@ GitHub builds the image (.github/workflows/build-runpod-container.yml) and RunPo
 
   Guide:   docs/runpod-serverless-guide.md
   Deploy:  higgs-worker deploy --image ghcr.io/YOU/higgs-worker:v0.1.0
+  HTTP:    the same with --type load-balancer
 MESSAGE
 exit 2

@@ -1,7 +1,7 @@
 """The files that RunPod reads, for the endpoint and the Hub, agree with its rules and our code.
 
-The rules are those of RunPod's REST v2 and Hub guide, as far as we know them. Their schema is
-closed: an unknown key is refused.
+The rules are those of RunPod's REST v2, by its OpenAPI document, and of the Hub's guide. Their schema
+is closed: an unknown key is refused.
 """
 
 import json
@@ -29,7 +29,7 @@ POOLS = {
     "BLACKWELL_96",
     "BLACKWELL_180",
 }
-PLATFORM = {"RUNPOD_INIT_TIMEOUT"}
+PLATFORM = {"RUNPOD_INIT_TIMEOUT", "PORT", "PORT_HEALTH"}
 
 BODY = {
     "name",
@@ -51,6 +51,7 @@ BODY = {
     "templateId",
 }
 GPU = {"pools", "count", "minCudaVersion", "allowedCudaVersions", "excludedTypes"}
+COUNTED = {"type": "REQUEST_COUNT", "requestCount": 4}
 SCALING = {"QUEUE_DELAY": {"type", "queueDelay"}, "REQUEST_COUNT": {"type", "requestCount"}}
 
 
@@ -61,31 +62,46 @@ def read(name: str) -> Any:
 
 def problems_of(body: dict[str, Any]) -> list[str]:
     """Return what REST v2 would refuse in the body of POST /v2/serverless."""
-    found = [f"unknown {key}" for key in sorted(body.keys() - BODY)]
-    found += [f"missing {key}" for key in ("name", "type", "scaling") if key not in body]
+    found = [f"missing {key}" for key in ("name", "type", "scaling") if key not in body]
     if body.get("type") not in ("QUEUE", "LOAD_BALANCER"):
         found.append("type")
     if ("gpu" in body) == ("cpu" in body):
         found.append("exactly one of gpu and cpu")
     if ("image" in body) == ("templateId" in body):
         found.append("exactly one of image and templateId")
-    scaling = body.get("scaling", {})
-    if scaling.keys() != SCALING.get(scaling.get("type")):
-        found.append("scaling")
-    if body.get("type") == "LOAD_BALANCER" and scaling.get("type") != "REQUEST_COUNT":
+    is_counted = body.get("scaling", {}).get("type") == "REQUEST_COUNT"
+    if body.get("type") == "LOAD_BALANCER" and not is_counted:
         found.append("a load balancer scales by REQUEST_COUNT")
+    if body.get("type") == "QUEUE" and is_counted and "idleTimeout" in body.get("workers", {}):
+        found.append("workers.idleTimeout is refused with a queue and REQUEST_COUNT")
+    return found + problems_of_fields(body)
+
+
+def problems_of_change(body: dict[str, Any]) -> list[str]:
+    """Return what it would refuse in the body of PATCH /v2/serverless/{id}; a type is for ever."""
+    return ["unknown type"] * ("type" in body) + problems_of_fields(body)
+
+
+def problems_of_fields(body: dict[str, Any]) -> list[str]:
+    """Return what it would refuse whether the endpoint is created or changed."""
+    found = [f"unknown {key}" for key in sorted(body.keys() - BODY)]
+    scaling = body.get("scaling")
+    if scaling is not None and scaling.keys() != SCALING.get(scaling.get("type")):
+        found.append("scaling")
     workers = body.get("workers", {})
     found += [f"unknown workers.{key}" for key in workers.keys() - {"min", "max", "idleTimeout"}]
-    if scaling.get("type") == "REQUEST_COUNT" and "idleTimeout" in workers:
-        found.append("workers.idleTimeout is refused with REQUEST_COUNT")
+    if not 1 <= workers.get("idleTimeout", 1) <= 3600:
+        found.append("workers.idleTimeout")
     gpu = body.get("gpu", {})
     found += [f"unknown gpu.{key}" for key in gpu.keys() - GPU]
     found += [f"unknown pool {pool}" for pool in set(gpu.get("pools", [])) - POOLS]
     if {"minCudaVersion", "allowedCudaVersions"} <= gpu.keys():
         found.append("minCudaVersion excludes allowedCudaVersions")
-    if body.get("flashboot", "OFF") not in ("OFF", "FLASHBOOT"):
+    if body.get("flashboot", "OFF") not in ("OFF", "FLASHBOOT", "PRIORITY_FLASHBOOT"):
         found.append("flashboot")
     found += [f"env.{key}" for key, value in body.get("env", {}).items() if type(value) is not str]
+    ports = body.get("ports", [])
+    found += [f"port {each}" for each in ports if not re.fullmatch(r"[0-9]{1,5}/(http|tcp)", each)]
     return found
 
 
@@ -117,6 +133,8 @@ def test_the_endpoint_body_is_one_that_runpod_accepts() -> None:
         ({"scaling": {"type": "QUEUE_DELAY", "requestCount": 4}}, "scaling"),
         ({"type": "LOAD_BALANCER"}, "a load balancer scales by REQUEST_COUNT"),
         ({"gpu": {"pools": ["ADA_25"]}}, "unknown pool ADA_25"),
+        ({"scaling": COUNTED}, "workers.idleTimeout is refused with a queue and REQUEST_COUNT"),
+        ({"type": "LOAD_BALANCER", "scaling": COUNTED, "ports": ["8000"]}, "port 8000"),
     ],
 )
 def test_the_rules_notice_what_runpod_refuses(change: dict[str, Any], problem: str) -> None:

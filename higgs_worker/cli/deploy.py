@@ -1,4 +1,4 @@
-"""`higgs-worker deploy`: create or update the endpoint on RunPod, and send it a first job."""
+"""`higgs-worker deploy`: create or update the endpoint on RunPod, and try it."""
 
 import argparse
 import json
@@ -6,17 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from higgs_worker.cli.bar import progress_bar
-from higgs_worker.deploy.endpoint import (
-    DeployOptions,
-    Volume,
-    deploy,
-    read_body,
-    run_first_job,
-)
+from higgs_worker.deploy.body import LOAD_BALANCER, QUEUE, DeployOptions, read_body
+from higgs_worker.deploy.endpoint import Volume, deploy
+from higgs_worker.deploy.trial import Trial
 from higgs_worker.errors import InvalidDeployment
 from higgs_worker.settings import Settings
 
 FILE = Path("runpod-serverless-config.json")
+TYPES = {"queue": QUEUE, "load-balancer": LOAD_BALANCER}
 
 
 def add_to(commands: Any) -> None:
@@ -24,6 +21,11 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser("deploy", help="create or update the endpoint on RunPod")
     parser.add_argument(
         "--config", type=Path, default=FILE, help=f"the file that describes the endpoint ({FILE})"
+    )
+    parser.add_argument(
+        "--type",
+        choices=TYPES,
+        help="whether RunPod queues jobs or passes HTTP on to the workers; the file's (queue)",
     )
     parser.add_argument("--image", help="the container image, instead of the file's")
     parser.add_argument("--name", help="the endpoint's name, instead of the file's")
@@ -42,32 +44,34 @@ def add_to(commands: Any) -> None:
         "--data-center", metavar="ID", help="where to create the volume if there is none"
     )
     parser.add_argument(
-        "--timeout-s", type=float, default=1800, help="how long to wait for the first job (1800)"
+        "--timeout-s", type=float, default=1800, help="how long to wait for the first audio (1800)"
     )
-    parser.add_argument("--no-job", action="store_true", help="do not send a first job")
+    parser.add_argument("--no-job", action="store_true", help="do not try the endpoint")
     parser.add_argument("--dry-run", action="store_true", help="print the request, send nothing")
-    for server in ("management", "jobs"):  # for tests: the addresses of a stand-in
+    for server in ("management", "jobs", "workers"):  # for tests: the addresses of a stand-in
         parser.add_argument(f"--{server}-url", help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
-    """Deploy the endpoint and return its address, and the duration of the first job's audio.
+    """Deploy the endpoint and return its address, and the duration of its first audio.
 
     Raises:
-        WorkerError: it is not possible, or the first job failed; nothing is ever deleted.
+        WorkerError: it is not possible, or the first audio did not come; nothing is ever deleted.
     """
-    from higgs_worker.deploy.api import JOBS, MANAGEMENT, RunPodAPI
+    from higgs_worker.deploy.api import JOBS, MANAGEMENT, WORKERS, RunPodAPI
 
     volume = Volume(options.volume, options.data_center) if options.volume else None
     chosen = DeployOptions(
         image=options.image,
         name=options.name,
+        kind=TYPES.get(options.type),
         pools=tuple(options.gpu),
         env=_parse_variables(options.env),
     )
     body = read_body(options.config, chosen)
     management, jobs = options.management_url or MANAGEMENT, options.jobs_url or JOBS
+    workers = options.workers_url or WORKERS
     if options.dry_run:
         shown = body | {"env": {name: _mask(name, value) for name, value in body["env"].items()}}
         if volume is not None:
@@ -77,24 +81,36 @@ def run(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
         raise InvalidDeployment(
             "RUNPOD_API_KEY is not set; make a key in RunPod's console under Settings, API Keys"
         )
-    with RunPodAPI(settings.runpod_api_key, management=management, jobs=jobs) as api:
+    is_http = body["type"] == LOAD_BALANCER
+    with RunPodAPI(
+        settings.runpod_api_key, management=management, jobs=jobs, workers=workers
+    ) as api:
         deployed = deploy(api, body, volume)
+        base = workers.format(deployed.endpoint) if is_http else f"{jobs}/{deployed.endpoint}"
         outcome: dict[str, Any] = {
             "endpoint": deployed.endpoint,
             "state": deployed.sentence,
-            "url": f"{jobs}/{deployed.endpoint}/runsync",
+            "url": f"{base}/v1" if is_http else f"{base}/runsync",
         }
         if not options.no_job:
-            with progress_bar("first job") as show:
-                output = run_first_job(
-                    api, deployed.endpoint, timeout_s=options.timeout_s, on_progress=show
-                )
-            outcome["first_job"] = f"{output.get('audio', {}).get('duration_s')} s of audio"
-    outcome["example"] = (
-        f'curl {outcome["url"]} -H "Authorization: Bearer $RUNPOD_API_KEY" '
-        """-H "Content-Type: application/json" -d '{"input": {"text": "Hello."}}'"""
-    )
+            with progress_bar("first audio") as show:
+                trial = Trial(api, deployed.endpoint, options.timeout_s, show)
+                duration_s = trial.make_first_request() if is_http else trial.run_first_job()
+            outcome["first_audio"] = f"{duration_s:.2f} s"
+    if is_http:
+        words = """-o hello.mp3 -d '{"model": "higgs", "input": "Hello.", "voice": "clara"}'"""
+        outcome["example"] = _example(f"{base}/v1/audio/speech", words)
+    else:
+        outcome["example"] = _example(outcome["url"], """-d '{"input": {"text": "Hello."}}'""")
     return outcome
+
+
+def _example(url: str, words: str) -> str:
+    """Return a command that calls the endpoint."""
+    return (
+        f'curl {url} -H "Authorization: Bearer $RUNPOD_API_KEY" '
+        f'-H "Content-Type: application/json" {words}'
+    )
 
 
 def _parse_variables(pairs: list[str]) -> dict[str, str]:

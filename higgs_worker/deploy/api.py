@@ -1,4 +1,4 @@
-"""RunPod's management API and an endpoint's job API; each failure becomes one clear sentence.
+"""RunPod's management API, and an endpoint's own; each failure becomes one clear sentence.
 
 This is the protocol alone, not what is deployed with it. The key goes into a header and into no
 message.
@@ -16,6 +16,8 @@ from higgs_worker.errors import PlatformRefused, PlatformUnavailable
 
 MANAGEMENT = "https://api.runpod.io/v2"
 JOBS = "https://api.runpod.ai/v2"
+WORKERS = "https://{}.api.runpod.ai"
+"""Of an endpoint's workers, behind RunPod's load balancer; the endpoint's id stands in it."""
 TIMEOUT_S = 30.0
 """How long one request may take."""
 NUM_TRIES = 4
@@ -23,6 +25,7 @@ NUM_TRIES = 4
 MAX_WAIT_S = 60.0
 """Longest wait before a repeated request, whatever RunPod asks for."""
 
+_LISTED_AS = {"serverless": "endpoints", "network-volumes": "networkVolumes"}
 _HINTS = {
     401: "the key in RUNPOD_API_KEY is not accepted; make one under Settings, API Keys",
     402: "the account does not have enough credit; add some under Billing",
@@ -43,10 +46,12 @@ class RunPodAPI:
         *,
         management: str = MANAGEMENT,
         jobs: str = JOBS,
+        workers: str = WORKERS,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._management = management
         self._jobs = jobs
+        self._workers = workers
         self._sleep = sleep
         self._client = httpx2.Client(
             headers={"Authorization": f"Bearer {key}"}, timeout=TIMEOUT_S, follow_redirects=False
@@ -61,7 +66,7 @@ class RunPodAPI:
     def list(self, kind: str) -> list[dict[str, Any]]:
         """Return all resources of a kind: `serverless` or `network-volumes`."""
         found = self._request("GET", f"{self._management}/{kind}")
-        listed = found.get("data", found.get("items")) if isinstance(found, dict) else found
+        listed = found.get(_LISTED_AS[kind]) if isinstance(found, dict) else None
         if not isinstance(listed, list):
             raise PlatformUnavailable(
                 f"RunPod's list of {kind} has an unknown form; check for a "
@@ -77,6 +82,12 @@ class RunPodAPI:
         """Change some fields of a resource and return it."""
         return self._request_object("PATCH", f"{self._management}/{kind}/{name}", changes)
 
+    def workers(self, endpoint: str) -> dict[str, Any]:
+        """Return the numbers of an endpoint's workers by state, and their total."""
+        url = f"{self._management}/serverless/{endpoint}/workers"
+        summary = self._request_object("GET", url).get("summary")
+        return summary if isinstance(summary, dict) else {}
+
     def health(self, endpoint: str) -> dict[str, Any]:
         """Return the numbers of an endpoint's workers and jobs by state."""
         return self._request_object("GET", f"{self._jobs}/{endpoint}/health")
@@ -88,6 +99,29 @@ class RunPodAPI:
     def status(self, endpoint: str, job_id: str) -> dict[str, Any]:
         """Return a job's state, and its output once it has one."""
         return self._request_object("GET", f"{self._jobs}/{endpoint}/status/{job_id}")
+
+    def ask_worker(
+        self, endpoint: str, method: str, path: str, body: Any = None
+    ) -> httpx2.Response | None:
+        """Send a request to whichever worker the load balancer chooses, once.
+
+        Without a worker the balancer waits for two minutes before it answers; this does not.
+
+        Returns:
+            The worker's answer, or the balancer's own; None if none came in time, or if there is no
+            such address yet.
+
+        Raises:
+            PlatformRefused: the key does not open this endpoint.
+        """
+        url = self._workers.format(endpoint) + path
+        try:
+            answer = self._client.request(method, url, json=body)
+        except httpx2.HTTPError:
+            return None
+        if answer.status_code in (401, 403):
+            _parse(method, url, answer)
+        return answer
 
     def _request_object(self, method: str, url: str, body: Any = None) -> dict[str, Any]:
         found = self._request(method, url, body)

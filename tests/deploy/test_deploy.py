@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from higgs_worker.cli.main import main
-from higgs_worker.deploy import api, endpoint
+from higgs_worker.deploy import api, trial
 from tests.fakes.runpod_api import KEY, RunPod, problem
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +20,7 @@ IMAGE = "ghcr.io/somebody/higgs-worker:v0.1.0"
 def runpod(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunPod]:
     """An account, and the key to it."""
     monkeypatch.setenv("RUNPOD_API_KEY", KEY)
-    monkeypatch.setattr(endpoint, "POLL_S", 0.001)
+    monkeypatch.setattr(trial, "POLL_S", 0.001)
     monkeypatch.setattr(api, "MAX_WAIT_S", 0.001)
     with RunPod() as runpod:
         yield runpod
@@ -29,7 +29,8 @@ def runpod(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunPod]:
 def run(runpod: RunPod, capsys: Any, *options: str, image: str | None = IMAGE) -> tuple[int, str]:
     """Run the command; return its exit code and its output, which never contains the key."""
     argv = ["--json", "deploy", "--config", str(ROOT / "runpod-serverless-config.json")]
-    argv += [f"--management-url={runpod.url}", f"--jobs-url={runpod.url}", *options]
+    argv += [f"--management-url={runpod.url}", f"--jobs-url={runpod.url}"]
+    argv += [f"--workers-url={runpod.workers_url}", *options]
     code = main([*argv, *(["--image", image] if image else [])])
     told = capsys.readouterr()
     assert KEY not in told.out + told.err
@@ -38,7 +39,8 @@ def run(runpod: RunPod, capsys: Any, *options: str, image: str | None = IMAGE) -
 
 def changes(runpod: RunPod) -> list[tuple[str, str, Any]]:
     """Return the requests that change something in the account."""
-    return [each for each in runpod.requests if each[0] != "GET" and not each[1].endswith("/run")]
+    tries = ("/run", "/speech")
+    return [each for each in runpod.requests if each[0] != "GET" and not each[1].endswith(tries)]
 
 
 def test_an_endpoint_is_created_and_runs_a_job(runpod: RunPod, capsys: Any) -> None:
@@ -49,15 +51,13 @@ def test_an_endpoint_is_created_and_runs_a_job(runpod: RunPod, capsys: Any) -> N
     assert (method, path, body["image"]) == ("POST", "/serverless", IMAGE)
     outcome = json.loads(told)
     assert outcome["state"] == "created"
-    assert outcome["first_job"] == "2.5 s of audio"
+    assert outcome["first_audio"] == "2.50 s"
     assert outcome["url"] == f"{runpod.url}/serverless-0/runsync"
     assert "$RUNPOD_API_KEY" in outcome["example"]
 
 
-@pytest.mark.parametrize("wraps_lists", [False, True])
-def test_deploying_twice_changes_nothing(runpod: RunPod, capsys: Any, wraps_lists: bool) -> None:
+def test_deploying_twice_changes_nothing(runpod: RunPod, capsys: Any) -> None:
     """The endpoint is found by its name, and fields that RunPod adds do not count."""
-    runpod.wraps_lists = wraps_lists
     run(runpod, capsys, "--no-job")
     _, told = run(runpod, capsys, "--no-job")
     assert len(changes(runpod)) == 1
@@ -225,6 +225,14 @@ def test_a_first_job_that_never_ends(runpod: RunPod, capsys: Any) -> None:
     code, told = run(runpod, capsys, "--timeout-s", "0.05")
     assert code == 1
     assert "name more pools with --gpu" in told
+
+
+def test_a_first_job_without_audio(runpod: RunPod, capsys: Any) -> None:
+    """COMPLETED alone is no success."""
+    runpod.statuses = deque([{"status": "COMPLETED", "output": {"greeting": "hello"}}])
+    code, told = run(runpod, capsys)
+    assert code == 1
+    assert "came back without audio" in told
 
 
 def test_two_endpoints_of_one_name(runpod: RunPod, capsys: Any) -> None:

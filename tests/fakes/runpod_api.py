@@ -1,8 +1,9 @@
 """RunPod's management API and an endpoint's own requests, on loopback.
 
-As REST v2 answers: a bearer key, problem details for errors, a closed schema, resources with ids.
-What it is to do wrong is put into `faults`, one after the other. How RunPod wraps its lists is not
-known for sure; here they are plain, and `wraps_lists` puts them into `data`.
+As REST v2 answers: a bearer key, problem details for errors, a closed schema, resources with ids,
+lists under their names. An endpoint with a queue takes jobs; one behind a load balancer has workers
+that speak HTTP, and the balancer's own replies while there is none. What it is to do wrong is put
+into `faults`, one after the other.
 """
 
 import json
@@ -11,10 +12,15 @@ from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.test_deployment_files import problems_of
+from higgs_worker.api.openai import speech_fields
+from higgs_worker.api.request import SpeechRequest
+from tests.test_deployment_files import problems_of, problems_of_change
 
 KEY = "rpa_thekeyoftheaccount"
+LISTED_AS = {"serverless": "endpoints", "network-volumes": "networkVolumes"}
 OUTPUT = {"audio": {"duration_s": 2.5, "format": "mp3", "base64": ""}}
+NO_WORKER = 400, {"Content-Type": "application/json"}, b'{"error":"no workers available"}'
+"""What the load balancer says after two minutes."""
 
 
 class RunPod:
@@ -25,10 +31,13 @@ class RunPod:
         self.requests: list[tuple[str, str, Any]] = []
         self.faults: deque[tuple[int, dict[str, str], bytes] | None] = deque()
         """What the next requests are answered with: status, headers, body; None: as it should."""
-        self.wraps_lists = False
         self.workers: dict[str, int] = {"ready": 1}
         self.statuses = deque([{"status": "IN_QUEUE"}, {"status": "COMPLETED", "output": OUTPUT}])
         """Of the job, one after the other; the last one stays."""
+        self.pings = deque([NO_WORKER, (204, {}, b""), (200, {}, b"")])
+        """Replies to health checks, one after the other; the last one stays."""
+        self.speech = 200, {"Content-Type": "audio/pcm"}, bytes(48_000 * 3 // 2)
+        """What a worker replies to a request to speak."""
         account = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -57,6 +66,7 @@ class RunPod:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.workers_url = f"{self.url}/{{}}"
 
     def __enter__(self) -> "RunPod":
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
@@ -71,22 +81,42 @@ class RunPod:
         kind, _, name = path.strip("/").partition("/")
         if kind in self.resources:
             return self._manage(method, kind, name, body)
+        endpoint = next((each for each in self.resources["serverless"] if each["id"] == kind), None)
+        if endpoint is None:
+            return problem(404, "Not Found")
+        if endpoint["type"] == "QUEUE":
+            return self._run_jobs(method, name)
+        return self._pass_on(method, name, body)
+
+    def _run_jobs(self, method: str, name: str) -> tuple[int, dict[str, str], bytes]:
         if name == "health":
             return reply({"jobs": {"inQueue": 1}, "workers": self.workers})
         if (method, name) == ("POST", "run"):
             return reply({"id": "job-1", "status": "IN_QUEUE"})
         if name == "status/job-1":
-            first = len(self.statuses) > 1
-            return reply(self.statuses.popleft() if first else self.statuses[0])
+            return reply(next_of(self.statuses))
         return problem(404, "Not Found")
+
+    def _pass_on(self, method: str, name: str, body: Any) -> tuple[int, dict[str, str], bytes]:
+        if (method, name) == ("GET", "ping"):
+            return next_of(self.pings)
+        if (method, name) == ("POST", "v1/audio/speech"):
+            request = SpeechRequest.parse(speech_fields(body), max_text_chars=1000)
+            assert request.format == "pcm"
+            return self.speech
+        return 404, {"Content-Type": "application/json"}, b'{"error": {"message": "no such route"}}'
 
     def _manage(
         self, method: str, kind: str, name: str, body: Any
     ) -> tuple[int, dict[str, str], bytes]:
         there = self.resources[kind]
+        if name.endswith("/workers"):
+            total = sum(self.workers.values())
+            return reply({"workers": [], "summary": self.workers | {"total": total}})
         if method == "GET":
-            return reply({"data": there} if self.wraps_lists else there)
-        if kind == "serverless" and (problems := problems_of(body) if method == "POST" else []):
+            return reply({LISTED_AS[kind]: there})
+        check = problems_of if method == "POST" else problems_of_change
+        if kind == "serverless" and (problems := check(body)):
             return problem(422, "Unprocessable", errors=problems)
         if method == "POST":
             made = {"id": f"{kind}-{len(there)}", "createdAt": "2026-01-01"} | body
@@ -97,6 +127,11 @@ class RunPod:
                 each |= body
                 return reply(each)
         return problem(404, "Not Found")
+
+
+def next_of(values: deque[Any]) -> Any:
+    """Return the next one; the last one stays."""
+    return values.popleft() if len(values) > 1 else values[0]
 
 
 def reply(value: Any, status: int = 200) -> tuple[int, dict[str, str], bytes]:
