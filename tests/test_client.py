@@ -193,8 +193,8 @@ def test_it_is_one_file_that_needs_nothing(tmp_path: Path) -> None:
 def snippet(plane: ControlPlane, directory: Path, kind: str) -> str:
     """Run one of the guide's, as it stands but for the address, and return what it prints."""
     guide = (ROOT / "docs" / "runpod-serverless-guide.md").read_text(encoding="utf-8")
-    calling = guide.partition("## Call it")[2]
-    (code,) = re.findall(rf"```{kind}\n(.*?)```", calling.partition("## Where")[0], re.DOTALL)
+    calling = guide.partition("## Call it\n")[2].partition("\n## ")[0]
+    (code,) = re.findall(rf"```{kind}\n(.*?)```", calling, re.DOTALL)
     code = code.replace("https://api.runpod.ai/v2", f"{plane.url}/v2")
     code = code.replace('"your-endpoint-id"', f'"ep0", base_url="{plane.url}/v2"')
     program, then = RUN[kind]

@@ -1,7 +1,7 @@
 """The files that RunPod reads, for the endpoint and the Hub, agree with its rules and our code.
 
-The rules are those of RunPod's REST v2, by its OpenAPI document, and of the Hub's guide. Their schema
-is closed: an unknown key is refused.
+The rules are those of RunPod's REST v2, by its OpenAPI document, and of the Hub's guide. An unknown
+key is refused.
 """
 
 import json

@@ -8,7 +8,7 @@ from typing import Any
 from higgs_worker.cli.bar import progress_bar
 from higgs_worker.deploy.body import LOAD_BALANCER, QUEUE, DeployOptions, read_body
 from higgs_worker.deploy.endpoint import Volume, deploy
-from higgs_worker.deploy.trial import Trial
+from higgs_worker.deploy.first_audio import FirstAudio
 from higgs_worker.errors import InvalidDeployment
 from higgs_worker.settings import Settings
 
@@ -94,8 +94,8 @@ def run(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
         }
         if not options.no_job:
             with progress_bar("first audio") as show:
-                trial = Trial(api, deployed.endpoint, options.timeout_s, show)
-                duration_s = trial.make_first_request() if is_http else trial.run_first_job()
+                first = FirstAudio(api, deployed.endpoint, options.timeout_s, show)
+                duration_s = first.by_request() if is_http else first.by_job()
             outcome["first_audio"] = f"{duration_s:.2f} s"
     if is_http:
         words = """-o hello.mp3 -d '{"model": "higgs", "input": "Hello.", "voice": "clara"}'"""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from higgs_worker.cli.main import main
-from higgs_worker.deploy import api, trial
+from higgs_worker.deploy import api, first_audio
 from tests.fakes.runpod_api import KEY, RunPod, problem
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +20,7 @@ IMAGE = "ghcr.io/somebody/higgs-worker:v0.1.0"
 def runpod(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunPod]:
     """An account, and the key to it."""
     monkeypatch.setenv("RUNPOD_API_KEY", KEY)
-    monkeypatch.setattr(trial, "POLL_S", 0.001)
+    monkeypatch.setattr(first_audio, "POLL_S", 0.001)
     monkeypatch.setattr(api, "MAX_WAIT_S", 0.001)
     with RunPod() as runpod:
         yield runpod

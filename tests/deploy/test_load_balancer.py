@@ -1,6 +1,9 @@
 """`higgs-worker deploy --type load-balancer`: the body made from the file, and a first request."""
 
 import json
+import os
+import re
+import subprocess
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from higgs_worker.deploy import trial
+from higgs_worker.deploy import first_audio
 from higgs_worker.settings import Settings
-from tests.deploy.test_deploy import changes, run
+from tests.deploy.test_deploy import ROOT, changes, run
 from tests.fakes.runpod_api import KEY, NO_WORKER, RunPod
 from tests.test_deployment_files import problems_of
 
@@ -23,7 +26,7 @@ TYPE = "--type=load-balancer"
 def runpod(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunPod]:
     """An account, and the key to it."""
     monkeypatch.setenv("RUNPOD_API_KEY", KEY)
-    monkeypatch.setattr(trial, "POLL_S", 0.001)
+    monkeypatch.setattr(first_audio, "POLL_S", 0.001)
     with RunPod() as runpod:
         yield runpod
 
@@ -209,3 +212,16 @@ def test_unhealthy_workers(runpod: RunPod, capsys: Any) -> None:
     runpod.pings = deque([NO_WORKER, READY])
     runpod.workers = {"unhealthy": 1, "initializing": 1}
     assert run(runpod, capsys, TYPE)[0] == 0
+
+
+def test_the_guide_s_commands(runpod: RunPod, capsys: Any, tmp_path: Path) -> None:
+    """Waiting for a worker and letting it speak work as they stand, but for the address."""
+    run(runpod, capsys, TYPE, "--no-job")
+    guide = (ROOT / "docs" / "runpod-serverless-guide.md").read_text(encoding="utf-8")
+    section = guide.partition("## Behind a load balancer\n")[2].partition("\n## ")[0]
+    [script] = [each for each in re.findall(r"```bash\n(.*?)```", section, re.S) if "curl" in each]
+    script = script.replace("https://$ENDPOINT.api.runpod.ai", f"{runpod.url}/$ENDPOINT")
+    script = script.replace("sleep 5", "sleep 0.01")
+    variables = {"ENDPOINT": "serverless-0", "RUNPOD_API_KEY": KEY, "PATH": os.environ["PATH"]}
+    subprocess.run(["bash", "-e", "-c", script], env=variables, cwd=tmp_path, check=True)
+    assert len((tmp_path / "hello.pcm").read_bytes()) == 72_000

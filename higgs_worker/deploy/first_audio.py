@@ -25,8 +25,8 @@ _LOG = "the last lines of their log in the console say why"
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """How to try an endpoint, and for how long."""
+class FirstAudio:
+    """Tries an endpoint, for as long as it may take."""
 
     api: "RunPodAPI"
     endpoint: str
@@ -35,10 +35,8 @@ class Trial:
     on_progress: Callable[[float, str], None] = lambda fraction, note: None
     """Called after each look with the part of the time that is over, 0 to 1, and a note about the
     job and the workers."""
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
 
-    def run_first_job(self) -> float:
+    def by_job(self) -> float:
         """Send a first job, and return the seconds of its audio.
 
         Raises:
@@ -65,7 +63,7 @@ class Trial:
 
         return self._wait(look, "the first job has not ended")
 
-    def make_first_request(self) -> float:
+    def by_request(self) -> float:
         """Wait for a worker, let it speak over HTTP, and return the seconds of its audio.
 
         Raises:
@@ -109,13 +107,13 @@ class Trial:
 
     def _wait(self, look: Callable[[], tuple[float | None, str]], failure: str) -> float:
         """Look again and again until there is a result, and return it."""
-        started_at, note = self.clock(), "not even looked at"
-        while (waited_s := self.clock() - started_at) < self.timeout_s:
+        started_at, note = time.monotonic(), "not even looked at"
+        while (waited_s := time.monotonic() - started_at) < self.timeout_s:
             result, note = look()
             if result is not None:
                 return result
             self.on_progress(waited_s / self.timeout_s, note)
-            self.sleep(POLL_S)
+            time.sleep(POLL_S)
         raise DeploymentFailed(
             f"{failure} after {self.timeout_s:.0f} s ({note}); the endpoint stays as it is. The "
             "first start pulls 12 GB. If no worker has started at all, perhaps no such GPU is "
