@@ -39,10 +39,11 @@ def listen(host: str, ports: Collection[int], early_ping: int | None) -> list[so
 
 
 def _take_over(early_ping: int) -> socket.socket:
-    """Receive the listening socket; closing the descriptor is what ends the other process."""
+    """Receive the listening socket, and end the process that has used it until now."""
     try:
         with socket.socket(fileno=early_ping) as handed:
             _, (descriptor,), _, _ = socket.recv_fds(handed, 1, 1, socket.MSG_CMSG_CLOEXEC)
+            handed.shutdown(socket.SHUT_RDWR)  # closes it, whoever else has inherited it
     except (OSError, ValueError) as error:
         raise InvalidSettings(
             "HIGGS_EARLY_PING is for bootstrap.sh alone, and holds nothing here; unset it"
