@@ -1,26 +1,27 @@
 """Split a text into chunks that are spoken one by one.
 
-One pass finds every place to cut and ranks it: paragraph, sentence, clause. Then the chunks are
-laid out so that they are about equally long, end at good places, and none is tiny. Nothing is lost:
-the chunks, joined, are the text. White space belongs to the chunk before it. The time is linear in
-the length of the text. `words` defines a word; `stops` tells which full stops end no sentence.
+`cuts` finds every place to cut and ranks it: paragraph, sentence, clause. Then the chunks are laid
+out so that they are about equally long, end at good places, and none is tiny. Nothing is lost: the
+chunks, joined, are the text. White space belongs to the chunk before it. The time is linear in the
+length of the text. `words` defines a word.
 """
 
 import re
 from collections.abc import Iterable, Iterator
-from enum import IntEnum
-from functools import cache
 from typing import Literal, NamedTuple
 
-from higgs_worker.text.language import primary_subtag
-from higgs_worker.text.stops import StopRules, may_end_sentence, stop_rules
-from higgs_worker.text.tags import EVENT
-from higgs_worker.text.words import (
-    can_cut,
-    cuts_within_word,
-    is_spaceless,
-    num_half_words,
+from higgs_worker.text.cuts import (
+    BREAK,
+    CLOSING,
+    LONGEST_EVENT,
+    WIDE_COMMAS,
+    WIDE_STOPS,
+    Rank,
+    cuts,
+    is_paragraph,
 )
+from higgs_worker.text.tags import EVENT
+from higgs_worker.text.words import can_cut, cuts_within_word, num_half_words
 
 Border = Literal["paragraph", "sentence", "clause", "none"]
 
@@ -29,29 +30,8 @@ SHORT_PARAGRAPH = 0.25
 MIN_WORDS = 4
 """The model speaks chunks of fewer words badly."""
 
-_WIDE_STOPS = "。！？｡．؟۔।॥።။።។།։\u037e"  # no space needs to follow
-_WIDE_COMMAS = "，、；："
-_CLOSING = "\"'”’»«›‹“‘)]}*_」』】）〉》］｝"
-# In French, a space may precede the closing mark of a quotation; then no word follows it.
-_CLOSE = rf"(?:[{re.escape(_CLOSING)}]|[ \u00a0\u202f][»›](?=\W|\Z)){{0,8}}"
-_OPENING = re.compile(r"[\"'“”„«»‹›‘’(\[{¿¡「『（【《〈*_—–\- \u00a0\u202f]{0,8}")
-_BULLET = re.compile(r"[ \t]*(?:[-*•–—]|[0-9]{1,3}[.)])[ \t]")
-_BREAK = re.compile(r"\r\n|[\n\r\x0b\x0c\x85\u2028]")
 _SPACE = re.compile(r"\s+")
 _LAST_EVENT = re.compile(rf"(?:{EVENT.pattern})\Z")
-_LONGEST_EVENT = 32
-
-
-class Rank(IntEnum):
-    """How good a place to cut is; higher is better."""
-
-    LETTER = 0
-    ABBREVIATION = 1
-    WORD = 2
-    CLAUSE = 3
-    SENTENCE = 4
-    PARAGRAPH = 5
-
 
 _COST = {
     Rank.PARAGRAPH: 0.0,
@@ -115,11 +95,11 @@ def border(chunk: str) -> Border:
     """Return what a chunk ends with; it decides the pause after it."""
     core = _core(chunk)
     space = chunk[len(chunk.rstrip()) :]
-    if _is_paragraph(space):
+    if is_paragraph(space):
         return "paragraph"
-    if not core or re.search(rf"[.!?…{_WIDE_STOPS}]\Z", core[-1:]):
+    if not core or re.search(rf"[.!?…{WIDE_STOPS}]\Z", core[-1:]):
         return "sentence"
-    if re.search(rf"[,;:،؛·—–{_WIDE_COMMAS}]\Z|\s-\Z", core[-2:]) or _BREAK.search(space):
+    if re.search(rf"[,;:،؛·—–{WIDE_COMMAS}]\Z|\s-\Z", core[-2:]) or BREAK.search(space):
         return "clause"
     return "none"
 
@@ -128,9 +108,9 @@ def _core(chunk: str) -> str:
     """Remove what may follow the last punctuation: spaces, quotation marks, events."""
     end = len(chunk)
     while end:
-        if chunk[end - 1].isspace() or chunk[end - 1] in _CLOSING:
+        if chunk[end - 1].isspace() or chunk[end - 1] in CLOSING:
             end -= 1
-        elif event := _LAST_EVENT.search(chunk, max(0, end - _LONGEST_EVENT), end):
+        elif event := _LAST_EVENT.search(chunk, max(0, end - LONGEST_EVENT), end):
             end = event.start()
         else:
             break
@@ -142,77 +122,12 @@ def _slices(text: str, ends: list[int]) -> list[str]:
     return [text[start:end] for start, end in zip(starts, ends, strict=bool(ends))]
 
 
-# --- where a text can be cut ---------------------------------------------------------------------
-
-
-@cache
-def _cut_pattern(is_greek: bool) -> re.Pattern[str]:
-    stops = rf".!?…{_WIDE_STOPS}" + (";" if is_greek else "")
-    commas = ",:،؛" + ("·" if is_greek else ";") + _WIDE_COMMAS
-    return re.compile(
-        rf"(?P<stop>[{stops}]+)(?P<close>{_CLOSE}(?:{EVENT.pattern})?)(?P<space>\s*)"
-        rf"|(?:[{commas}]+{_CLOSE}|[—–]+|(?<=\s)-+(?=\s))(?P<comma_space>\s*)"
-        rf"|(?P<break>[\n\r\x0b\x0c\x85\u2028\u2029]\s*)"
-    )
-
-
-def _cuts(text: str, language: str) -> Iterator[tuple[int, Rank]]:
-    """Yield every border of a paragraph, sentence or clause, and its rank, in order."""
-    rules = stop_rules(language)
-    # In a text without capitals, a small letter does not mean that a sentence goes on.
-    has_capitals = text != text.lower()
-    for found in _cut_pattern(primary_subtag(language) == "el").finditer(text):
-        end = found.end()
-        space = found["break"] or found["space"] or found["comma_space"] or ""
-        if space and _is_paragraph(space):
-            yield end, Rank.PARAGRAPH
-        elif found["stop"]:
-            rank = _rank_of_stop(text, found, rules, has_capitals)
-            if rank is not None:
-                yield end, rank
-        elif space and _BREAK.search(space) and _BULLET.match(text, end):
-            yield end, Rank.SENTENCE
-        elif found["break"]:
-            # A line that continues with a small letter was only wrapped.
-            if not text[end : end + 1].islower():
-                yield end, Rank.CLAUSE
-        elif space or text[end - 1] in _WIDE_COMMAS or is_spaceless(text[end : end + 1]):
-            yield end, Rank.CLAUSE
-
-
-def _rank_of_stop(
-    text: str, found: re.Match[str], rules: StopRules, has_capitals: bool
-) -> Rank | None:
-    """Return the rank of a cut after a stop; None if the stop ends nothing."""
-    stop, end = found["stop"], found.end()
-    following = _OPENING.match(text, end)
-    begin = following.end() if following else end
-    character = text[begin : begin + 1]
-    if not found["space"]:
-        is_wide = any(each in _WIDE_STOPS for each in stop)
-        if not is_wide and not is_spaceless(text[end : end + 1]):
-            return None  # 3.14, example.com
-        if stop.startswith(("…", "..")):
-            return Rank.CLAUSE  # 他走了……是的
-        if found["close"] and "\u3040" <= character <= "\u309f":
-            return None  # a Japanese particle continues the sentence after the quotation
-    if stop == "." and not may_end_sentence(text, found.start(), begin, rules):
-        return None
-    if character and character in ".!?…,;:)]}":
-        return None
-    is_small = has_capitals and character.islower()
-    if is_small and not any(each in "¿¡" for each in text[end:begin]):
-        return Rank.CLAUSE
-    return Rank.SENTENCE
-
-
-def _is_paragraph(space: str) -> bool:
-    return "\u2029" in space or len(_BREAK.findall(space)) > 1
+# --- the parts of a text ---------------------------------------------------------------------------
 
 
 def _clauses(text: str, language: str) -> list[_Span]:
-    cuts = [cut for cut in _cuts(text, language) if can_cut(text, cut[0])]
-    return _join_silent(_between(text, 0, [*cuts, (len(text), Rank.PARAGRAPH)])) if text else []
+    found = [cut for cut in cuts(text, language) if can_cut(text, cut[0])]
+    return _join_silent(_between(text, 0, [*found, (len(text), Rank.PARAGRAPH)])) if text else []
 
 
 def _refine(text: str, clause: _Span, limit: int) -> list[_Span]:

@@ -133,7 +133,7 @@ _AFTER = re.compile(r"\w+")
 _LETTERS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")
 _LETTER_BEFORE = re.compile(r"(?<![^\W_])[^\W\d_]\.\s?\Z")
 _ROMAN = re.compile(r"[IVXLCDM]{2,}")
-_LONGEST = 32
+LONGEST_WORD = 32
 """A longer run of characters before a stop is no abbreviation."""
 
 
@@ -155,10 +155,10 @@ def may_end_sentence(text: str, stop: int, following: int, rules: StopRules) -> 
         following: index where the next word starts.
         rules: from `stop_rules`.
     """
-    found = _BEFORE.search(text, max(0, stop - _LONGEST), stop)
+    found = _BEFORE.search(text, max(0, stop - LONGEST_WORD), stop)
     word = found.group() if found else ""
     begin = stop - len(word)
-    after = _AFTER.match(text, following, following + _LONGEST)
+    after = _AFTER.match(text, following, following + LONGEST_WORD)
     next_word = after.group() if after else ""
     key = word.lower()
     if word.isdecimal():
@@ -184,6 +184,6 @@ def may_end_sentence(text: str, stop: int, following: int, rules: StopRules) -> 
 
 def _begins_line(text: str, at: int) -> bool:
     """Return whether only spaces precede a position in its line, as in "1. First." """
-    start = max(0, at - _LONGEST)
+    start = max(0, at - LONGEST_WORD)
     line = text.rfind("\n", start, at)
     return (line >= 0 or start == 0) and not text[max(line + 1, start) : at].strip()
