@@ -65,7 +65,7 @@ def too_deep() -> InvalidRequest:
 
 
 def _refuse_credentials(keys: Iterable[str]) -> None:
-    found = [key for key in keys if _is_credential(key[:_MAX_KEY_CHARS])]
+    found = [key for key in keys if looks_like_credential(key)]
     if not found:
         return
     shown = ", ".join(quote(key) for key in found[:3])
@@ -81,7 +81,9 @@ def _refuse_credentials(keys: Iterable[str]) -> None:
     )
 
 
-def _is_credential(key: str) -> bool:
+def looks_like_credential(key: str) -> bool:
+    """Return whether the name of a field says that its value is secret."""
+    key = key[:_MAX_KEY_CHARS]
     # The plural counts things (max_new_tokens) and is only an unknown field.
     folded = re.sub(r"[-_\s]", "", key.lower()).replace("tokens", "")
     return _CREDENTIAL.search(folded) is not None

@@ -34,6 +34,7 @@ from higgs_worker.errors import (
 from higgs_worker.logs import frames_of, job_context
 from higgs_worker.metrics.worker_metrics import CANCELLED, OK, RequestKind, WorkerMetrics
 from higgs_worker.voices.actions import Actions
+from higgs_worker.voices.continuity import Continuity
 
 _MAX_NAME_LENGTH = 100
 _MAX_BATCH_TEXTS = 64
@@ -54,6 +55,7 @@ class Service(Protocol):
         on_progress: OnProgress | None = None,
         *,
         is_live: bool = True,
+        continuity: Continuity | None = None,
     ) -> SpeechSource:
         """Prepare to speak a request, or raise a WorkerError."""
 

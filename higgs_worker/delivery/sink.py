@@ -38,6 +38,12 @@ class SpeechSource(Protocol):
     def __aiter__(self) -> AsyncGenerator[PCM, None]:
         """Yield the PCM piece by piece."""
 
+    async def prepare(self) -> None:
+        """Begin to generate before anybody listens; without an iteration, `aclose` must follow."""
+
+    async def aclose(self) -> None:
+        """Cancel what has not been generated."""
+
     def result(self) -> SpeechResult:
         """Describe the speech, once the iteration has ended."""
 

@@ -19,6 +19,7 @@ from higgs_worker.metrics.worker_metrics import WorkerMetrics
 from higgs_worker.speech.chunking import ChunkPlan, plan
 from higgs_worker.speech.model import LoadedModel
 from higgs_worker.speech.session import Clock, SpeechSession
+from higgs_worker.voices.continuity import Continuity
 from higgs_worker.voices.references import Reference, References
 
 REPORT_EVERY_S = 1.0
@@ -70,6 +71,7 @@ class SpeechService:
         on_progress: OnProgress | None = None,
         *,
         is_live: bool = True,
+        continuity: Continuity | None = None,
     ) -> SpeechSession:
         """Prepare to speak a request and return its session; iterate over that for the PCM.
 
@@ -77,6 +79,7 @@ class SpeechService:
             request: what to speak, and how.
             on_progress: is told about the load of the model, in the event loop.
             is_live: see `SpeechSession`.
+            continuity: of the conversation that this request belongs to.
 
         Raises:
             WorkerError: the request cannot be spoken.
@@ -91,15 +94,19 @@ class SpeechService:
         # Whoever began the load, a request that waits for it waits for no other request.
         loaded = time.perf_counter()
         clock = Clock(arrived, queue_s=planned - arrived, load_s=loaded - planned)
+        references = await _resolve_references(model.references, chunk_plan)
+        if continuity is not None:
+            references = continuity.references | references
         return SpeechSession(
             model,
             request,
             chunk_plan,
-            await _resolve_references(model.references, chunk_plan),
+            references,
             seed=secrets.randbelow(2**63) if request.seed is None else request.seed,
             clock=clock,
             is_live=is_live,
             metrics=self._metrics,
+            continuity=continuity,
         )
 
     def _start_loading(self) -> "Future[LoadedModel]":

@@ -31,6 +31,7 @@ from higgs_worker.speech.seeds import ChunkSeeds
 from higgs_worker.speech.simulated_listener import SimulatedListener
 from higgs_worker.speech.timeline import Timeline
 from higgs_worker.text.duration import expected_duration_s, max_duration_s
+from higgs_worker.voices.continuity import Continuity
 from higgs_worker.voices.references import Reference
 
 FAST = 0.5
@@ -65,6 +66,7 @@ class SpeechSession:
         clock: Clock,
         is_live: bool,
         metrics: WorkerMetrics,
+        continuity: Continuity | None = None,
     ) -> None:
         """Nothing is generated before the iteration starts.
 
@@ -78,6 +80,7 @@ class SpeechSession:
             is_live: whether each piece is wanted as early as possible. Otherwise a chunk is heard
                 once it is complete, and judged good or the best of its attempts.
             metrics: of the worker.
+            continuity: of the conversation that this request goes on with, and adds to.
         """
         self.request = request
         self.seed = seed
@@ -108,8 +111,7 @@ class SpeechSession:
         self._least_s = 0.0
         """What those chunks take at least, pauses included."""
         self._num_chars_spoken = 0
-        self._loudness: float | None = None
-        """Of the first chunk, in LUFS; the other chunks are brought to it."""
+        self._continuity = continuity or Continuity()
         self._timeline = Timeline(plan, model.sample_rate, request.speed)
         voices = (warning for each in references.values() for warning in each.warnings)
         self._warnings: list[str] = list(dict.fromkeys(voices))
@@ -145,7 +147,7 @@ class SpeechSession:
     async def _speak(self) -> AsyncGenerator[PCM, None]:
         ahead: asyncio.Task[None] | None = None
         try:
-            await self._start_chunks(1)
+            await self.prepare()
             for index, chunk in enumerate(self._chunks):  # the list grows meanwhile
                 num_ahead = index + 2 * self._model.engine.num_slots
                 ahead = asyncio.create_task(self._start_chunks(num_ahead))
@@ -164,10 +166,21 @@ class SpeechSession:
             if len(held := self._limit.finish()):
                 yield held
         finally:
-            tasks = [*self._tasks, *([ahead] if ahead else [])]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            if ahead is not None:
+                ahead.cancel()
+                await asyncio.gather(ahead, return_exceptions=True)
+            await self.aclose()
+
+    async def prepare(self) -> None:
+        """Begin to generate before anybody listens; without an iteration, `aclose` must follow."""
+        await self._start_chunks(1)
+        self._continuity.has_begun = True
+
+    async def aclose(self) -> None:
+        """Cancel what has not been generated."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def result(self) -> SpeechResult:
         """Describe what was said; call it after the iteration has ended."""
@@ -223,7 +236,7 @@ class SpeechSession:
             expected_s=expected_duration_s(chunk.words),
             max_frames=max(0, num_left // self._hop),
             retries=self.request.retries,
-            may_wait=index > 0,
+            may_wait=index > 0 or self._continuity.has_begun,
             is_live=self._is_live,
         )
 
@@ -247,6 +260,9 @@ class SpeechSession:
             result = await runner.run(prompt, self._sampling(), seeds, max_frames)
         if result is not None:
             self._conditioning.learn(index, result.codes)
+            role = self._plan.roles.get(chunk.speaker)
+            if role is not None and not role.has_recording:
+                self._continuity.learn(chunk.speaker, chunk.text, result.codes)
         self._num_chars_spoken += len(chunk.text)
         fraction = self._num_chars_spoken / self._plan.num_chars
         self.fraction_spoken = max(self.fraction_spoken, min(fraction, 1.0))
@@ -312,17 +328,18 @@ class SpeechSession:
 
     def _gain(self, result: ChunkResult | None) -> float:
         # A chunk that is heard before it is complete cannot be measured first.
-        if self._loudness is None or result is None:
+        loudness = self._continuity.loudness_lufs
+        if loudness is None or result is None:
             return 1.0
-        return edges.matching_gain(np.concatenate(result.pieces), self.sample_rate, self._loudness)
+        return edges.matching_gain(np.concatenate(result.pieces), self.sample_rate, loudness)
 
     def _record_sound(
         self, chunk: Chunk, kept: ChunkResult | None, heard: list[PCM], start: int
     ) -> None:
         """Record when a chunk that begins at sample `start` is heard, and how loud the first is."""
         pcm = np.concatenate(heard if kept is None else kept.pieces)
-        if self._loudness is None:
-            self._loudness = shape.loudness_lufs(pcm, self.sample_rate)
+        if self._continuity.loudness_lufs is None:
+            self._continuity.loudness_lufs = shape.loudness_lufs(pcm, self.sample_rate)
         span = (start, self._limit.num_taken)
         is_whole = kept is not None and not kept.is_cut
         self._timeline.add(chunk, pcm, span, is_whole=is_whole)

@@ -18,6 +18,7 @@ from higgs_worker.delivery.responder import Responder
 from higgs_worker.delivery.sink import SpeechSource, deliver
 from higgs_worker.serverless.runner import JobRunner
 from higgs_worker.voices.actions import Actions
+from higgs_worker.voices.continuity import Continuity
 from higgs_worker.voices.library import VoiceLibrary
 
 RATE = 24_000
@@ -67,6 +68,12 @@ class FixedSpeech:
             await asyncio.sleep(0)
             yield self._pcm[start : start + size]
 
+    async def prepare(self) -> None:
+        """There is nothing to generate."""
+
+    async def aclose(self) -> None:
+        """There is nothing to cancel."""
+
     def result(self) -> SpeechResult:
         """Return what was given."""
         return self._result
@@ -89,6 +96,7 @@ class FixedService:
         on_progress: OnProgress | None = None,
         *,
         is_live: bool = True,
+        continuity: Continuity | None = None,
     ) -> SpeechSource:
         """Prepare to say it."""
         self.requests.append(request)

@@ -224,4 +224,4 @@ def test_time_is_linear(unit: str) -> None:
             gatherer.push(character)
             gatherer.take(may_be_clause=True)
 
-    check_linear(gather, 3000)
+    check_linear(gather, 1500)
