@@ -39,9 +39,9 @@ class SpeechSource(Protocol):
         """Yield the PCM piece by piece."""
 
     async def prepare(self) -> None:
-        """Begin to generate before anybody listens; without an iteration, `aclose` must follow."""
+        """Begin to generate before anybody listens; without an iteration, `cancel` must follow."""
 
-    async def aclose(self) -> None:
+    def cancel(self) -> None:
         """Cancel what has not been generated."""
 
     def result(self) -> SpeechResult:

@@ -212,11 +212,12 @@ class Conversation:
                 self._num_under_way -= 1
                 self._changed.set()
         finally:
+            # All before the first wait, at which this may be ended once more.
             preparing.cancel()
-            await asyncio.wait([preparing])
             while not prepared.empty():
                 if (speech := prepared.get_nowait().speech) is not None:
-                    await speech.aclose()
+                    speech.cancel()
+            await asyncio.wait([preparing])
 
     async def _prepare_pieces(self, prepared: "asyncio.Queue[_Prepared]") -> None:
         while True:
@@ -264,7 +265,7 @@ class Conversation:
             return _Prepared(piece, error=error, started=started)
         except asyncio.CancelledError:
             if speech is not None:
-                await speech.aclose()
+                speech.cancel()
             raise
         return _Prepared(piece, speech, started=started, is_first=is_first)
 

@@ -166,21 +166,21 @@ class SpeechSession:
             if len(held := self._limit.finish()):
                 yield held
         finally:
-            if ahead is not None:
-                ahead.cancel()
-                await asyncio.gather(ahead, return_exceptions=True)
-            await self.aclose()
+            # All before the first wait: whoever ends this may be ended at any of them.
+            tasks = [*self._tasks, *([ahead] if ahead else [])]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def prepare(self) -> None:
-        """Begin to generate before anybody listens; without an iteration, `aclose` must follow."""
+        """Begin to generate before anybody listens; without an iteration, `cancel` must follow."""
         await self._start_chunks(1)
         self._continuity.has_begun = True
 
-    async def aclose(self) -> None:
+    def cancel(self) -> None:
         """Cancel what has not been generated."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def result(self) -> SpeechResult:
         """Describe what was said; call it after the iteration has ended."""

@@ -71,7 +71,7 @@ class FixedSpeech:
     async def prepare(self) -> None:
         """There is nothing to generate."""
 
-    async def aclose(self) -> None:
+    def cancel(self) -> None:
         """There is nothing to cancel."""
 
     def result(self) -> SpeechResult:
