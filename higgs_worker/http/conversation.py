@@ -48,7 +48,7 @@ Send = Callable[[str | bytes], Awaitable[None]]
 log = logging.getLogger(__name__)
 
 
-class Mark(Enum):
+class TextEnd(Enum):
     """What ends a text."""
 
     FLUSH = auto()
@@ -59,7 +59,7 @@ class Mark(Enum):
 class _Prepared:
     """A piece that is being generated, or why it is not."""
 
-    piece: Piece[Mark]
+    piece: Piece[TextEnd]
     speech: SpeechSource | None = None
     error: Exception | None = None
     started: float = 0.0
@@ -96,7 +96,7 @@ class Conversation:
         self._name = name
         self._max_waiting_chars = max_waiting_chars
         self._seed = seed
-        self._gatherer: Gatherer[Mark] = Gatherer(options.request.language)
+        self._gatherer: Gatherer[TextEnd] = Gatherer(options.request.language)
         self._continuity = Continuity()
         self._speaking: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
@@ -153,7 +153,7 @@ class Conversation:
                 "too_many_flushes",
             )
             return
-        self._gatherer.end(Mark.FLUSH)
+        self._gatherer.end(TextEnd.FLUSH)
         self._changed.set()
 
     async def clear(self) -> None:
@@ -163,7 +163,7 @@ class Conversation:
             await _stop(self._speaking)
         self._packets, self._last_text, self._heard_until = None, "", 0.0
         if self._is_ending:
-            self._gatherer.end(Mark.CLOSE)
+            self._gatherer.end(TextEnd.CLOSE)
         self._num_cleared += 1
         await self._send(speak_messages.cleared(self._num_cleared - 1))
 
@@ -171,14 +171,14 @@ class Conversation:
         """Say all that came; then `run` returns."""
         if not self._is_ending:
             self._is_ending = True
-            self._gatherer.end(Mark.CLOSE)
+            self._gatherer.end(TextEnd.CLOSE)
             self._changed.set()
 
     def finish_pieces(self) -> None:
         """Say what is under way, and nothing else; then `run` returns."""
         self._is_ending = True
         self._gatherer.clear()
-        self._gatherer.end(Mark.CLOSE)
+        self._gatherer.end(TextEnd.CLOSE)
         self._changed.set()
 
     async def warn(self, sentence: str, code: str) -> None:
@@ -225,7 +225,7 @@ class Conversation:
             self._num_under_way += 1
             prepared.put_nowait(await self._prepare(piece))
 
-    async def _next_piece(self) -> Piece[Mark]:
+    async def _next_piece(self) -> Piece[TextEnd]:
         """Wait until it is worth while to begin a piece, and return it."""
         loop = asyncio.get_running_loop()
         while True:
@@ -249,7 +249,7 @@ class Conversation:
         is_found = voice is None or voice.description is None or bool(self._continuity.references)
         return NUM_AHEAD if is_found else 0
 
-    async def _prepare(self, piece: Piece[Mark]) -> _Prepared:
+    async def _prepare(self, piece: Piece[TextEnd]) -> _Prepared:
         if not is_speakable(piece.text):
             return _Prepared(piece)
         started, is_first = time.perf_counter(), self._num_under_way == 1
@@ -282,10 +282,10 @@ class Conversation:
             await self.warn(error.message, error.code)
         if prepared.piece.mark is not None:
             await self._end_text()
-        if prepared.piece.mark is Mark.FLUSH:
+        if prepared.piece.mark is TextEnd.FLUSH:
             self._num_flushed += 1
             await self._send(speak_messages.flushed(self._num_flushed - 1))
-        elif prepared.piece.mark is Mark.CLOSE:
+        elif prepared.piece.mark is TextEnd.CLOSE:
             self._is_over = True
 
     async def _say(self, prepared: _Prepared, speech: SpeechSource) -> None:

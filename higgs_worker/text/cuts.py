@@ -40,7 +40,7 @@ class Rank(IntEnum):
     PARAGRAPH = 5
 
 
-class Place(NamedTuple):
+class CutPlace(NamedTuple):
     """Punctuation or a line break, and what it ends."""
 
     start: int
@@ -61,7 +61,7 @@ def cuts(text: str, language: str) -> Iterator[tuple[int, Rank]]:
             yield place.end, place.rank
 
 
-def places(text: str, language: str, *, first_capital: int, start: int = 0) -> Iterator[Place]:
+def places(text: str, language: str, *, first_capital: int, start: int = 0) -> Iterator[CutPlace]:
     """Yield punctuation and line breaks in order, with what they end as the text stands.
 
     Args:
@@ -74,10 +74,10 @@ def places(text: str, language: str, *, first_capital: int, start: int = 0) -> I
     rules = stop_rules(language)
     for found in _pattern(primary_subtag(language) == "el").finditer(text, start):
         rank = _rank(text, found, rules, first_capital < found.end())
-        yield Place(found.start(), found.end(), rank, found["stop"] == ".")
+        yield CutPlace(found.start(), found.end(), rank, found["stop"] == ".")
 
 
-def is_sure(text: str, place: Place) -> bool:
+def is_sure(text: str, place: CutPlace) -> bool:
     """Return whether nothing that may follow the text can change one of its places."""
     begin = _OPENING.match(text, place.end).end()  # type: ignore[union-attr]  # matches ""
     if begin >= len(text):

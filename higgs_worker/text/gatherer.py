@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from higgs_worker.text.cuts import Place, Rank, is_sure, places
+from higgs_worker.text.cuts import CutPlace, Rank, is_sure, places
 from higgs_worker.text.language import detect
 from higgs_worker.text.split import MIN_WORDS
 from higgs_worker.text.words import can_cut, num_half_words
@@ -187,7 +187,7 @@ class Gatherer(Generic[Mark]):
         is_long = len(tail) > (MAX_OPEN_CHARS if is_whole else MAX_OPEN_CHARS + _LOOKAHEAD)
         return (self._forced_cut(), Rank.WORD) if is_long else None
 
-    def _places(self, text: str) -> Iterator[Place]:
+    def _places(self, text: str) -> Iterator[CutPlace]:
         return places(
             text, self._language, first_capital=self._first_capital, start=self._num_scanned
         )

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +21,7 @@ from higgs_worker.delivery.responder import Responder
 from higgs_worker.http.speak_socket import SpeakSocket
 from higgs_worker.speech.model import LoadedModel
 from higgs_worker.speech.service import SpeechService
+from higgs_worker.voices.library import PRESETS, VoiceLibrary
 from higgs_worker.voices.references import Reference
 from tests.fakes.scripted_model import ScriptedEngine, scripted_model
 from tests.fakes.speeches import responder
@@ -82,6 +84,15 @@ class Talk:
                 self.audio += frame
                 num_bytes += len(frame)
 
+    async def read_until(self, kind: str) -> int:
+        """Read up to a message of a type; return how many bytes of audio came before."""
+        num_bytes = 0
+        while True:
+            num, message = await self.read()
+            num_bytes += num
+            if message["type"] == kind:
+                return num_bytes
+
     async def read_audio(self) -> int:
         """Wait for audio; return how many bytes came."""
         async with asyncio.timeout(PATIENCE_S):
@@ -109,7 +120,11 @@ class Talk:
 async def serving(service: Any, **how: Any) -> AsyncIterator[SpeakServer]:
     """Serve a service."""
     stopping = asyncio.Event()
-    answers = replace(responder(service), **{k: how.pop(k) for k in ("deadlines",) if k in how})
+    answers = responder(service)
+    library = VoiceLibrary(Path("/nonexistent/voices"), presets=PRESETS)
+    answers = replace(answers, actions=replace(answers.actions, library=library))
+    if "deadlines" in how:
+        answers = replace(answers, deadlines=how.pop("deadlines"))
     socket = SpeakSocket(answers, **{"max_text_chars": 2000, "stopping": stopping} | how)
 
     async def serve(websocket: WebSocket) -> None:

@@ -4,12 +4,13 @@ import asyncio
 import json
 import random
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from higgs_worker.api.request import Format
 from higgs_worker.deadlines import Deadlines
 from higgs_worker.errors import EngineBroken, EngineFailed
 from tests.fakes.scripted_model import RATE, AskedText, ScriptedAttempt, code_of, pitches_in, says
@@ -219,6 +220,21 @@ def test_pieces_join_without_a_click(rate: int) -> None:
     run(test)
 
 
+@pytest.mark.skipif("ulaw" not in get_args(Format), reason="needs the format ulaw")
+@pytest.mark.parametrize("encoding", ["mulaw", "alaw"])
+def test_telephony(encoding: str) -> None:
+    """A byte for each sample, at 8 kHz unless another rate is asked for."""
+
+    async def test() -> None:
+        async with serving_script() as served, served.talk(f"encoding={encoding}") as talk:
+            await talk.say(ONE)
+            await talk.send("Flush")
+            num_bytes = await talk.read_until("Flushed")
+            assert num_bytes / 8000 == pytest.approx(len(says(ONE).codes) / 25, abs=0.002)
+
+    run(test)
+
+
 @pytest.mark.parametrize(
     ("frame", "problem"),
     [
@@ -306,10 +322,10 @@ def test_a_failure_ends_it(error: Any) -> None:
 
     async def test() -> None:
         async with serving_script(fails) as served, served.talk() as talk:
-            await talk.say(ONE, TWO)
-            await talk.send("Flush")
-            num_bytes, message = await talk.read()
-            assert num_bytes
+            await talk.say(ONE)
+            assert await talk.read_audio()
+            await talk.say(TWO)
+            _, message = await talk.read()
             assert (message["type"], message["code"]) == ("Error", error.code)
             assert await talk.end() == ([], 1011)
             await until(lambda: served.engine.num_live == 0)
@@ -461,8 +477,7 @@ def test_too_much_is_warned_of() -> None:
                 codes.add((await talk.read())[1]["code"])
             assert codes == {"text_buffer_full", "too_many_flushes"}
             await talk.send("Clear")
-            while (await talk.read())[1]["type"] != "Cleared":
-                pass
+            await talk.read_until("Cleared")
 
     run(test)
 
@@ -482,8 +497,7 @@ def test_a_slow_reader_stops_only_itself() -> None:
                 assert await talk.end() == ([], 1000)
             assert len(served.engine.lines) <= num_begun + 2 < 40
             await slow.send("Clear")
-            while (await slow.read())[1]["type"] != "Cleared":
-                pass
+            await slow.read_until("Cleared")
             assert served.engine.num_live == 0
 
     run(test)
