@@ -521,6 +521,7 @@ def test_side_by_side() -> None:
     run(test)
 
 
+@pytest.mark.slow
 def test_any_messages_leave_the_server_as_it_was() -> None:
     """Hundreds of frames, good and bad, in any order, hanging up anywhere; then all is free."""
 
