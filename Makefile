@@ -2,6 +2,7 @@
 #   make demo   run test_input.json through handler.py with the embedded model
 #   make test   run the tests (CPU, no network beyond loopback)
 #   make test-next-sdk   run the tests of RunPod's SDK with the version that is to come
+#   make test-clients   run the tests of other people's clients of the HTTP server: 0.7 GB
 #   make test-long   run the few tests of more than ten seconds
 #   make coverage   run the same tests as `make test`, more slowly, and list the lines they missed
 #   make image-test   build the container image and run it (docker, or root with buildah and podman)
@@ -25,9 +26,10 @@ BIN    := $(VENV)/bin
 WORKER := $(VENV)/.worker
 TOOLS  := $(VENV)/.tools
 NEXT_SDK := .next-sdk
+CLIENTS := .clients
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-next-sdk test-long coverage image-test check docs bench bench-codec bench-pull bench-start gpu real-size lock upgrade notices clean
+.PHONY: help install demo test test-next-sdk test-clients test-long coverage image-test check docs bench bench-codec bench-pull bench-start gpu real-size lock upgrade notices clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -81,6 +83,21 @@ $(NEXT_SDK)/.ready: $(TOOLS) requirements-next-sdk.lock
 		--no-deps --require-hashes -r requirements-next-sdk.lock
 	@touch $@
 
+# Beside the worker, because what they need is not what the worker needs. One of them, and its tests,
+# is there from Python 3.12 on (CLIENTS_PYTHON).
+CLIENTS_PYTHON ?= $(PYTHON)
+
+test-clients: $(CLIENTS)/.ready
+	@WORKER_PYTHON=$(CURDIR)/$(BIN)/python $(CLIENTS)/bin/python -m pytest -m 'not gpu' tests/http/clients
+
+$(CLIENTS)/.ready: $(TOOLS) requirements-clients.lock tests/http/clients/package-lock.json
+	@rm -rf $(CLIENTS)
+	@$(BIN)/uv venv --quiet --python $(CLIENTS_PYTHON) $(CLIENTS)
+	@$(BIN)/uv pip install --quiet --python $(CLIENTS)/bin/python --require-hashes -r requirements-clients.lock
+	@cp tests/http/clients/package*.json $(CLIENTS)
+	@if command -v npm >/dev/null; then npm ci --prefix $(CLIENTS) --silent --ignore-scripts; fi
+	@touch $@
+
 test-long: $(TOOLS)
 	@$(BIN)/python -m pytest -m long
 
@@ -126,6 +143,10 @@ real-size: $(TOOLS)
 	@$(INSTALL) --quiet -b requirements.lock -c requirements-dev.lock -e '.[dev,kernels,reference]'
 	@$(BIN)/python -m benchmarks.real_size
 
+# Programs that speak to the HTTP server, and what their tests need.
+CLIENT_PACKAGES = deepgram-sdk livekit-plugins-deepgram livekit-plugins-openai openai \
+	'pipecat-ai[deepgram,openai]' "wyoming-openai; python_version >= '3.12'" pytest soundfile
+
 # Names, versions and hashes only: each machine chooses its own package index. Without torch, whose
 # builds differ under one version: pyproject.toml names that.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -138,10 +159,11 @@ lock: $(BIN)/uv
 	@$(COMPILE) pyproject.toml -o requirements.lock
 	@$(COMPILE) pyproject.toml --all-extras -c requirements.lock -o requirements-dev.lock
 	@echo uv | $(COMPILE) - -o requirements-uv.lock
+	@printf '%s\n' $(CLIENT_PACKAGES) | $(COMPILE) - -o requirements-clients.lock
 	@$(MAKE) --no-print-directory notices
 
 notices: $(TOOLS)
 	@$(BIN)/python docs/third_party.py
 
 clean:
-	@rm -rf $(VENV) $(NEXT_SDK) demo-output gpu-report real-size-report .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@rm -rf $(VENV) $(NEXT_SDK) $(CLIENTS) demo-output gpu-report real-size-report .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -35,8 +35,14 @@ if not Path("/dev/nvidiactl").exists():
     # anything imports Triton, as transformers does.
     os.environ["TRITON_INTERPRET"] = "1"
 
-_WITH_TRANSFORMERS = ("tests/codec/", "tests/engine/")
-"""Directories of tests that compare with transformers, which takes seconds to import."""
+_TOGETHER = {
+    # They compare with transformers, which takes seconds to import.
+    "tests/codec/": "with transformers",
+    "tests/engine/": "with transformers",
+    # They share a server.
+    "tests/http/clients/": "with an HTTP server",
+}
+"""Directories whose tests run in one process."""
 
 _SECRETS = ("SECRETS", "SENT_SECRET", "TOKEN")
 """What the modules of the tests call theirs."""
@@ -60,9 +66,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "LoadFileSch
 
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            if nodeid.startswith(_WITH_TRANSFORMERS):
-                return "with transformers"
-            return super()._split_scope(nodeid)
+            found = (name for each, name in _TOGETHER.items() if nodeid.startswith(each))
+            return next(found, super()._split_scope(nodeid))
 
     return Scheduling(config, log)
 

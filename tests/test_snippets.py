@@ -23,8 +23,9 @@ BLOCK = re.compile(
 )
 KINDS = ("", "mermaid", "bash", "json", "yaml", "python", "js")
 VERB = re.compile(r"([A-Z_]+=\S+ )?(make|higgs-worker|pip|python|curl|docker|export|git) ")
-NEEDS_TIME = ("fetch", "doctor")
-"""Commands that reach out of the machine, or look at all of it: only their options are checked."""
+NEEDS_TIME = ("fetch", "doctor", "serve")
+"""Commands that reach out of the machine, look at all of it or do not end: only their options are
+checked."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def test_json_is_what_it_says(block: Block) -> None:
 
 
 def test_what_is_not_run_says_why() -> None:
-    """Python and JavaScript call an endpoint; test_client.py runs them."""
+    """Python and JavaScript call a worker: test_client.py and tests/http/clients/ run them."""
     for block in blocks():
         assert block.kind in KINDS, f"{block.page}: {block.kind}"
         if block.kind in ("python", "js"):
