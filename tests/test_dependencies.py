@@ -23,9 +23,19 @@ EXTRAS = {
 }
 """The extras that each place may use beside the worker's own dependencies."""
 
-DISTRIBUTIONS = {"hibari": "hibari-tts", "xdist": "pytest-xdist", "yaml": "pyyaml"}
+CLIENTS = {"livekit", "pipecat-ai", "wyoming", "wyoming-openai"}
+"""What tests of clients use beside that, in an environment of their own."""
+
+DISTRIBUTIONS = {
+    "deepgram": "deepgram-sdk",
+    "hibari": "hibari-tts",
+    "pipecat": "pipecat-ai",
+    "xdist": "pytest-xdist",
+    "yaml": "pyyaml",
+}
 """Those that are not called like their module."""
 
+LOCKS = ["requirements.lock", "requirements-dev.lock", "requirements-clients.lock"]
 SKIPPED = re.compile(r'importorskip\("(\w+)')
 
 
@@ -77,7 +87,8 @@ def locked(name: str) -> dict[str, list[str]]:
 @pytest.mark.parametrize("place", EXTRAS)
 def test_what_is_imported_is_declared(place: str) -> None:
     """Nothing is used that only comes along with something else."""
-    assert imported(place) <= declared(*EXTRAS[place])
+    clients = CLIENTS if place == "tests" else set()
+    assert imported(place) <= declared(*EXTRAS[place]) | clients
 
 
 def test_what_is_declared_for_the_worker_is_imported() -> None:
@@ -85,7 +96,7 @@ def test_what_is_declared_for_the_worker_is_imported() -> None:
     assert declared() <= imported("higgs_worker") | imported("handler.py")
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("name", LOCKS)
 def test_locks_hold_names_versions_and_hashes(name: str) -> None:
     """Every line has one version and its hashes, and no address; torch stands in pyproject.toml."""
     lines = [line for each in locked(name).values() for line in each]
@@ -101,6 +112,7 @@ def test_locks_are_of_what_is_declared() -> None:
     assert declared() - {"torch"} <= worker.keys()
     assert declared(*PROJECT["optional-dependencies"]) - {"torch"} <= everything.keys()
     assert {name: everything.get(name) for name in worker} == worker
+    assert locked("requirements-clients.lock").keys() >= CLIENTS
 
 
 def test_what_is_installed_is_locked() -> None:

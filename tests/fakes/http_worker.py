@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).parents[2]
+WORKER_PYTHON = os.environ.get("WORKER_PYTHON", sys.executable)
 RATE = 24_000
 SECRETS = {"HIGGS_API_KEY": "theKeyOfTheHttpServer"}
 START_S = 120.0
@@ -50,7 +51,7 @@ class HttpWorker:
         self._log = directory / "log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [os.environ.get("WORKER_PYTHON", sys.executable), "-m", "higgs_worker", "serve"],
+                [WORKER_PYTHON, "-m", "higgs_worker", "serve"],
                 env=environment,
                 cwd=directory,
                 stdout=log,

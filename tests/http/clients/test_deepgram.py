@@ -1,7 +1,6 @@
 """Deepgram's own package, on the real server's websocket with the demo model."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,9 +23,9 @@ def environment(worker: HttpWorker) -> DeepgramClientEnvironment:
 
 
 @pytest.fixture
-def client(worker: HttpWorker, key: str) -> Iterator[DeepgramClient]:
+def client(worker: HttpWorker, key: str) -> DeepgramClient:
     """As its users make one."""
-    yield DeepgramClient(api_key=key, environment=environment(worker))
+    return DeepgramClient(api_key=key, environment=environment(worker))
 
 
 def heard_until(socket: Any, kind: str) -> tuple[np.ndarray, list[Any]]:
@@ -49,8 +48,9 @@ def test_text_in_shreds(client: DeepgramClient, worker: HttpWorker) -> None:
         socket.send_flush()
         heard, messages = heard_until(socket, "Flushed")
         assert is_same(heard, worker.job_pcm(TEXT, 7, voice="clara"))
-        assert [each.type for each in messages] == ["Metadata", "Flushed"]
-        metadata, flushed = messages
+        metadata, warning, flushed = messages
+        assert (metadata.type, flushed.type) == ("Metadata", "Flushed")
+        assert "demo model" in warning.description
         assert metadata.request_id
         assert isinstance(flushed.sequence_id, int)
         # The voice holds, and the connection as well.
@@ -58,6 +58,7 @@ def test_text_in_shreds(client: DeepgramClient, worker: HttpWorker) -> None:
         socket.send_flush()
         heard, messages = heard_until(socket, "Flushed")
         assert is_speech(heard, 0.6, tolerance_s=0.4)
+        assert len(messages) == 1  # what was warned of is not told again
         socket.send_close()
         assert list(socket) == []
 

@@ -3,6 +3,8 @@
 import asyncio
 import base64
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,16 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from tests.fakes.http_worker import RATE, HttpWorker, decoded, is_same, is_speech, pcm_of
+from tests.fakes.http_worker import (
+    RATE,
+    ROOT,
+    WORKER_PYTHON,
+    HttpWorker,
+    decoded,
+    is_same,
+    is_speech,
+    pcm_of,
+)
 from tests.http.clients.recipes import recipes, run_python
 
 pytestmark = pytest.mark.slow
@@ -64,6 +75,20 @@ def test_streamed(client: OpenAI, expected: np.ndarray) -> None:
         pieces = list(reply.iter_bytes())
     assert len(pieces) > 1
     assert is_same(pcm_of(b"".join(pieces)), expected)
+
+
+@pytest.mark.long
+def test_the_command_line_says_the_same(expected: np.ndarray, tmp_path: Path) -> None:
+    """`higgs-worker say` is another process, and has the same samples."""
+    command = ["-m", "higgs_worker", "say", TEXT, "--seed", str(SEED), "--voice", "clara"]
+    subprocess.run(
+        [WORKER_PYTHON, *command, "-o", "said.flac"],
+        cwd=tmp_path,
+        env={**os.environ, "HIGGS_MODEL": "demo", "PYTHONPATH": str(ROOT)},
+        check=True,
+        capture_output=True,
+    )
+    assert is_same(decoded((tmp_path / "said.flac").read_bytes()), expected)
 
 
 def test_events(client: OpenAI, expected: np.ndarray) -> None:
