@@ -60,10 +60,9 @@ def test_whole(client: OpenAI, expected: np.ndarray) -> None:
     assert reply.response.headers["x-higgs-seed"] == str(SEED)
 
 
-@pytest.mark.parametrize("format", ["wav", "flac"])
-def test_without_loss(client: OpenAI, expected: np.ndarray, format: Any) -> None:
-    """A seed gives the job's samples, whatever they are packed in."""
-    reply = client.audio.speech.create(**SPOKEN, response_format=format)
+def test_a_wav(client: OpenAI, expected: np.ndarray) -> None:
+    """A seed gives the job's samples."""
+    reply = client.audio.speech.create(**SPOKEN, response_format="wav")
     assert is_same(decoded(reply.content), expected)
 
 
