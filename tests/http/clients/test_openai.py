@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,18 @@ def test_a_wrong_key(worker: HttpWorker) -> None:
         pytest.raises(openai.AuthenticationError),
     ):
         client.audio.speech.create(**SPOKEN)
+
+
+def test_leaving(client: OpenAI, worker: HttpWorker) -> None:
+    """Who stops listening stops the speech."""
+    told = worker.log.count('"cancelled"')
+    long = SPOKEN | {"input": f"{TEXT} " * 50}
+    with client.audio.speech.with_streaming_response.create(**long, response_format="pcm") as reply:
+        next(reply.iter_bytes())
+    deadline = time.monotonic() + 10
+    while worker.log.count('"cancelled"') == told:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_models(client: OpenAI) -> None:
