@@ -194,7 +194,7 @@ def test_a_voice_of_one_s_own(client: OpenAI, worker: HttpWorker, expected: np.n
     )
     assert (made.id, made.name, made.object) == ("Anna", "Anna", "audio.voice")
     reply = client.audio.speech.create(**SPOKEN | {"voice": "Anna"}, response_format="pcm")
-    assert is_speech(pcm_of(reply.content), len(expected) / RATE + 0.3)
+    assert is_speech(pcm_of(reply.content), len(expected) / RATE, tolerance_s=0.3)
     gone = client.audio.voices.delete("Anna")
     assert (gone.id, gone.deleted, gone.object) == ("Anna", True, "audio.voice.deleted")
     with pytest.raises(openai.NotFoundError):
