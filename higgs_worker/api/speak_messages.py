@@ -67,6 +67,11 @@ _COMMANDS: Mapping[str, Message] = {
 _TYPES = ("Speak", *_COMMANDS)
 
 
+def max_message_chars(max_text_chars: int) -> int:
+    """Return how long a message may be whose text has at most so many characters."""
+    return CHARS_PER_CHAR * max_text_chars + _ENVELOPE_CHARS
+
+
 def parse_message(frame: str | bytes, *, max_text_chars: int) -> Message:
     """Validate what a caller sent.
 
@@ -79,7 +84,7 @@ def parse_message(frame: str | bytes, *, max_text_chars: int) -> Message:
     """
     if isinstance(frame, bytes):
         raise InvalidRequest("a binary frame came; messages are JSON in text frames")
-    if len(frame) > (limit := CHARS_PER_CHAR * max_text_chars + _ENVELOPE_CHARS):
+    if len(frame) > (limit := max_message_chars(max_text_chars)):
         raise InvalidRequest(
             f"a message of {len(frame)} characters came and at most {limit} are read; send a text "
             "in several"

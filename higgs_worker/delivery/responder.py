@@ -90,7 +90,7 @@ class Responder:
             output = openai.models(self.actions.model)
         else:
             output = openai.voices(self.actions.names())
-        self.metrics.requests.add(self.kind, OK)
+        self.count_success()
         return output
 
     async def to_request(self, body: SpeechRequest | OpenAISpeech) -> SpeechRequest:
@@ -233,6 +233,10 @@ class Responder:
             "foresee; look for this id in the worker's log, and report what stands there"
         )
 
+    def count_success(self) -> None:
+        """Count a success."""
+        self.metrics.requests.add(self.kind, OK)
+
     def record_cancel(self, started: float) -> None:
         """Log and count a request that its caller gave up."""
         log.info("cancelled", extra=elapsed(started))
@@ -247,7 +251,7 @@ class Responder:
             **output["timing"],
         }
         log.info("spoke", extra=figures | elapsed(started))
-        self.metrics.requests.add(self.kind, OK)
+        self.count_success()
 
 
 def _problems(error: WorkerError) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 import logging
 import time
+from dataclasses import replace
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, WebSocket
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
@@ -14,8 +15,9 @@ from higgs_worker.http import openapi
 from higgs_worker.http.access import Access
 from higgs_worker.http.error_reply import error_reply
 from higgs_worker.http.gate import REQUEST_ID, App, Gate
-from higgs_worker.http.health_routes import health_router
+from higgs_worker.http.health_routes import health_router, metrics_router
 from higgs_worker.http.readiness import Readiness
+from higgs_worker.http.speak_socket import SpeakSocket
 from higgs_worker.http.speech_routes import speech_router
 from higgs_worker.http.voice_routes import voice_router
 from higgs_worker.settings import Settings
@@ -38,12 +40,24 @@ def create_app(responder: Responder, readiness: Readiness, settings: Settings) -
     app.include_router(health_router(readiness))
     app.include_router(speech_router(responder, max_text_chars=settings.max_text_chars))
     app.include_router(voice_router(responder))
-    return Gate(
+    app.include_router(metrics_router(responder.metrics))
+    gate = Gate(
         app,
         responder,
         access=Access(settings.api_key, settings.cors_origins),
         max_body_bytes=settings.max_body_bytes,
     )
+    conversations = SpeakSocket(
+        replace(responder, kind="websocket"),
+        max_text_chars=settings.max_text_chars,
+        stopping=gate.stopping,
+    )
+
+    @app.websocket("/v1/speak")
+    async def converse(websocket: WebSocket) -> None:
+        await conversations.serve(websocket, websocket.state.request_id)
+
+    return gate
 
 
 def create_health_app(responder: Responder, readiness: Readiness) -> App:

@@ -298,8 +298,7 @@ class Conversation:
                 await self._send_pcm(pcm, speech.sample_rate)
         self._last_text = prepared.piece.text
         result = speech.result()
-        if prepared.is_first:
-            self._responder.on_spoke(prepared.started, result.timing.first_audio_s)
+        self._responder.count_success()
         self._log(result)
         told, self._last_warnings = self._last_warnings, result.warnings
         for sentence in result.warnings:
@@ -316,7 +315,9 @@ class Conversation:
             if packet:
                 await self._send(packet)
             now = asyncio.get_running_loop().time()
-            self._heard_until = max(self._heard_until, now) + len(part) / sample_rate
+            self._heard_until = (
+                max(self._heard_until, now) + len(part) / sample_rate / self._options.request.speed
+            )
 
     async def _end_text(self) -> None:
         """Send the end of a text's audio; the next text begins anew, without a pause."""

@@ -43,6 +43,7 @@ STATUSES: Mapping[type[WorkerError], int] = {
     WeightsUnavailable: 503,
 }
 """By error, its descendants included; all others are 500."""
+_MAX_HEADER_CHARS = 500
 RETRY_AFTER_S = {429: 2, 503: 5}
 """By status: when to ask again. A slot is free again within seconds; another worker is up later."""
 
@@ -51,6 +52,17 @@ def error_reply(error: WorkerError) -> JSONResponse:
     """Return the reply that tells an error."""
     status = status_of(error)
     return JSONResponse({"error": error_body(error)}, status, headers=error_headers(status))
+
+
+def socket_refusal(error: WorkerError) -> JSONResponse:
+    """Return the reply that refuses to open a websocket, with the reason where clients look.
+
+    Deepgram's read the header `dg-error`.
+    """
+    line = " ".join(error.message.split())[:_MAX_HEADER_CHARS].encode("ascii", "replace").decode()
+    body = {"err_code": error.code, "err_msg": error.message}
+    status = status_of(error)
+    return JSONResponse(body, status, headers=error_headers(status) | {"dg-error": line})
 
 
 def status_of(error: WorkerError) -> int:

@@ -12,12 +12,11 @@ from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse
 
-from higgs_worker.delivery.responder import Responder, elapsed
-from higgs_worker.errors import RequestRefused, WorkerStopping
+from higgs_worker.delivery.responder import Responder
+from higgs_worker.errors import RequestRefused, WorkerError, WorkerStopping
 from higgs_worker.http.access import OPEN_PATHS, Access
-from higgs_worker.http.error_reply import error_reply
+from higgs_worker.http.error_reply import error_reply, socket_refusal
 from higgs_worker.http.request_body import ClientGone, Message, Receive, RequestBodies, replay
 from higgs_worker.logs import job_context
 
@@ -103,11 +102,11 @@ class Gate:
             else:
                 await self._answer(exchange, headers)
         except ClientGone:
-            log.info("cancelled", extra=elapsed(exchange.started))
+            self._responder.record_cancel(exchange.started)
         except Exception as error:
             if not exchange.has_begun:
                 failure = self._responder.to_error(exchange.id, error, exchange.started)
-                await exchange.refuse(error_reply(failure))
+                await exchange.refuse(failure)
             # Otherwise the reply says it already, or the server cuts it off.
         finally:
             self._num_running -= 1
@@ -169,12 +168,10 @@ class _Exchange:
         except TimeoutError:
             raise ClientGone from None
 
-    async def refuse(self, reply: JSONResponse) -> None:
+    async def refuse(self, error: WorkerError) -> None:
         """Send a whole reply in place of the application's."""
-        if self.is_websocket and "websocket.http.response" not in self.scope.get("extensions", {}):
-            await self.send({"type": "websocket.close", "code": 1008})
-        else:
-            await reply(self.scope, self.receive, self.send)
+        reply = socket_refusal(error) if self.is_websocket else error_reply(error)
+        await reply(self.scope, self.receive, self.send)
 
 
 async def _client_goes(receive: Receive) -> None:

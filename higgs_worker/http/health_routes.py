@@ -1,10 +1,28 @@
 """Routes that tell how the worker is: for RunPod's load balancer, for Kubernetes, for people."""
 
+import asyncio
+
 from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
 
 from higgs_worker.http import openapi
 from higgs_worker.http.readiness import Readiness, State
+from higgs_worker.metrics.exposition import Exposition
+from higgs_worker.metrics.worker_metrics import WorkerMetrics
+
+
+def metrics_router(metrics: WorkerMetrics) -> APIRouter:
+    """Return the route of Prometheus."""
+    router = APIRouter(tags=["health"])
+    exposition = Exposition(metrics)
+
+    @router.get("/metrics", **openapi.metrics())
+    async def tell_metrics() -> Response:
+        """Return the figures of this worker as Prometheus reads them."""
+        text, content_type = await asyncio.to_thread(exposition.text)
+        return Response(text, headers={"content-type": content_type})
+
+    return router
 
 
 def health_router(readiness: Readiness) -> APIRouter:

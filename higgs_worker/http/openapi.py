@@ -174,6 +174,12 @@ def ping() -> dict[str, Any]:
     }
 
 
+def metrics() -> dict[str, Any]:
+    """Return what is said of `GET /metrics`."""
+    text = {"text/plain": {"schema": {"type": "string"}}}
+    return {"responses": _responses({200: ("Prometheus' text", text)}, _USUAL)}
+
+
 def live() -> dict[str, Any]:
     """Return what is said of `GET /health/live`."""
     return _health("the process works", "nothing can be spoken any more; replace it")

@@ -11,13 +11,14 @@ from dataclasses import replace
 
 import uvicorn
 
-from higgs_worker.deadlines import Deadlines
+from higgs_worker.api.speak_messages import max_message_chars
 from higgs_worker.delivery.responder import Responder
-from higgs_worker.errors import InvalidSettings
 from higgs_worker.http.app import create_app, create_health_app, with_cors
 from higgs_worker.http.connection import PatientProtocol
 from higgs_worker.http.gate import App
+from higgs_worker.http.listening import listen
 from higgs_worker.http.readiness import Readiness
+from higgs_worker.metrics.minute_log import MinuteLog
 from higgs_worker.settings import Settings
 
 MAX_HEAD_BYTES = 16_384
@@ -26,8 +27,6 @@ MAX_CONNECTIONS = 1000
 KEEP_ALIVE_S = 75
 """Longer than load balancers keep a connection, usually 60 s: otherwise a request may meet one that
 is just being closed."""
-MAX_FRAME_BYTES = 100_000
-"""Of a websocket's message. The longest text that one may have is far shorter."""
 PING_S = 20.0
 """How often a websocket's client is asked whether it is there, and how long it may take."""
 FLUSH_S = 1.0
@@ -40,16 +39,18 @@ def serve(responder: Responder, settings: Settings) -> int:
     """Serve until a signal or a broken engine ends it; return the process's exit code.
 
     Args:
-        responder: answers; gets this server's deadlines.
+        responder: answers.
         settings: ports, limits, grace.
 
     Raises:
         InvalidSettings: a port cannot be listened on.
     """
-    sockets = _listen(settings)
+    ports = list(dict.fromkeys([settings.port, settings.health_port or settings.port]))
     # What was imported stays; to look through it takes the garbage collector 0.1 s.
     gc.freeze()
-    return asyncio.run(_Run(responder, settings).serve(*sockets))
+    with MinuteLog(responder.metrics):
+        sockets = listen(settings.host, ports, settings.early_ping)
+        return asyncio.run(_Run(responder, settings).serve(sockets))
 
 
 class _Run:
@@ -57,32 +58,36 @@ class _Run:
 
     def __init__(self, responder: Responder, settings: Settings) -> None:
         self._settings = settings
-        self._deadlines = Deadlines(settings.job_timeout_s)
         self._stopped = asyncio.Event()
         self._readiness = Readiness(responder.service, on_broken=self._stopped.set)
-        self._responder = replace(responder, deadlines=self._deadlines, on_broken=self._break_down)
+        self._responder = replace(responder, kind="http", on_broken=self._break_down)
 
-    async def serve(self, own: socket.socket, health: socket.socket | None) -> int:
-        """Serve on these sockets; return the exit code."""
+    async def serve(self, sockets: list[socket.socket]) -> int:
+        """Serve on a socket for requests, and perhaps one for health; return the exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
         gate = create_app(self._responder, self._readiness, self._settings)
-        servers = [(_server(with_cors(gate, self._settings)), own)]
-        if health is not None:
-            servers.append((_server(create_health_app(self._responder, self._readiness)), health))
-        serving = [asyncio.create_task(each.serve([on])) for each, on in servers]
+        apps = [with_cors(gate, self._settings)]
+        if len(sockets) > 1:
+            apps.append(create_health_app(self._responder, self._readiness))
+        max_frame_bytes = max_message_chars(self._settings.max_text_chars)
+        servers = [_server(app, max_frame_bytes) for app in apps]
+        serving = [
+            asyncio.create_task(server.serve([on]))
+            for server, on in zip(servers, sockets, strict=True)
+        ]
         loading = asyncio.create_task(self._readiness.run())
-        log.info("listening", extra={"host": self._settings.host, "port": own.getsockname()[1]})
+        log.info("listening", extra={"host": self._settings.host, "port": self._settings.port})
         try:
             await self._stopped.wait()
             is_lost = self._readiness.is_lost
             self._readiness.stop()
-            self._deadlines.stop(self._settings.grace_s)
+            self._responder.deadlines.stop(self._settings.grace_s)
             await gate.drain(self._settings.grace_s + FLUSH_S)
         finally:
             loading.cancel()
-            for each, _ in servers:
+            for each in servers:
                 each.should_exit = True
             await asyncio.gather(*serving, loading, return_exceptions=True)
         return 1 if is_lost else 0
@@ -104,19 +109,21 @@ class _QuietServer(uvicorn.Server):
         yield
 
 
-def _server(app: App) -> _QuietServer:
+def _server(app: App, max_frame_bytes: int) -> _QuietServer:
     return _QuietServer(
         uvicorn.Config(
             app,
             http=PatientProtocol,
             ws="websockets-sansio",
-            ws_max_size=MAX_FRAME_BYTES,
+            ws_max_size=max_frame_bytes,
             ws_ping_interval=PING_S,
             ws_ping_timeout=PING_S,
             ws_per_message_deflate=False,  # sound does not get smaller
             lifespan="off",
             loop="asyncio",
             log_config=None,
+            # The gate says what matters. uvicorn has an error for each handshake that is refused.
+            log_level="critical",
             access_log=False,
             server_header=False,
             limit_concurrency=MAX_CONNECTIONS,
@@ -125,30 +132,3 @@ def _server(app: App) -> _QuietServer:
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         )
     )
-
-
-def _listen(settings: Settings) -> tuple[socket.socket, socket.socket | None]:
-    own = _listen_on(settings.host, settings.port, "PORT")
-    if settings.health_port in (None, settings.port):
-        return own, None
-    assert settings.health_port is not None  # noqa: S101  mypy
-    return own, _listen_on(settings.host, settings.health_port, "PORT_HEALTH")
-
-
-def _listen_on(host: str, port: int, variable: str) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # What answers while the container starts listens there as well, and ends once we do.
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listening.bind((host, port))
-    except OSError as error:
-        listening.close()
-        hint = "a port below 1024 may be root's; " if isinstance(error, PermissionError) else ""
-        raise InvalidSettings(
-            f"{host}:{port} cannot be listened on ({error.strerror}): {hint}set {variable} to "
-            "another port, such as 8000, or HIGGS_HOST to an address of this machine"
-        ) from error
-    listening.setblocking(False)
-    return listening

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
-from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from higgs_worker.api import speak_messages
@@ -32,12 +31,12 @@ from higgs_worker.delivery.encoding import check_streamable
 from higgs_worker.delivery.responder import Responder, elapsed
 from higgs_worker.errors import InvalidRequest, QueueFull, WorkerError, WorkerStopping
 from higgs_worker.http.conversation import Conversation
+from higgs_worker.http.error_reply import socket_refusal
 
 IDLE_S = 3600.0
 """Without a message. Deepgram's limit: clients keep a websocket for an hour, to use it again."""
 MAX_WAITING_TEXTS = 10
 """Times the longest text that may be sent at once: how much text may wait to be spoken."""
-_MAX_HEADER_CHARS = 500
 _MAX_REASON_BYTES = 120  # a close frame holds 125, two of them the code
 
 log = logging.getLogger(__name__)
@@ -94,7 +93,8 @@ class SpeakSocket:
         try:
             options = await self._options(websocket)
         except WorkerError as error:
-            await _refuse(websocket, self._responder.to_error(request_id, error, started))
+            failure = self._responder.to_error(request_id, error, started)
+            await websocket.send_denial_response(socket_refusal(failure))
             return
         offered = websocket.scope.get("subprotocols") or []
         await websocket.accept(
@@ -217,15 +217,3 @@ async def _act(message: Message, conversation: Conversation) -> None:
             conversation.close()
         case KeepAlive():
             pass
-
-
-async def _refuse(websocket: WebSocket, error: WorkerError) -> None:
-    """Tell before the websocket opens why it does not."""
-    status = 400 if isinstance(error, InvalidRequest) else 503
-    line = error.message[:_MAX_HEADER_CHARS].encode("ascii", "replace").decode()
-    reply = JSONResponse(
-        {"err_code": error.code, "err_msg": error.message},
-        status,
-        headers={"dg-error": " ".join(line.split())},
-    )
-    await websocket.send_denial_response(reply)
