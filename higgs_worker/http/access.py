@@ -12,8 +12,10 @@ from starlette.datastructures import Headers
 
 from higgs_worker.errors import AccessRefused, RequestRefused
 
-OPEN_PATHS = frozenset({"/ping", "/health/live", "/health/ready"})
+HEALTH_PATHS = frozenset({"/ping", "/health/live", "/health/ready"})
 """Platforms ask there without a key."""
+_OPEN_PATHS = HEALTH_PATHS | {"/docs", "/openapi.json"}
+"""What is documented is no secret, and a browser's address bar sends no key."""
 _SCHEMES = ("bearer", "token")
 """`Token` is what Deepgram's clients send."""
 _PROTOCOL = "token"
@@ -52,7 +54,7 @@ class Access:
                 "a key does not belong into an address, which proxies write into their logs; send "
                 "it as 'Authorization: Bearer …', and replace the one that was sent"
             )
-        if path in OPEN_PATHS:
+        if path in _OPEN_PATHS:
             return
         if method not in _READING:
             self._check_origin(headers)

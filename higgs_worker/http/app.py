@@ -4,7 +4,8 @@ import logging
 import time
 from dataclasses import replace
 
-from fastapi import FastAPI, Request, WebSocket
+from fastapi import FastAPI, Request, Security, WebSocket
+from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
@@ -38,9 +39,14 @@ def create_app(responder: Responder, readiness: Readiness, settings: Settings) -
     """
     app = _plain_app(responder)
     app.include_router(health_router(readiness))
-    app.include_router(speech_router(responder, max_text_chars=settings.max_text_chars))
-    app.include_router(voice_router(responder))
-    app.include_router(metrics_router(responder.metrics))
+    # For the document alone: the gate has looked at the key already.
+    with_key = [Security(HTTPBearer(auto_error=False))] if settings.api_key else []
+    for router in (
+        speech_router(responder, max_text_chars=settings.max_text_chars),
+        voice_router(responder),
+        metrics_router(responder.metrics),
+    ):
+        app.include_router(router, dependencies=with_key)
     gate = Gate(
         app,
         responder,

@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 
 from higgs_worker.delivery.responder import Responder
 from higgs_worker.errors import RequestRefused, WorkerError, WorkerStopping
-from higgs_worker.http.access import OPEN_PATHS, Access
+from higgs_worker.http.access import HEALTH_PATHS, Access
 from higgs_worker.http.error_reply import error_reply, socket_refusal
 from higgs_worker.http.request_body import ClientGone, Message, Receive, RequestBodies, replay
 from higgs_worker.logs import job_context
@@ -86,7 +86,7 @@ class Gate:
         request_id = found if _USABLE_ID.fullmatch(found) else f"req_{secrets.token_hex(12)}"
         scope.setdefault("state", {})["request_id"] = request_id
         exchange = _Exchange(scope, receive, send, request_id)
-        if scope["type"] == "http" and scope["path"] in OPEN_PATHS:
+        if scope["type"] == "http" and scope["path"] in HEALTH_PATHS:
             await self._app(scope, receive, exchange.send)
             return
         with job_context(request_id):
