@@ -63,8 +63,6 @@ class _Prepared:
     speech: SpeechSource | None = None
     error: Exception | None = None
     started: float = 0.0
-    is_first: bool = False
-    """Whether nothing else was under way when it began."""
 
 
 class Conversation:
@@ -252,7 +250,7 @@ class Conversation:
     async def _prepare(self, piece: Piece[TextEnd]) -> _Prepared:
         if not is_speakable(piece.text):
             return _Prepared(piece)
-        started, is_first = time.perf_counter(), self._num_under_way == 1
+        started = time.perf_counter()
         seed = ChunkSeeds(self._seed, self._num_pieces).of_attempt(0)
         self._num_pieces += 1
         request = self._options.to_request(piece.text, language=self._gatherer.language, seed=seed)
@@ -267,7 +265,7 @@ class Conversation:
             if speech is not None:
                 speech.cancel()
             raise
-        return _Prepared(piece, speech, started=started, is_first=is_first)
+        return _Prepared(piece, speech, started=started)
 
     async def _finish_piece(self, prepared: _Prepared) -> None:
         """Say a piece, and do what its mark says."""
