@@ -12,8 +12,7 @@ from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from higgs_worker.api.openai import speech_fields
-from higgs_worker.api.request import SpeechRequest
+from higgs_worker.api.openai import parse_speech
 from tests.test_deployment_files import problems_of, problems_of_change
 
 KEY = "rpa_thekeyoftheaccount"
@@ -101,7 +100,7 @@ class RunPod:
         if (method, name) == ("GET", "ping"):
             return next_of(self.pings)
         if (method, name) == ("POST", "v1/audio/speech"):
-            request = SpeechRequest.parse(speech_fields(body), max_text_chars=1000)
+            request = parse_speech(body, max_text_chars=1000).request
             assert request.format == "pcm"
             return self.speech
         return 404, {"Content-Type": "application/json"}, b'{"error": {"message": "no such route"}}'

@@ -108,7 +108,7 @@ def test_each_way_to_end_is_counted_by_its_name() -> None:
     async def run() -> None:
         for fields in ({}, {"text": "Mute."}, {"text": "Defect."}, {"text": ""}, {"no": 1}):
             await worker.run(**fields)
-        await worker.stream(speed=2.0)
+        await worker.stream(loudness_lufs=-20.0)
         await worker.stream()
         await worker.jobs.run({"id": "9", "input": {"action": "list_voices"}})
         await worker.jobs.run({"id": "9", "input": {"openai_route": "/v1/models"}})

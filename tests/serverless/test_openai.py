@@ -57,7 +57,7 @@ def test_lists(runner: JobRunner) -> None:
     models = forward(runner, "/v1/models")
     assert models == {
         "object": "list",
-        "data": [{"id": "demo", "object": "model", "owned_by": "demo"}],
+        "data": [{"id": "demo", "object": "model", "created": 0, "owned_by": "demo"}],
     }
     assert {"id": "clara", "name": "clara"} in forward(runner, "/v1/audio/voices", {})["voices"]
 
