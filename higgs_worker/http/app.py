@@ -15,7 +15,7 @@ from higgs_worker.errors import RequestRefused, WorkerError
 from higgs_worker.http import openapi
 from higgs_worker.http.access import Access
 from higgs_worker.http.error_reply import error_reply
-from higgs_worker.http.gate import REQUEST_ID, App, Gate
+from higgs_worker.http.gate import MAX_UNREAD_S, REQUEST_ID, App, Gate
 from higgs_worker.http.health_routes import health_router, metrics_router
 from higgs_worker.http.readiness import Readiness
 from higgs_worker.http.speak_socket import SpeakSocket
@@ -29,13 +29,20 @@ _EXPOSED = (REQUEST_ID, "x-higgs-seed", "x-higgs-sample-rate", "retry-after")
 log = logging.getLogger(__name__)
 
 
-def create_app(responder: Responder, readiness: Readiness, settings: Settings) -> Gate:
+def create_app(
+    responder: Responder,
+    readiness: Readiness,
+    settings: Settings,
+    *,
+    max_unread_s: float = MAX_UNREAD_S,
+) -> Gate:
     """Return the application behind its gate.
 
     Args:
         responder: answers.
         readiness: knows how the worker is.
         settings: limits, and who may use the server.
+        max_unread_s: how long a client may leave what was sent to it unread.
     """
     app = _plain_app(responder)
     app.include_router(health_router(readiness))
@@ -52,6 +59,7 @@ def create_app(responder: Responder, readiness: Readiness, settings: Settings) -
         responder,
         access=Access(settings.api_key, settings.cors_origins),
         max_body_bytes=settings.max_body_bytes,
+        max_unread_s=max_unread_s,
     )
     conversations = SpeakSocket(
         replace(responder, kind="websocket"),

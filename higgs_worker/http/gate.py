@@ -23,7 +23,7 @@ from higgs_worker.logs import job_context
 MAX_QUERY_CHARS = 4096
 """More than any parameter of ours, and little enough to be read in no time."""
 MAX_UNREAD_S = 300.0
-"""How long a client may leave what was sent to it unread; then it counts as gone."""
+"""Then a client that leaves unread what was sent to it counts as gone."""
 REQUEST_ID = "x-request-id"
 _HEADS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 _USABLE_ID = re.compile(r"[A-Za-z0-9._:~@=+-]{1,128}")
@@ -39,7 +39,13 @@ class Gate:
     """Lets requests in to an application, counts them, and stops letting them in."""
 
     def __init__(
-        self, app: App, responder: Responder, *, access: Access, max_body_bytes: int
+        self,
+        app: App,
+        responder: Responder,
+        *,
+        access: Access,
+        max_body_bytes: int,
+        max_unread_s: float = MAX_UNREAD_S,
     ) -> None:
         """
         Args:
@@ -47,11 +53,13 @@ class Gate:
             responder: logs failures.
             access: decides who may use the server.
             max_body_bytes: of one request.
+            max_unread_s: how long a client may leave what was sent to it unread.
         """
         self._app = app
         self._responder = responder
         self._access = access
         self._bodies = RequestBodies(max_body_bytes)
+        self._max_unread_s = max_unread_s
         self._num_running = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -85,7 +93,7 @@ class Gate:
         found = headers.get(REQUEST_ID, "")
         request_id = found if _USABLE_ID.fullmatch(found) else f"req_{secrets.token_hex(12)}"
         scope.setdefault("state", {})["request_id"] = request_id
-        exchange = _Exchange(scope, receive, send, request_id)
+        exchange = _Exchange(scope, receive, send, request_id, self._max_unread_s)
         if scope["type"] == "http" and scope["path"] in HEALTH_PATHS:
             await self._app(scope, receive, exchange.send)
             return
@@ -146,7 +154,9 @@ class Gate:
 class _Exchange:
     """One request and its reply."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, id: str) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, id: str, max_unread_s: float
+    ) -> None:
         self.scope, self.receive, self.id = scope, receive, id
         self.started = time.perf_counter()
         self.is_websocket = scope["type"] == "websocket"
@@ -154,6 +164,7 @@ class _Exchange:
         """Whether the client has been sent something."""
         self.is_complete = False
         self._send = send
+        self._max_unread_s = max_unread_s
 
     async def send(self, message: Message) -> None:
         """Pass a part of the reply on; its head gets the request's id."""
@@ -163,7 +174,7 @@ class _Exchange:
         elif message["type"] == "http.response.body":
             self.is_complete = not message.get("more_body", False)
         try:
-            async with asyncio.timeout(MAX_UNREAD_S):
+            async with asyncio.timeout(self._max_unread_s):
                 await self._send(message)
         except TimeoutError:
             raise ClientGone from None

@@ -22,8 +22,11 @@ _SLICE_BYTES = 1 << 16
 """Passed on at once; whoever parses a form gives way to others in between."""
 
 
-class ClientGone(Exception):
-    """The client has closed the connection before its request was complete."""
+class ClientGone(BaseException):
+    """The client has closed the connection before its request was complete.
+
+    As with `CancelledError`, nobody who handles failures on the way is to take it for one.
+    """
 
 
 class RequestBodies:

@@ -50,13 +50,18 @@ def serve(responder: Responder, settings: Settings) -> int:
     gc.freeze()
     with MinuteLog(responder.metrics):
         sockets = listen(settings.host, ports, settings.early_ping)
-        return asyncio.run(_Run(responder, settings).serve(sockets))
+        return asyncio.run(ServerRun(responder, settings).serve(sockets))
 
 
-class _Run:
-    """One run of the server."""
+class ServerRun:
+    """One run of the server; whoever cancels `serve` ends it without a grace."""
 
     def __init__(self, responder: Responder, settings: Settings) -> None:
+        """
+        Args:
+            responder: answers.
+            settings: ports, limits, grace.
+        """
         self._settings = settings
         self._stopped = asyncio.Event()
         self._readiness = Readiness(responder.service, on_broken=self._stopped.set)
@@ -66,7 +71,7 @@ class _Run:
         """Serve on a socket for requests, and perhaps one for health; return the exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_signal, number)
+            loop.add_signal_handler(number, self.stop, number)
         gate = create_app(self._responder, self._readiness, self._settings)
         apps = [with_cors(gate, self._settings)]
         if len(sockets) > 1:
@@ -92,7 +97,8 @@ class _Run:
             await asyncio.gather(*serving, loading, return_exceptions=True)
         return 1 if is_lost else 0
 
-    def _on_signal(self, number: signal.Signals) -> None:
+    def stop(self, number: signal.Signals) -> None:
+        """Take no more requests, and end when those that are under way have ended."""
         log.info("told to stop by %s; no more requests are taken", number.name)
         self._stopped.set()
 
