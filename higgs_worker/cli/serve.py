@@ -1,10 +1,15 @@
 """`higgs-worker serve`: answer HTTP requests."""
 
 import argparse
+import logging
+import os
+import signal
 from dataclasses import replace
 from typing import Any
 
 from higgs_worker.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 def add_to(commands: Any) -> None:
@@ -16,15 +21,21 @@ def add_to(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
-    """Serve until a signal; return nothing, or that it failed.
+    """Serve until a signal, and end the process.
 
     Raises:
         WorkerError: it cannot listen.
     """
+    # Nothing has been begun yet. A container's first process would ignore the signal otherwise.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
     from higgs_worker.build import build_responder
     from higgs_worker.http.server import serve
 
+    for sentence in settings.warnings:
+        log.warning("%s", sentence)
     given = {name: getattr(options, name) for name in ("host", "port")}
     settings = replace(settings, **{name: each for name, each in given.items() if each is not None})
     code = serve(build_responder(settings), settings)
-    return {"failed": True} if code else {}
+    logging.shutdown()
+    # Python's own end would stop the threads that load or generate within C++, which aborts then.
+    os._exit(code)

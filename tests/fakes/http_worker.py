@@ -30,10 +30,11 @@ START_S = 120.0
 class HttpWorker:
     """`higgs-worker serve`; a context manager that ends it."""
 
-    def __init__(self, directory: Path, **settings: str) -> None:
+    def __init__(self, directory: Path, *, module: str = "higgs_worker", **settings: str) -> None:
         """
         Args:
             directory: for its volume and its log.
+            module: what runs; another one than the worker's may serve another model.
             settings: further environment variables of it.
         """
         keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
@@ -51,7 +52,7 @@ class HttpWorker:
         self._log = directory / "log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [WORKER_PYTHON, "-m", "higgs_worker", "serve"],
+                [WORKER_PYTHON, "-m", module, "serve"],
                 env=environment,
                 cwd=directory,
                 stdout=log,
@@ -60,7 +61,7 @@ class HttpWorker:
 
     def __enter__(self) -> "HttpWorker":
         deadline = time.monotonic() + START_S
-        while self._status() != 200:
+        while self.status() != 200:
             assert self.process.poll() is None, self.log
             assert time.monotonic() < deadline, self.log[-5000:]
             time.sleep(0.05)
@@ -97,7 +98,8 @@ class HttpWorker:
         output = json.loads(self.post("/v1/speech", {"input": job}))
         return pcm_of(base64.b64decode(output["audio"]["base64"]))
 
-    def _status(self) -> int:
+    def status(self) -> int:
+        """Return what /ping says; 0 while nothing answers."""
         try:
             with urllib.request.urlopen(f"{self.url}/ping", timeout=5) as reply:
                 return int(reply.status)
