@@ -76,7 +76,7 @@ def create_app(
 
 def create_health_app(responder: Responder, readiness: Readiness) -> App:
     """Return an application that has the health routes alone, for a port of its own."""
-    app = _plain_app(responder)
+    app = _plain_app(responder, has_pages=False)
     app.include_router(health_router(readiness))
     return Gate(app, responder, access=Access(None, ()), max_body_bytes=0)
 
@@ -94,9 +94,14 @@ def with_cors(gate: App, settings: Settings) -> App:
     )
 
 
-def _plain_app(responder: Responder) -> FastAPI:
-    """Return an application without routes, which tells errors in OpenAI's envelope."""
-    app = FastAPI(title=openapi.TITLE, description=openapi.DESCRIPTION, redoc_url=None)
+def _plain_app(responder: Responder, *, has_pages: bool = True) -> FastAPI:
+    """Return an application that tells errors in OpenAI's envelope, and perhaps its own routes."""
+    app = FastAPI(
+        title=openapi.TITLE,
+        description=openapi.DESCRIPTION,
+        openapi_url="/openapi.json" if has_pages else None,
+        redoc_url=None,
+    )
 
     @app.exception_handler(WorkerError)
     @app.exception_handler(Exception)

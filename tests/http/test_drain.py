@@ -169,19 +169,18 @@ def test_an_engine_that_breaks_ends_the_process_with_1(tmp_path: Path) -> None:
     """The reply is cut, /ping and /health/live say 503 while others are finished, then it ends."""
 
     async def test(worker: HttpWorker) -> None:
-        async with client_of(worker) as client:
-            async with client.stream("POST", SPEECH, json=spoken(SLOWLY * 2)) as reply:
-                parts = reply.aiter_raw()
-                await anext(parts)
-                broken = await client.post("/v1/speech", json={"text": "Breaking."})
-                assert (broken.status_code, broken.json()["error"]["code"]) == (
-                    503,
-                    "engine_broken",
-                )
-                for path in ("/ping", "/health/live", "/health/ready"):
-                    assert (await client.get(path)).status_code == 503
-                async for _ in parts:
-                    pass
+        async with (
+            client_of(worker) as client,
+            client.stream("POST", SPEECH, json=spoken(SLOWLY * 2)) as reply,
+        ):
+            parts = reply.aiter_raw()
+            await anext(parts)
+            broken = await client.post("/v1/speech", json={"text": "Breaking."})
+            assert (broken.status_code, broken.json()["error"]["code"]) == (503, "engine_broken")
+            for path in ("/ping", "/health/live", "/health/ready"):
+                assert (await client.get(path)).status_code == 503
+            async for _ in parts:
+                pass
         assert ended(worker, END_S) == 1
 
     with serving(tmp_path, HIGGS_GRACE_S="20") as worker:
