@@ -69,7 +69,10 @@ def voice_router(responder: Responder) -> APIRouter:
         try:
             await asyncio.to_thread(responder.act, DeleteVoice(name))
         except UnknownVoice as error:
-            raise RequestRefused(error.message, status=404) from error
+            # Without the name, which is the caller's: this error's sentence is logged.
+            raise RequestRefused(
+                "no voice has this name; GET /v1/audio/voices lists them", status=404
+            ) from error
         return JSONResponse({"id": name, "object": "audio.voice.deleted", "deleted": True})
 
     @router.get("/v1/models", **openapi.list_models())
