@@ -341,6 +341,6 @@ def _paste_fault(name: str, raw: str) -> str | None:
         return "has quotes around its value; leave them out"
     if re.match(rf"(export\s+)?{re.escape(name)}\s*=", raw):
         return "repeats its name in its value; leave the name out"
-    if re.fullmatch(r"[*•]+", raw):
+    if re.fullmatch(r"[*•]{2,}|•", raw):
         return "holds what hides a value, not the value; copy the value itself"
     return None

@@ -15,8 +15,9 @@ from higgs_worker.errors import RequestRefused, WorkerError
 from higgs_worker.http import openapi
 from higgs_worker.http.access import Access
 from higgs_worker.http.error_reply import error_reply
-from higgs_worker.http.gate import MAX_UNREAD_S, REQUEST_ID, App, Gate
+from higgs_worker.http.gate import REQUEST_ID, App, Gate
 from higgs_worker.http.health_routes import health_router, metrics_router
+from higgs_worker.http.patience import Patience
 from higgs_worker.http.readiness import Readiness
 from higgs_worker.http.speak_socket import SpeakSocket
 from higgs_worker.http.speech_routes import speech_router
@@ -33,8 +34,7 @@ def create_app(
     responder: Responder,
     readiness: Readiness,
     settings: Settings,
-    *,
-    max_unread_s: float = MAX_UNREAD_S,
+    patience: Patience,
 ) -> Gate:
     """Return the application behind its gate.
 
@@ -42,7 +42,7 @@ def create_app(
         responder: answers.
         readiness: knows how the worker is.
         settings: limits, and who may use the server.
-        max_unread_s: how long a client may leave what was sent to it unread.
+        patience: how slow clients may be.
     """
     app = _plain_app(responder)
     app.include_router(health_router(readiness))
@@ -59,7 +59,7 @@ def create_app(
         responder,
         access=Access(settings.api_key, settings.cors_origins),
         max_body_bytes=settings.max_body_bytes,
-        max_unread_s=max_unread_s,
+        patience=patience,
     )
     conversations = SpeakSocket(
         replace(responder, kind="websocket"),
@@ -78,7 +78,8 @@ def create_health_app(responder: Responder, readiness: Readiness) -> App:
     """Return an application that has the health routes alone, for a port of its own."""
     app = _plain_app(responder, has_pages=False)
     app.include_router(health_router(readiness))
-    return Gate(app, responder, access=Access(None, ()), max_body_bytes=0)
+    access = Access(None, ())
+    return Gate(app, responder, access=access, max_body_bytes=0, patience=Patience())
 
 
 def with_cors(gate: App, settings: Settings) -> App:

@@ -14,16 +14,21 @@ from urllib.parse import parse_qsl
 from starlette.datastructures import Headers, MutableHeaders
 
 from higgs_worker.delivery.responder import Responder
-from higgs_worker.errors import RequestRefused, WorkerError, WorkerStopping
-from higgs_worker.http.access import HEALTH_PATHS, Access
+from higgs_worker.errors import QueueFull, RequestRefused, WorkerError, WorkerStopping
+from higgs_worker.http.access import Access
 from higgs_worker.http.error_reply import error_reply, socket_refusal
+from higgs_worker.http.patience import Patience
 from higgs_worker.http.request_body import ClientGone, Message, Receive, RequestBodies, replay
 from higgs_worker.logs import job_context
 
+OPEN_PATHS = frozenset({"/ping", "/health/live", "/health/ready", "/docs", "/openapi.json"})
+"""Platforms ask there without a key, and browsers; what is documented is no secret."""
 MAX_QUERY_CHARS = 4096
 """More than any parameter of ours, and little enough to be read in no time."""
-MAX_UNREAD_S = 300.0
-"""Then a client that leaves unread what was sent to it counts as gone."""
+MAX_RUNNING = 900
+"""Requests and websockets at once. Fewer than the server has connections, for checks of health."""
+MAX_PART_BYTES = 1 << 16
+"""Of a reply, sent at once: the server keeps what it was given, however long nobody reads it."""
 REQUEST_ID = "x-request-id"
 _HEADS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 _USABLE_ID = re.compile(r"[A-Za-z0-9._:~@=+-]{1,128}")
@@ -45,7 +50,7 @@ class Gate:
         *,
         access: Access,
         max_body_bytes: int,
-        max_unread_s: float = MAX_UNREAD_S,
+        patience: Patience,
     ) -> None:
         """
         Args:
@@ -53,13 +58,13 @@ class Gate:
             responder: logs failures.
             access: decides who may use the server.
             max_body_bytes: of one request.
-            max_unread_s: how long a client may leave what was sent to it unread.
+            patience: how slow a client may be.
         """
         self._app = app
         self._responder = responder
         self._access = access
-        self._bodies = RequestBodies(max_body_bytes)
-        self._max_unread_s = max_unread_s
+        self._bodies = RequestBodies(max_body_bytes, patience)
+        self._patience = patience
         self._num_running = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -67,8 +72,13 @@ class Gate:
 
     @property
     def num_running(self) -> int:
-        """Requests and websockets that have not ended, health routes apart."""
+        """Requests and websockets that have not ended, open paths apart."""
         return self._num_running
+
+    @property
+    def num_body_bytes(self) -> int:
+        """Bytes of the bodies that are held."""
+        return self._bodies.num_held
 
     @property
     def stopping(self) -> asyncio.Event:
@@ -93,8 +103,8 @@ class Gate:
         found = headers.get(REQUEST_ID, "")
         request_id = found if _USABLE_ID.fullmatch(found) else f"req_{secrets.token_hex(12)}"
         scope.setdefault("state", {})["request_id"] = request_id
-        exchange = _Exchange(scope, receive, send, request_id, self._max_unread_s)
-        if scope["type"] == "http" and scope["path"] in HEALTH_PATHS:
+        exchange = _Exchange(scope, receive, send, request_id, self._patience)
+        if scope["type"] == "http" and scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, exchange.send)
             return
         with job_context(request_id):
@@ -105,6 +115,8 @@ class Gate:
         self._idle.clear()
         try:
             self._check(exchange, headers)
+            if self._num_running > MAX_RUNNING:
+                raise QueueFull(f"{MAX_RUNNING} requests are running; send this again later")
             if exchange.is_websocket:
                 await self._app(exchange.scope, exchange.receive, exchange.send)
             else:
@@ -122,6 +134,9 @@ class Gate:
                 self._idle.set()
 
     def _check(self, exchange: "_Exchange", headers: Headers) -> None:
+        if "content-length" in headers and "transfer-encoding" in headers:
+            # A proxy in front may hold another of the two for true, and another end of the body.
+            raise RequestRefused("Content-Length and Transfer-Encoding contradict", status=400)
         scope = exchange.scope
         method = "WEBSOCKET" if exchange.is_websocket else scope["method"]
         query = scope["query_string"].decode("latin-1")
@@ -131,7 +146,7 @@ class Gate:
                 status=414,
             )
         names = [name for name, _ in parse_qsl(query, keep_blank_values=True)]
-        self._access.check(method, scope["path"], names, headers)
+        self._access.check(method, names, headers)
         if self._stopping.is_set():
             raise WorkerStopping("this worker is stopping; send the request again, to another one")
 
@@ -155,7 +170,7 @@ class _Exchange:
     """One request and its reply."""
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, id: str, max_unread_s: float
+        self, scope: Scope, receive: Receive, send: Send, id: str, patience: Patience
     ) -> None:
         self.scope, self.receive, self.id = scope, receive, id
         self.started = time.perf_counter()
@@ -164,7 +179,7 @@ class _Exchange:
         """Whether the client has been sent something."""
         self.is_complete = False
         self._send = send
-        self._max_unread_s = max_unread_s
+        self._patience = patience
 
     async def send(self, message: Message) -> None:
         """Pass a part of the reply on; its head gets the request's id."""
@@ -172,9 +187,18 @@ class _Exchange:
             self.has_begun = True
             MutableHeaders(raw=message.setdefault("headers", []))[REQUEST_ID] = self.id
         elif message["type"] == "http.response.body":
+            body = message.get("body", b"")
+            last = max(0, len(body) - 1) // MAX_PART_BYTES * MAX_PART_BYTES
+            for start in range(0, last, MAX_PART_BYTES):
+                part = body[start : start + MAX_PART_BYTES]
+                await self._send_in_time({**message, "body": part, "more_body": True})
+            message = {**message, "body": body[last:]}
             self.is_complete = not message.get("more_body", False)
+        await self._send_in_time(message)
+
+    async def _send_in_time(self, message: Message) -> None:
         try:
-            async with asyncio.timeout(self._max_unread_s):
+            async with asyncio.timeout(self._patience.unread_s):
                 await self._send(message)
         except TimeoutError:
             raise ClientGone from None

@@ -33,16 +33,19 @@ def health_router(readiness: Readiness) -> APIRouter:
         told = {"status": readiness.state.value, "reason": readiness.reason}
         return Response(status_code=204) if status == 204 else JSONResponse(told, status)
 
+    @router.head("/ping", include_in_schema=False)
     @router.get("/ping", **openapi.ping())
     async def ping() -> Response:
         """Tell RunPod's load balancer: 204 while loading, 200 when ready, 503 otherwise."""
         return tell({State.LOADING: 204, State.READY: 200}.get(readiness.state, 503))
 
+    @router.head("/health/live", include_in_schema=False)
     @router.get("/health/live", **openapi.live())
     async def live() -> Response:
         """Tell whether the process should go on: 503 only where it will not speak again."""
         return tell(503 if readiness.is_lost else 200)
 
+    @router.head("/health/ready", include_in_schema=False)
     @router.get("/health/ready", **openapi.ready())
     async def ready() -> Response:
         """Tell whether requests may be sent here."""

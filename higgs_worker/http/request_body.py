@@ -8,14 +8,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from higgs_worker.errors import QueueFull, RequestRefused
+from higgs_worker.http.patience import Patience
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
-START_S = 10.0
-"""How long a client may take before its body's first bytes."""
-MIN_BYTES_PER_S = 20_000
-"""Slower than any line that a recording is sent over; 30 MB then take 25 minutes at most."""
 MAX_BODIES = 8
 """Largest bodies that are held in memory at the same time."""
 _SLICE_BYTES = 1 << 16
@@ -32,13 +29,15 @@ class ClientGone(BaseException):
 class RequestBodies:
     """Reads bodies, as long as all of them together are not too large."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, patience: Patience) -> None:
         """
         Args:
             max_bytes: of one body.
+            patience: how slow a client may be.
         """
         self._max_bytes = max_bytes
-        self._num_held = 0
+        self._patience = patience
+        self.num_held = 0
         """Bytes of all bodies whose requests have not ended."""
 
     async def read(self, receive: Receive, length: str | None) -> bytes:
@@ -57,28 +56,28 @@ class RequestBodies:
             raise self._too_large()
         body = bytearray()
         loop = asyncio.get_running_loop()
-        started = loop.time()
+        latest = loop.time() + self._patience.body_start_s
         try:
             while True:
-                latest = started + START_S + len(body) / MIN_BYTES_PER_S
                 async with asyncio.timeout_at(latest):
                     message = await receive()
                 if message["type"] == "http.disconnect":
                     raise ClientGone
                 piece = message.get("body", b"")
                 body += piece
-                self._num_held += len(piece)
+                latest += len(piece) / self._patience.body_bytes_per_s
+                self.num_held += len(piece)
                 if len(body) > self._max_bytes:
                     raise self._too_large()
-                if self._num_held > MAX_BODIES * self._max_bytes:
+                if self.num_held > MAX_BODIES * self._max_bytes:
                     raise QueueFull("other requests hold too much memory; send this again later")
                 if not message.get("more_body", False):
                     return bytes(body)
         except TimeoutError:
             self.release(len(body))
             raise RequestRefused(
-                f"the body came at less than {MIN_BYTES_PER_S // 1000} kB/s; send it again over a "
-                "faster line",
+                f"the body came at less than {self._patience.body_bytes_per_s / 1000:g} kB/s; send "
+                "it again over a faster line",
                 status=408,
             ) from None
         except BaseException:
@@ -87,7 +86,7 @@ class RequestBodies:
 
     def release(self, num_bytes: int) -> None:
         """Free what a body took."""
-        self._num_held -= num_bytes
+        self.num_held -= num_bytes
 
     def _too_large(self) -> RequestRefused:
         return RequestRefused(

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import uvicorn
 
@@ -17,6 +18,7 @@ from higgs_worker.http.app import create_app, create_health_app, with_cors
 from higgs_worker.http.connection import PatientProtocol
 from higgs_worker.http.gate import App
 from higgs_worker.http.listening import listen
+from higgs_worker.http.patience import Patience
 from higgs_worker.http.readiness import Readiness
 from higgs_worker.metrics.minute_log import MinuteLog
 from higgs_worker.settings import Settings
@@ -72,12 +74,13 @@ class ServerRun:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop, number)
-        gate = create_app(self._responder, self._readiness, self._settings)
+        patience = Patience()
+        gate = create_app(self._responder, self._readiness, self._settings, patience)
         apps = [with_cors(gate, self._settings)]
         if len(sockets) > 1:
             apps.append(create_health_app(self._responder, self._readiness))
         max_frame_bytes = max_message_chars(self._settings.max_text_chars)
-        servers = [_server(app, max_frame_bytes) for app in apps]
+        servers = [web_server(app, max_frame_bytes, patience) for app in apps]
         serving = [
             asyncio.create_task(server.serve([on]))
             for server, on in zip(servers, sockets, strict=True)
@@ -115,11 +118,18 @@ class _QuietServer(uvicorn.Server):
         yield
 
 
-def _server(app: App, max_frame_bytes: int) -> _QuietServer:
+def web_server(app: App, max_frame_bytes: int, patience: Patience) -> uvicorn.Server:
+    """Return a server of an application, which ends when `should_exit` is set.
+
+    Args:
+        app: answers.
+        max_frame_bytes: of a websocket's message.
+        patience: how slow clients may be.
+    """
     return _QuietServer(
         uvicorn.Config(
             app,
-            http=PatientProtocol,
+            http=partial(PatientProtocol, patience),  # type: ignore[arg-type]  # only called
             ws="websockets-sansio",
             ws_max_size=max_frame_bytes,
             ws_ping_interval=PING_S,

@@ -12,6 +12,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from higgs_worker.http.app import create_app
+from higgs_worker.http.patience import Patience
 from higgs_worker.http.readiness import Readiness
 from higgs_worker.settings import Settings
 from tests.fakes.scripted_model import HOP, AskedText, ScriptedAttempt, says
@@ -146,7 +147,7 @@ def test_who_never_reads_is_left(body: dict[str, Any], caplog: pytest.LogCapture
             await asyncio.Event().wait()
 
         readiness = Readiness(answers.service, on_broken=lambda: None)
-        app = create_app(answers, readiness, Settings.from_env({}), max_unread_s=0.01)
+        app = create_app(answers, readiness, Settings.from_env({}), Patience(unread_s=0.01))
         path = SPEECH if "input" in body else JOB
         scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": []}
         async with asyncio.timeout(5):
