@@ -135,7 +135,8 @@ class Gate:
 
     def _check(self, exchange: "_Exchange", headers: Headers) -> None:
         if "content-length" in headers and "transfer-encoding" in headers:
-            # A proxy in front may hold another of the two for true, and another end of the body.
+            # A proxy in front may believe the other one, and take what follows for the body.
+            exchange.is_last = True
             raise RequestRefused("Content-Length and Transfer-Encoding contradict", status=400)
         scope = exchange.scope
         method = "WEBSOCKET" if exchange.is_websocket else scope["method"]
@@ -178,6 +179,8 @@ class _Exchange:
         self.has_begun = False
         """Whether the client has been sent something."""
         self.is_complete = False
+        self.is_last = False
+        """Whether the connection ends with it."""
         self._send = send
         self._patience = patience
 
@@ -185,7 +188,10 @@ class _Exchange:
         """Pass a part of the reply on; its head gets the request's id."""
         if message["type"] in _HEADS:
             self.has_begun = True
-            MutableHeaders(raw=message.setdefault("headers", []))[REQUEST_ID] = self.id
+            headers = MutableHeaders(raw=message.setdefault("headers", []))
+            headers[REQUEST_ID] = self.id
+            if self.is_last:
+                headers["connection"] = "close"
         elif message["type"] == "http.response.body":
             body = message.get("body", b"")
             last = max(0, len(body) - 1) // MAX_PART_BYTES * MAX_PART_BYTES
