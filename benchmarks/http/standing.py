@@ -33,9 +33,9 @@ async def settle(worker: HttpWorker) -> Standing:
         RuntimeError: something stays under way.
     """
     started = time.perf_counter()
-    while any((figures := await asyncio.to_thread(read_metrics, worker))[each] for each in _GAUGES):
+    while under_way := await asyncio.to_thread(_under_way, worker):
         if time.perf_counter() - started > SETTLE_S:
-            raise RuntimeError(f"not free: {[(each, figures[each]) for each in _GAUGES]}")
+            raise RuntimeError(f"still under way after {SETTLE_S:g} s: {under_way}")
         await asyncio.sleep(0.02)
     settled_s = time.perf_counter() - started
     process = Path(f"/proc/{worker.process.pid}")
@@ -48,6 +48,11 @@ async def settle(worker: HttpWorker) -> Standing:
         threads=int(status["Threads"]),
         settled_s=settled_s,
     )
+
+
+def _under_way(worker: HttpWorker) -> dict[str, float]:
+    figures = read_metrics(worker)
+    return {name: figures[name] for name in _GAUGES if figures[name]}
 
 
 def read_metrics(worker: HttpWorker) -> dict[str, float]:
