@@ -113,6 +113,11 @@ def parse_speech(body: object, *, max_text_chars: int) -> OpenAISpeech:
     return OpenAISpeech(request, is_sse=stream_format == "sse")
 
 
+def has_stand_in(request: SpeechRequest) -> bool:
+    """Return whether the request names one of OpenAI's voices."""
+    return bool(request.voice and request.voice.name and request.voice.name.casefold() in STAND_INS)
+
+
 def with_stand_in(request: SpeechRequest, voices: Collection[str]) -> SpeechRequest:
     """Return the request, with one of OpenAI's voices replaced by its stand-in.
 

@@ -97,7 +97,10 @@ class Responder:
         """Return the request of a body, with a voice for one of OpenAI's."""
         if isinstance(body, SpeechRequest):
             return body
-        return openai.with_stand_in(body.request, await asyncio.to_thread(self.actions.names))
+        if not openai.has_stand_in(body.request):
+            return body.request  # nobody waits for the volume, which may be slow
+        taken = await asyncio.to_thread(self.actions.library.taken_names)
+        return openai.with_stand_in(body.request, taken)
 
     async def speak(
         self,

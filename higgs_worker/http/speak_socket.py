@@ -110,7 +110,9 @@ class SpeakSocket:
         if self._stopping.is_set():
             raise WorkerStopping("this worker is stopping; connect again, to another one")
         options = parse_query(websocket.query_params.multi_items())
-        options = options.with_voice(await asyncio.to_thread(self._responder.actions.names))
+        options = options.with_voice(
+            await asyncio.to_thread(self._responder.actions.library.taken_names)
+        )
         check_streamable(options.request)
         return options
 

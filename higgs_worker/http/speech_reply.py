@@ -70,7 +70,7 @@ class SpeechReply(Response):
         try:
             while packet := await queue.take():
                 if not self._has_begun:
-                    head = await asyncio.to_thread(self._head, request, speech)
+                    head = self._head(request, speech)
                     self._has_begun = True
                     await send({"type": "http.response.start", "status": 200, "headers": head})
                 if self._body.is_sse:
@@ -99,7 +99,7 @@ class SpeechReply(Response):
             await queue.close()
 
     def _head(self, request: SpeechRequest, speech: SpeechSource) -> list[tuple[bytes, bytes]]:
-        """Return the headers of the reply; the first look at a format's rates imports PyAV."""
+        """Return the headers of the reply, once there is sound; its encoder has imported PyAV."""
         headers = {
             "content-type": MIME_TYPES[request.format],
             "cache-control": "no-store",

@@ -160,6 +160,12 @@ class VoiceLibrary:
         found |= {stem: (path, False) for stem, path in _files(self._directory).items()}
         return tuple(_read_info(*found[stem]) for stem in sorted(found))
 
+    def taken_names(self) -> frozenset[str]:
+        """Return the names of all voices, in small letters; no file is opened."""
+        return frozenset(
+            stem.lower() for stem in (*_files(self._presets), *_files(self._directory))
+        )
+
     def remove(self, name: str) -> None:
         """Delete a voice and the codes of its recording.
 

@@ -295,13 +295,3 @@ def test_a_descriptor_that_is_none_is_refused() -> None:
         listen("127.0.0.1", [], read)
     os.close(read)
     os.close(write)
-
-
-def test_no_part_of_a_reply_waits_for_the_one_before() -> None:
-    """What is written to a connection is sent at once, not when the client confirms the last."""
-    [listening] = listen("127.0.0.1", [0], None)
-    with listening, socket.create_connection(listening.getsockname()):
-        listening.setblocking(True)
-        accepted, _ = listening.accept()
-        with accepted:
-            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

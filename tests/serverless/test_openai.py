@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from higgs_worker.api.openai import SPEECH, STAND_INS, error_object, parse_speech, with_stand_in
+from higgs_worker.api.openai import (
+    SPEECH,
+    STAND_INS,
+    error_object,
+    has_stand_in,
+    parse_speech,
+    with_stand_in,
+)
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.build import build
 from higgs_worker.errors import EngineFailed, InvalidRequest, NoSound, PromptTooLong, QueueFull
@@ -127,10 +134,12 @@ def test_openai_s_voices_have_stand_ins_unless_there_is_one_of_that_name() -> No
     ):
         request = SpeechRequest.parse({"text": "a", "voice": voice}, max_text_chars=100)
         spoken = with_stand_in(request, voices)
+        assert has_stand_in(request) == (voice.lower() in STAND_INS)
         assert spoken.voice is not None
         assert spoken.voice.name == expected
     nobody = SpeechRequest.parse({"text": "a"}, max_text_chars=100)
     assert with_stand_in(nobody, []) is nobody
+    assert not has_stand_in(nobody)
 
 
 @pytest.mark.parametrize(

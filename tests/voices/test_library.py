@@ -48,6 +48,15 @@ def test_a_library_without_its_directory_is_empty(library: VoiceLibrary, tmp_pat
     assert not (tmp_path / "volume").exists()
 
 
+def test_taken_names_are_told_without_a_look_into_the_files(
+    library: VoiceLibrary, tmp_path: Path
+) -> None:
+    """They are in small letters, and the name of a damaged voice is taken as well."""
+    library.add("Anna", WAV, "Hello.")
+    file_of(tmp_path, "anna").write_bytes(b"damaged")
+    assert library.taken_names() == {"anna"}
+
+
 def test_a_voice_is_replaced_only_on_purpose(library: VoiceLibrary) -> None:
     """Otherwise the first one stays."""
     library.add("Anna", WAV, "First.")
