@@ -59,12 +59,7 @@ class Early:
         self, method: str = "GET", path: str = "/ping", body: bytes | None = None
     ) -> http.client.HTTPResponse:
         """Send a request, and return the reply, read to its end."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
-        connection.request(method, path, body)
-        reply = connection.getresponse()
-        reply.read_all = reply.read()  # type: ignore[attr-defined]
-        connection.close()
-        return reply
+        return ask(self.port, method, path, body)
 
     def others(self) -> list[int]:
         """Return the processes that it has left behind."""
@@ -80,10 +75,28 @@ class Early:
         wait_until(lambda: not self.others())
 
 
+def ask(
+    port: int, method: str = "GET", path: str = "/ping", body: bytes | None = None
+) -> http.client.HTTPResponse:
+    """Send a request to a port, and return the reply, read to its end."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    connection.request(method, path, body)
+    reply = connection.getresponse()
+    reply.read_all = reply.read()  # type: ignore[attr-defined]
+    connection.close()
+    return reply
+
+
 def free_port() -> int:
     """Return a port on which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
+
+
+def is_listening(port: int) -> bool:
+    """Tell whether somebody listens on a port."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def wait_until(condition: object) -> None:
@@ -204,6 +217,36 @@ def test_the_server_takes_over_and_nobody_notices() -> None:
     assert set(statuses) == {204, 200}
     assert set(statuses[num_before + len(threads) :]) == {200}
     early.close()
+
+
+@pytest.mark.slow
+def test_the_worker_s_own_server_takes_over(tmp_path: Path) -> None:
+    """From the first second to the end each check is answered; the routes come with the server."""
+    port = free_port()
+    words = [sys.executable, "-I", SCRIPT, "127.0.0.1", str(port)]
+    own = {"HIGGS_MODEL": "demo", "HIGGS_VOLUME": str(tmp_path), "PORT": str(port)}
+    process = subprocess.Popen(
+        [*words, sys.executable, "-m", "higgs_worker", "serve"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | own,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    statuses = []
+    try:
+        while not statuses or statuses[-1] != 200:
+            if statuses or is_listening(port):
+                assert ask(port).status == 204
+                statuses.append(ask(port, path="/v1/models").status)
+            assert process.poll() is None
+            time.sleep(0.01)
+        assert set(statuses) == {503, 200}
+        wait_until(lambda: processes_in(process.pid) == [process.pid])
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_S) == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_connection_that_waits_is_the_server_s() -> None:
