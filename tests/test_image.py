@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -123,6 +124,17 @@ def note(capsys: pytest.CaptureFixture[str]) -> Iterator[list[str]]:
     yield lines
     with capsys.disabled():
         sys.stdout.write("".join(f"\n{line}" for line in lines))
+
+
+def free_port() -> int:
+    """Return a port on which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def curl(*words: str) -> bytes:
+    """Ask by curl, as a caller does; return what it printed, whether it was answered or not."""
+    return subprocess.run(["curl", "--silent", *words], capture_output=True).stdout
 
 
 def answered(output: str) -> bool:
@@ -269,6 +281,35 @@ def test_term_is_answered(
         note.append(f"TERM to the end while serving: {time.monotonic() - began:.1f} s")
         assert time.monotonic() - began < 10
         assert code in (0, 143), containers.logs(name)
+    finally:
+        containers.remove(name)
+
+
+def test_http_is_answered_from_the_first_second_to_the_last(
+    containers: Containers, thin: str, volume: tuple[str, str, str], note: list[str]
+) -> None:
+    """HIGGS_SERVE=http: 204, then 200, then speech by curl; TERM ends it with 0."""
+    name, port = f"http-{uuid.uuid4().hex}", free_port()
+    serve = ("--env", "HIGGS_SERVE=http", "--env", f"PORT={port}")
+    options = ("--network=host", "--env", "HIGGS_MODEL=demo", "--read-only", *serve, *volume[:2])
+    url, statuses = f"http://127.0.0.1:{port}", [0]
+    began = time.monotonic()
+    containers.start(name, thin, options=options)
+    try:
+        while statuses[-1] != 200:
+            assert time.monotonic() - began < 120, containers.logs(name)[-4000:]
+            found = curl("--output", "/dev/null", "--write-out", "%{http_code}", f"{url}/ping")
+            if (status := int(found)) != statuses[-1]:
+                statuses.append(status)
+                note.append(f"/ping says {status}: {time.monotonic() - began:.1f} s")
+            time.sleep(0.05)
+        assert statuses == [0, 204, 200]
+        body = json.dumps({"input": "Good morning to you.", "response_format": "wav"})
+        wav = curl("--json", body, f"{url}/v1/audio/speech")
+        assert wav[:4] == b"RIFF"
+        assert len(wav) > 24_000  # half a second
+        containers.signal(name, "TERM")
+        assert containers.wait(name) == 0, containers.logs(name)[-4000:]
     finally:
         containers.remove(name)
 
