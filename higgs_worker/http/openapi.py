@@ -9,6 +9,7 @@ from typing import Any
 
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.audio.encode import MIME_TYPES
+from higgs_worker.voices.library import NAME
 
 TITLE = "Higgs Audio V2"
 DESCRIPTION = (
@@ -63,14 +64,16 @@ _MEANINGS = {
     408: "the body came too slowly",
     409: "it is there already",
     413: "the body or the reply would be too large",
+    414: "the address is too long",
     429: "too many requests wait; Retry-After says when to come again",
     500: "a failure of this request; the message says more",
     502: "the bucket did not take the audio",
     503: "the worker cannot speak now, or is stopping",
     504: "the operator's time limit has passed",
 }
-_USUAL = (401, 403, 408, 413, 503)
-_SPEAKING = (400, *_USUAL, 429, 500, 502, 504)
+_USUAL = (400, 401, 403, 408, 413, 414, 429, 503)
+"""What the gate refuses with."""
+_SPEAKING = (*_USUAL, 500, 502, 504)
 
 
 def speech() -> dict[str, Any]:
@@ -134,7 +137,7 @@ def save_voice() -> dict[str, Any]:
     """Return what is said of `POST /v1/audio/voices`."""
     text = {"type": "string"}
     fields = {
-        "name": {"type": "string", "minLength": 1, "maxLength": 64},
+        "name": {"type": "string", "pattern": f"^{NAME.pattern}$"},
         "text": text | {"description": "what is said in the recording"},
         "description": text,
         "licence": text | {"description": "a note on who may use the voice"},
@@ -154,7 +157,7 @@ def save_voice() -> dict[str, Any]:
 def delete_voice() -> dict[str, Any]:
     """Return what is said of `DELETE /v1/audio/voices/{name}`."""
     done = _json_object("deleted")
-    return {"responses": _responses({200: ("it is gone", done)}, (400, 404, *_USUAL, 500))}
+    return {"responses": _responses({200: ("it is gone", done)}, (404, *_USUAL, 500))}
 
 
 def list_models() -> dict[str, Any]:

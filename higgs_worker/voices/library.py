@@ -41,7 +41,8 @@ _MAX_FILE_BYTES = MAX_WAV_BYTES + _MAX_JSON_BYTES + 2 * _MAX_DIRECTORY_BYTES
 _ZIP_END = struct.Struct("<4s4H2IH")  # the record that ends every zip without a comment
 _ZIP64_LOCATOR_BYTES = 20
 _CREATED_AT = re.compile(r"[0-9T:+.Z-]{10,40}", re.ASCII)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+"""Of a voice that is saved."""
 _RESERVED = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")  # no file of Windows may have these names
 
 
@@ -218,7 +219,7 @@ class VoiceLibrary:
 
 def _stem(name: str) -> str:
     """Return the name of a voice's file, the same for names that differ only in case."""
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         shown = name if len(name) <= 40 else f"{name[:40]}…"
         raise InvalidRequest(
             "the name of a voice is 1 to 64 letters (A-Z), digits, '-' and '_', and begins with a "
@@ -260,7 +261,7 @@ def _files(directory: Path | None) -> dict[str, Path]:
         paths = () if directory is None else tuple(directory.glob("*.zip"))
     except OSError:
         return {}
-    return {each.stem: each for each in paths if _NAME.fullmatch(each.stem)}
+    return {each.stem: each for each in paths if NAME.fullmatch(each.stem)}
 
 
 def _zip(info: VoiceInfo, wav: bytes) -> bytes:
