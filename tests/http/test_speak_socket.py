@@ -489,8 +489,10 @@ def test_a_slow_reader_stops_only_itself() -> None:
         async with serving_script() as served, served.talk(max_queue=1) as slow:
             for n in range(40):
                 await slow.say(f"This is sentence number {n}, and it is a rather long one. " * 10)
-            await asyncio.sleep(0.5)
-            num_begun = len(served.engine.lines)
+            num_begun = 0
+            while not num_begun or num_begun < len(served.engine.lines):  # until it stands still
+                num_begun = len(served.engine.lines)
+                await asyncio.sleep(0.5)
             async with served.talk() as talk:
                 await talk.say(ONE)
                 await talk.send("Close")
