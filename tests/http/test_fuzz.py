@@ -5,6 +5,7 @@ import json
 import logging
 import random
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ class Fuzz:
         if kind == 2:
             depth = self._random.choice([10, 40, 5000])
             return b"[" * depth + b"]" * self._random.choice([0, depth])
-        changed: Any = json.loads(json.dumps(body))
+        changed = deepcopy(body)
         for _ in range(self._random.choice([0, 1, 1, 2])):
             self._change(changed)
         text = json.dumps(changed).encode()
@@ -99,7 +100,7 @@ class Fuzz:
             values = [self._value(depth - 1) for _ in range(self._random.randrange(4))]
             is_list = self._random.random() < 0.5
             return values if is_list else {f"{WORDS}{n}": each for n, each in enumerate(values)}
-        return self._random.choice(ODD)
+        return deepcopy(self._random.choice(ODD))
 
     def _damaged(self, text: bytes) -> bytes:
         changed = bytearray(text)

@@ -129,6 +129,7 @@ def test_a_refused_body_holds_no_connection(tmp_path: Path) -> None:
     run(tmp_path, test)
 
 
+@pytest.mark.slow
 def test_clients_that_do_not_read(tmp_path: Path) -> None:
     """Their speech stops, what was to be sent is dropped, and the connection with it."""
 
@@ -264,3 +265,28 @@ def test_clients_that_reset(tmp_path: Path) -> None:
             writer.transport.abort()
 
     run(tmp_path, test)
+
+
+@pytest.mark.slow
+def test_a_listener_who_does_not_read(tmp_path: Path) -> None:
+    """Its conversation ends, though it keeps its websocket open."""
+
+    async def test(server: HttpServer) -> None:
+        loop = asyncio.get_running_loop()
+        with ExitStack() as held:
+            client = connected(server, held, receive_bytes=4096)
+            await loop.sock_sendall(
+                client,
+                b"GET /v1/speak HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\n"
+                b"connection: upgrade\r\n"
+                b"sec-websocket-version: 13\r\nsec-websocket-key: YWFhYWFhYWFhYWFhYWFhYQ==\r\n\r\n",
+            )
+            assert status(await loop.sock_recv(client, 100)) == 101
+            for message in (b'{"type":"Speak","text":"Hello there. "}', b'{"type":"Flush"}'):
+                unmasked = bytes([0x81, 0x80 | len(message), 0, 0, 0, 0]) + message
+                await loop.sock_sendall(client, unmasked)
+            assert server.gate.num_running == 1
+            await server.until(num_running=0)
+
+    loud = np.random.default_rng(1).uniform(-0.5, 0.5, LONG).astype(np.float32)
+    run(tmp_path, test, service=FixedService(loud))
