@@ -69,10 +69,9 @@ def voice_router(responder: Responder) -> APIRouter:
         try:
             await asyncio.to_thread(responder.act, DeleteVoice(name))
         except UnknownVoice as error:
-            # Without the name, which is the caller's: this error's sentence is logged.
-            raise RequestRefused(
-                "no voice has this name; GET /v1/audio/voices lists them", status=404
-            ) from error
+            # The error's own words may quote the caller, and those of a refusal are logged.
+            sentence = "no voice is saved under this name; GET /v1/audio/voices lists them"
+            raise RequestRefused(sentence, status=404) from error
         return JSONResponse({"id": name, "object": "audio.voice.deleted", "deleted": True})
 
     @router.get("/v1/models", **openapi.list_models())

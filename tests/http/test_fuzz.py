@@ -172,6 +172,18 @@ def test_bodies(tmp_path: Path, num: int, caplog: pytest.LogCaptureFixture) -> N
     check_log(caplog)
 
 
+def test_names_in_addresses(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A voice to delete may be called anything; none of it is logged."""
+
+    async def test(server: HttpServer) -> None:
+        for name in (WORDS, f"..%2f{WORDS}", f"%00{WORDS}", f"%ff{WORDS}", f"{WORDS}?a={WORDS}"):
+            reply = await server.client.delete(f"/v1/audio/voices/{name}")
+            assert reply.status_code in (400, 404), name
+
+    run(tmp_path, test)
+    check_log(caplog)
+
+
 @pytest.mark.parametrize("num", COUNTS)
 def test_frames(tmp_path: Path, num: int, caplog: pytest.LogCaptureFixture) -> None:
     """Each conversation goes on, or ends with a code that says why: none with a failure."""

@@ -15,8 +15,6 @@ CHECKS = (
     "status_code_conformance",
     "content_type_conformance",
     "response_schema_conformance",
-    "missing_required_header",
-    "negative_data_rejection",
 )
 
 
