@@ -157,7 +157,8 @@ def test_the_first_packet_does_not_wait_for_the_last() -> None:
             text = "Slowly the rain began to fall over the old town. " * 12
             ask = {"input": text, "response_format": "pcm"}
             async with client.stream("POST", SPEECH, json=ask) as reply:
-                await anext(reply.aiter_raw())
+                parts = reply.aiter_raw()
+                await anext(parts)
                 assert server.engine.num_live > 0
 
     asyncio.run(test())
