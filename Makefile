@@ -12,6 +12,7 @@
 #   make bench-codec  measure the codec: piece sizes, its share of the time, the first sound
 #   make bench-pull    measure the pull of weights against huggingface_hub's
 #   make bench-start   measure a start: where the time goes until the first sound
+#   make bench-http   measure the HTTP server: crowds, websockets, health, and what HTTP costs
 #   make gpu    measure everything on a CUDA machine, in at most eight minutes
 #   make real-size   run the worker on a checkpoint of the real size, and compare with transformers:
 #                    some 20 minutes on two quiet cores, 30 GB of disk, 14 GB of memory
@@ -29,7 +30,7 @@ NEXT_SDK := .next-sdk
 CLIENTS := .clients
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-next-sdk test-clients test-long coverage image-test check docs bench bench-codec bench-pull bench-start gpu real-size lock upgrade notices clean
+.PHONY: help install demo test test-next-sdk test-clients test-long coverage image-test check docs bench bench-codec bench-http bench-pull bench-start gpu real-size lock upgrade notices clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -132,6 +133,9 @@ bench-start: $(TOOLS)
 
 bench-codec: $(TOOLS)
 	@$(BIN)/python -m benchmarks.codec
+
+bench-http: $(TOOLS)
+	@$(BIN)/python -m benchmarks.http
 
 # Uses the machine's own Python, because a GPU machine may have no network to build .venv with. It
 # needs torch, numpy, safetensors and triton, and for parity transformers and pytest.
