@@ -12,6 +12,8 @@ from tests.fakes.http_worker import SECRETS, HttpWorker
 
 SETTLE_S = 30.0
 """What a hung-up client held is free within some steps; this is for machines that are busy."""
+CLOSE_S = 0.5
+"""The server closes its end of a connection after the client has read all, the last look's too."""
 _GAUGES = ("higgs_requests_running", "higgs_slots_used", "higgs_sequences_waiting")
 
 
@@ -38,6 +40,7 @@ async def settle(worker: HttpWorker) -> Standing:
             raise RuntimeError(f"still under way after {SETTLE_S:g} s: {under_way}")
         await asyncio.sleep(0.02)
     settled_s = time.perf_counter() - started
+    await asyncio.sleep(CLOSE_S)
     process = Path(f"/proc/{worker.process.pid}")
     status = dict(
         line.split(":", 1) for line in (process / "status").read_text().splitlines() if ":" in line
