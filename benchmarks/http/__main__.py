@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="of asking for health")
     options = parser.parse_args()
     options.parts = options.parts or PARTS
+    os.environ["OMP_NUM_THREADS"] = "1"  # as the server's; torch is not imported yet
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     settings = {"HIGGS_MODEL": options.model, "HIGGS_MAX_SLOTS": str(options.slots)}
