@@ -74,6 +74,7 @@ def test_what_runs_is_finished_and_nothing_is_begun(tmp_path: Path) -> None:
         asyncio.run(test(worker))
 
 
+@pytest.mark.long
 def test_what_does_not_end_in_time_is_told_so(tmp_path: Path) -> None:
     """503 before the first sound, a cut after it, an event in events, 1012 in a conversation."""
     long = SLOWLY * 40
@@ -126,6 +127,7 @@ def test_what_does_not_end_in_time_is_told_so(tmp_path: Path) -> None:
         asyncio.run(test(worker))
 
 
+@pytest.mark.long
 def test_without_a_grace_all_ends_at_once(tmp_path: Path) -> None:
     """HIGGS_GRACE_S=0: who waits is told, who is silent holds nothing up."""
 
@@ -165,6 +167,7 @@ def test_a_signal_while_it_loads_ends_it(tmp_path: Path, moment: str) -> None:
         worker.process.kill()
 
 
+@pytest.mark.long
 def test_an_engine_that_breaks_ends_the_process_with_1(tmp_path: Path) -> None:
     """The reply is cut, /ping and /health/live say 503 while others are finished, then it ends."""
 
