@@ -81,7 +81,7 @@ def test_clear(client: DeepgramClient) -> None:
 
 def test_close_says_the_rest(client: DeepgramClient) -> None:
     """Text that nobody flushed is said before the connection is closed."""
-    with client.speak.v1.connect(model="aura-2-thalia-en") as socket:
+    with client.speak.v1.connect(model="aura-2-thalia-en", request_options=SEEDED) as socket:
         socket.send_text(SpeakV1Text(text=TEXT))
         socket.send_close()
         received = list(socket)
@@ -92,7 +92,9 @@ def test_close_says_the_rest(client: DeepgramClient) -> None:
 @pytest.mark.parametrize("encoding", ["mulaw", "alaw"])
 def test_telephony(client: DeepgramClient, encoding: Any) -> None:
     """One byte a sample, 8000 a second."""
-    with client.speak.v1.connect(model="clara", encoding=encoding, sample_rate=8000) as socket:
+    with client.speak.v1.connect(
+        model="clara", encoding=encoding, sample_rate=8000, request_options=SEEDED
+    ) as socket:
         socket.send_text(SpeakV1Text(text=TEXT))
         socket.send_close()
         received = list(socket)
