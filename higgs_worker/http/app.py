@@ -1,7 +1,6 @@
 """The HTTP application: routes, what they pass, and how they tell errors."""
 
 import logging
-import time
 from dataclasses import replace
 
 from fastapi import FastAPI, Request, Security, WebSocket
@@ -107,8 +106,8 @@ def _plain_app(responder: Responder, *, has_pages: bool = True) -> FastAPI:
     @app.exception_handler(WorkerError)
     @app.exception_handler(Exception)
     async def tell(request: Request, error: Exception) -> JSONResponse:
-        started = time.perf_counter()
-        return error_reply(responder.to_error(request.state.request_id, error, started))
+        told = request.state
+        return error_reply(responder.to_error(told.request_id, error, told.started))
 
     @app.exception_handler(HTTPException)
     async def tell_unknown(request: Request, error: HTTPException) -> JSONResponse:

@@ -102,8 +102,9 @@ class Gate:
         headers = Headers(scope=scope)
         found = headers.get(REQUEST_ID, "")
         request_id = found if _USABLE_ID.fullmatch(found) else f"req_{secrets.token_hex(12)}"
-        scope.setdefault("state", {})["request_id"] = request_id
         exchange = _Exchange(scope, receive, send, request_id, self._patience)
+        # What routes tell the log about a request.
+        scope.setdefault("state", {}).update(request_id=request_id, started=exchange.started)
         if scope["type"] == "http" and scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, exchange.send)
             return

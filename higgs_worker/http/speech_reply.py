@@ -6,7 +6,6 @@ What fails later cuts the connection, or is an event: no client takes half a spe
 
 import asyncio
 import json
-import time
 from typing import Any
 
 from starlette.responses import Response
@@ -21,20 +20,19 @@ from higgs_worker.delivery.responder import Responder
 from higgs_worker.delivery.sink import SpeechSource
 from higgs_worker.errors import InvalidRequest
 from higgs_worker.http.error_reply import error_body, error_reply
-from higgs_worker.http.gate import Scope, Send
+from higgs_worker.http.gate import MAX_PART_BYTES, Scope, Send
 from higgs_worker.http.request_body import Receive
-
-MAX_PACKET_BYTES = 1 << 16
-"""Sent at once; what gathered while the client was slow goes out in several."""
 
 
 class SpeechReply(Response):
     """The reply to one request to speak; an ASGI application."""
 
-    def __init__(self, responder: Responder, body: OpenAISpeech, request_id: str) -> None:
+    def __init__(
+        self, responder: Responder, body: OpenAISpeech, request_id: str, started: float
+    ) -> None:
         super().__init__()
-        self._responder, self._body, self._id = responder, body, request_id
-        self._started = time.perf_counter()
+        self._responder, self._body = responder, body
+        self._id, self._started = request_id, started
         self._has_begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,7 +63,7 @@ class SpeechReply(Response):
             )
         key = await self._responder.delivery.choose_key(self._id, request, None)
         speech = await self._responder.service.start(request, is_live=not needs_whole(request))
-        queue = PieceQueue(MAX_PACKET_BYTES, min_piece_s=0.0)
+        queue = PieceQueue(MAX_PART_BYTES, min_piece_s=0.0)
         speaking = asyncio.create_task(self._fill(queue, speech, key))
         try:
             while packet := await queue.take():

@@ -1,7 +1,6 @@
 """Routes that speak: OpenAI's, whose body is audio, and the job's, whose body is JSON."""
 
 import asyncio
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,12 +44,12 @@ def speech_router(responder: Responder, *, max_text_chars: int) -> APIRouter:
             return parse_speech(body, max_text_chars=max_text_chars)
 
         body = await asyncio.to_thread(parse)
-        return SpeechReply(responder, body, request.state.request_id)
+        return SpeechReply(responder, body, request.state.request_id, request.state.started)
 
     @router.post("/v1/speech", **openapi.job())
     async def run_job(request: Request) -> Response:
         """Do what a job does: speech with all its fields, dialogues, batches, actions."""
-        started, raw = time.perf_counter(), await request.body()
+        raw = await request.body()
         body = await asyncio.to_thread(
             lambda: parse_body(_job_input(parse_json(raw)), max_text_chars=max_text_chars)
         )
@@ -61,7 +60,9 @@ def speech_router(responder: Responder, *, max_text_chars: int) -> APIRouter:
             async with responder.deadlines.limit():
                 if isinstance(body, SpeechRequest | OpenAISpeech):
                     asked = await responder.to_request(body)
-                    output = await responder.speak(name, asked, budget, _nobody_watches, started)
+                    output = await responder.speak(
+                        name, asked, budget, _nobody_watches, request.state.started
+                    )
                 else:
                     output = await asyncio.to_thread(responder.act, body)
         return JSONResponse(output)
