@@ -4,6 +4,7 @@ import asyncio
 import time
 from typing import Any
 
+from benchmarks.http.beside import beside
 from benchmarks.http.crowd import body_of, quantiles
 from benchmarks.http.listener import hear
 from tests.fakes.http_worker import HttpWorker
@@ -20,17 +21,8 @@ async def measure_rates(worker: HttpWorker, speakers: int, seconds: float) -> di
         seconds: how long each path is asked.
     """
     idle = {path: await ask(worker.address, path, seconds) for path in PATHS}
-    speaking = [asyncio.create_task(_listen(worker.address)) for _ in range(speakers)]
-    try:
-        await asyncio.sleep(1.0)  # until all of them are spoken to
+    async with beside((_listen(worker.address) for _ in range(speakers)), settle_s=1.0):
         loaded = {path: await ask(worker.address, path, seconds) for path in PATHS}
-    finally:
-        for each in speaking:
-            each.cancel()
-        ended = await asyncio.gather(*speaking, return_exceptions=True)
-    for each in ended:
-        if isinstance(each, Exception):
-            raise each
     return {
         "speakers": speakers,
         "idle": idle,

@@ -1,12 +1,12 @@
 """The websocket: from the end of a sentence to its first sound."""
 
-import asyncio
 import json
 import time
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
+from benchmarks.http.beside import beside
 from benchmarks.http.crowd import TEXT, quantiles
 from tests.fakes.http_worker import SECRETS, HttpWorker
 
@@ -22,22 +22,13 @@ async def measure_talks(worker: HttpWorker, others: int, repeats: int) -> dict[s
     async with _open(worker) as talk:
         await say(talk)
         alone = [await say(talk) for _ in range(repeats)]
-        chatting = [asyncio.create_task(_chat(worker)) for _ in range(others)]
-        try:
-            await asyncio.sleep(2.0)  # until all of them speak
-            beside = [await say(talk) for _ in range(repeats)]
-        finally:
-            for each in chatting:
-                each.cancel()
-            ended = await asyncio.gather(*chatting, return_exceptions=True)
-    for each in ended:
-        if isinstance(each, Exception):
-            raise each
+        async with beside((_chat(worker) for _ in range(others)), settle_s=2.0):
+            accompanied = [await say(talk) for _ in range(repeats)]
     return {
         "others": others,
         "alone_s": quantiles(alone),
-        "beside_s": quantiles(beside),
-        "p50_ratio": quantiles(beside)["p50"] / quantiles(alone)["p50"],
+        "beside_s": quantiles(accompanied),
+        "p50_ratio": quantiles(accompanied)["p50"] / quantiles(alone)["p50"],
     }
 
 
