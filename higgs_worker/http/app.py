@@ -16,6 +16,7 @@ from higgs_worker.http.access import Access
 from higgs_worker.http.error_reply import error_reply
 from higgs_worker.http.gate import REQUEST_ID, App, Gate
 from higgs_worker.http.health_routes import health_router, metrics_router
+from higgs_worker.http.page_routes import add_page
 from higgs_worker.http.patience import Patience
 from higgs_worker.http.readiness import Readiness
 from higgs_worker.http.speak_socket import SpeakSocket
@@ -53,6 +54,7 @@ def create_app(
         metrics_router(responder.metrics),
     ):
         app.include_router(router, dependencies=with_key)
+    add_page(app)
     gate = Gate(
         app,
         responder,

@@ -21,8 +21,10 @@ from higgs_worker.http.patience import Patience
 from higgs_worker.http.request_body import ClientGone, Message, Receive, RequestBodies, replay
 from higgs_worker.logs import job_context
 
-OPEN_PATHS = frozenset({"/ping", "/health/live", "/health/ready", "/docs", "/openapi.json"})
+OPEN_PATHS = frozenset({"/", "/ping", "/health/live", "/health/ready", "/docs", "/openapi.json"})
 """Platforms ask there without a key, and browsers; what is documented is no secret."""
+OPEN_PREFIX = "/page/"
+"""The files of the page, which asks for the key itself."""
 MAX_QUERY_CHARS = 4096
 """More than any parameter of ours, and little enough to be read in no time."""
 MAX_RUNNING = 900
@@ -105,7 +107,7 @@ class Gate:
         exchange = _Exchange(scope, receive, send, request_id, self._patience)
         # What routes tell the log about a request.
         scope.setdefault("state", {}).update(request_id=request_id, started=exchange.started)
-        if scope["type"] == "http" and scope["path"] in OPEN_PATHS:
+        if scope["type"] == "http" and _is_open(scope["path"]):
             await self._app(scope, receive, exchange.send)
             return
         with job_context(request_id):
@@ -214,6 +216,10 @@ class _Exchange:
         """Send a whole reply in place of the application's."""
         reply = socket_refusal(error) if self.is_websocket else error_reply(error)
         await reply(self.scope, self.receive, self.send)
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path.startswith(OPEN_PREFIX)
 
 
 async def _client_goes(receive: Receive) -> None:

@@ -91,7 +91,7 @@ export class Waveform {
   /** Returns the second of the take that lies at a horizontal place of the window, in pixels. */
   secondsAt(clientX) {
     const { left, width } = this.#canvas.getBoundingClientRect();
-    const seconds = (Math.max(clientX - left, 0) / Math.max(width, 1)) * this.#spanS();
+    const seconds = (Math.max(clientX - left, 0) / Math.max(width, 1)) * this.spanS;
     return Math.min(seconds, this.#durationS());
   }
 
@@ -99,8 +99,8 @@ export class Waveform {
     return this.#sampleRate ? this.#peaks.length / this.#sampleRate : 0;
   }
 
-  /** What the whole width stands for, in seconds. */
-  #spanS() {
+  /** What the whole width stands for, in seconds: more than there is until the take is whole. */
+  get spanS() {
     const durationS = this.#durationS();
     if (this.#isFinished) {
       return durationS;
@@ -113,7 +113,7 @@ export class Waveform {
   }
 
   #barsAt(seconds) {
-    const spanS = this.#spanS();
+    const spanS = this.spanS;
     return spanS ? Math.round((seconds / spanS) * this.#numBars()) : 0;
   }
 
@@ -141,7 +141,7 @@ export class Waveform {
     const context = this.#canvas.getContext("2d");
     context.scale(devicePixelRatio, devicePixelRatio);
     const numBars = this.#numBars();
-    const barFrames = (this.#spanS() * this.#sampleRate) / numBars;
+    const barFrames = (this.spanS * this.#sampleRate) / numBars;
     for (let bar = 0; bar < numBars && bar * barFrames < this.#peaks.length; bar += 1) {
       const peak = this.#peaks.between(bar * barFrames, (bar + 1) * barFrames) / this.#loudest;
       const height = Math.max(peak * clientHeight, 1); // silence is a line

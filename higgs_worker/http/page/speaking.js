@@ -1,0 +1,110 @@
+import { byId } from "./dom.js";
+import { lengthText } from "./length_text.js";
+import { ServerError } from "./server.js";
+import { strings } from "./strings.js";
+import { Take } from "./take.js";
+
+/** Speaks what the form says when a person asks for it, one request at a time, and stops. */
+export class Speaking {
+  #server;
+  #form;
+  #sound;
+  #history;
+  #running = null;
+
+  constructor(server, form, sound, history) {
+    this.#server = server;
+    this.#form = form;
+    this.#sound = sound;
+    this.#history = history;
+    byId("speak").addEventListener("click", () => this.speak());
+    byId("stop").addEventListener("click", () => this.stop());
+    addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.speak();
+      else if (event.key === "Escape" && !document.querySelector("dialog[open]")) this.stop();
+    });
+    sound.addEventListener("problem", ({ error }) => this.#tellProblem(error));
+  }
+
+  /** Speak; what is still being spoken is stopped. Call it while a click or a key is handled. */
+  async speak() {
+    const request = this.#form.request;
+    const wrong = this.#findWrong(request);
+    this.#tellProblem(wrong);
+    if (wrong) return;
+    this.stop();
+    const running = (this.#running = new AbortController());
+    const take = new Take(request);
+    this.#sound.begin(take);
+    this.#showRunning(true);
+    tell(strings.take.waiting);
+    try {
+      await take.speak(this.#server, running.signal, {
+        onSamples: (samples) => {
+          if (this.#sound.take === take) this.#sound.append(samples);
+          if (running === this.#running) tell(strings.take.speaking);
+        },
+        onChange: () => {
+          if (this.#sound.take === take) this.#sound.show();
+        },
+      });
+    } catch (error) {
+      this.#tellProblem(error);
+    }
+    if (this.#sound.take === take) this.#sound.finish();
+    if (take.lengthS > 0) this.#history.add(take);
+    if (running !== this.#running) return; // the next one runs already
+    this.#running = null;
+    this.#showRunning(false);
+    tell(endSentence(take));
+  }
+
+  /** Stop what is being spoken; the server stops with it. */
+  stop() {
+    this.#running?.abort();
+  }
+
+  #showRunning(isRunning) {
+    byId("stop").disabled = !isRunning;
+    byId("sound").setAttribute("aria-busy", String(isRunning));
+  }
+
+  #findWrong(request) {
+    const control = this.#form.wrongControl;
+    if (control) {
+      control.closest("details")?.setAttribute("open", "");
+      control.focus();
+      const label = control.labels[0].textContent;
+      return new Error(strings.speak.wrongSetting(label, control.validationMessage));
+    }
+    if (request.text.trim()) return null;
+    byId("text").focus();
+    return new Error(strings.speak.nothing);
+  }
+
+  #tellProblem(error) {
+    const place = byId("problem");
+    place.hidden = !error;
+    place.textContent = error ? sentenceOf(error) : "";
+  }
+}
+
+function tell(sentence) {
+  const place = byId("told");
+  if (place.textContent !== sentence) place.textContent = sentence;
+}
+
+function endSentence(take) {
+  if (take.state === "failed") return ""; // the alert tells it
+  if (take.state === "done") return strings.take.done(lengthText(take.lengthS));
+  return take.lengthS > 0
+    ? strings.take.stopped(lengthText(take.lengthS))
+    : strings.take.stoppedEarly;
+}
+
+function sentenceOf(error) {
+  const problems = error instanceof ServerError ? error.details.errors : null;
+  const message = error.message.replace(/[^.!?]$/, "$&.");
+  if (!Array.isArray(problems) || problems.length < 2) return message;
+  return `${message} ${strings.server.details(problems)}.`;
+}
