@@ -1,8 +1,10 @@
 # The verbs of this repository. Each one sets up what it needs, and does so only after a change.
 #   make demo   run test_input.json through handler.py with the embedded model
+#   make play   serve the page with the embedded model at http://127.0.0.1:8000; PORT=… elsewhere
 #   make test   run the tests (CPU, no network beyond loopback)
 #   make test-next-sdk   run the tests of RunPod's SDK with the version that is to come
 #   make test-clients   run the tests of other people's clients of the HTTP server: 0.7 GB
+#   make test-page   run the tests of the page in a browser: Chromium or Chrome, which must be there
 #   make test-long   run the few tests of more than ten seconds
 #   make coverage   run the same tests as `make test`, more slowly, and list the lines they missed
 #   make image-test   build the container image and run it (docker, or root with buildah and podman)
@@ -30,7 +32,7 @@ NEXT_SDK := .next-sdk
 CLIENTS := .clients
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-next-sdk test-clients test-long coverage image-test check docs bench bench-codec bench-http bench-pull bench-start gpu real-size lock upgrade notices clean
+.PHONY: help install demo play test test-next-sdk test-clients test-page test-long coverage image-test check docs bench bench-codec bench-http bench-pull bench-start gpu real-size lock upgrade notices clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -69,6 +71,15 @@ demo: $(WORKER)
 	@$(BIN)/python -c "import json; print('The text was:', json.load(open('test_input.json'))['input']['text'])"
 	@echo "Listen to demo-output/local_test.wav"
 
+PORT ?= 8000
+
+# In a terminal, Ctrl-C is for the server alone (set -m), which then ends well. make would call it an
+# error, and so would the shell (trap) where it ends the server before that listens: code 130.
+play: $(WORKER)
+	@echo "Open http://127.0.0.1:$(PORT) in a browser; Ctrl-C ends the server"
+	@if [ -t 0 ]; then set -m; trap : INT; fi; \
+		HIGGS_MODEL=demo PORT=$(PORT) $(BIN)/python -m higgs_worker serve || [ $$? -eq 130 ]
+
 test: $(TOOLS)
 	@$(BIN)/python -m pytest -n auto
 
@@ -98,6 +109,11 @@ $(CLIENTS)/.ready: $(TOOLS) requirements-clients.lock tests/http/clients/package
 	@cp tests/http/clients/package*.json $(CLIENTS)
 	@if command -v npm >/dev/null; then npm ci --prefix $(CLIENTS) --silent --ignore-scripts; fi
 	@touch $@
+
+# A test process has a browser and servers of its own, so more of them than cores gain nothing.
+test-page: $(TOOLS)
+	@$(BIN)/python -m tests.page.chromium >/dev/null
+	@$(BIN)/python -m pytest -n 2 -m browser tests/page
 
 test-long: $(TOOLS)
 	@$(BIN)/python -m pytest -m long

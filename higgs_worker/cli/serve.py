@@ -26,8 +26,10 @@ def run(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     Raises:
         WorkerError: it cannot listen.
     """
-    # Nothing has been begun yet. A container's first process would ignore the signal otherwise.
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
+    # Nothing has been begun yet. A container's first process would ignore SIGTERM otherwise, and
+    # SIGINT would print where Python was.
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda number, _: os._exit(128 + number))
     from higgs_worker.build import build_responder
     from higgs_worker.http.server import serve
 
