@@ -21,6 +21,7 @@ from higgs_worker.text.link_references import LinkReferences
 from higgs_worker.text.markup import Passage, check_tags, doubts, parse
 from higgs_worker.text.normalise.normalise import normalise
 from higgs_worker.text.split import border, sentences, split
+from higgs_worker.text.tags import as_written
 from higgs_worker.text.words import is_speakable, num_words
 
 PAUSES_S = {"paragraph": 0.5, "sentence": 0.2, "clause": 0.05, "none": 0.0}
@@ -208,7 +209,8 @@ class ChunkPlan:
                 spoken = normalise(self._links.without_ids(text), self.language)
             if not is_speakable(spoken):
                 continue
-            self.sentences.append(Sentence(text.strip(), spoken, speaker))
+            written = as_written(text.strip())
+            self.sentences.append(Sentence(written, as_written(spoken), speaker))
             edge = text[len(text.rstrip()) :] or ("" if _SPACELESS.search(spoken) else " ")
             yield SentencePart(len(self.sentences) - 1, spoken + edge)
 

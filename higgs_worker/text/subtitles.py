@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from higgs_worker.text.tags import EVENT
+from higgs_worker.text.tags import EVENTS, WRITTEN_EVENT
 from higgs_worker.text.words import OPENING, SPACELESS, can_cut
 
 MAX_COLUMNS = 42
@@ -28,7 +28,7 @@ class TimedText(Protocol):
 
     @property
     def text(self) -> str:
-        """Return the text; events as in `tags`."""
+        """Return the text; events as callers write them."""
 
     @property
     def speaker(self) -> str | None:
@@ -88,7 +88,7 @@ def _cues(segments: Iterable[TimedText], prefix: Callable[[str], str]) -> Iterat
     for segment in sorted(segments, key=_start):
         start_ms, end_ms = _ms(segment.start_s), _ms(segment.end_s)
         speaker = " ".join((segment.speaker or "").split()) or None
-        text = " ".join(EVENT.sub(_event_label, segment.text).split())
+        text = " ".join(WRITTEN_EVENT.sub(_event_label, segment.text).split())
         if not text:
             continue
         lines = _lines((prefix(speaker) if speaker else "") + text)
@@ -116,8 +116,9 @@ def _ms(time_s: float) -> int:
 
 def _event_label(event: re.Match[str]) -> str:
     """Return an event as [Laughter], where it starts, else a space."""
-    name = _EVENT_NAME.search(event.group())
-    return f" {name.group()} " if name and not event.group().startswith("<SE_e>") else " "
+    form = EVENTS[event[1]]
+    name = _EVENT_NAME.search(form)
+    return f" {name[0]} " if name and not form.startswith("<SE_e>") else " "
 
 
 def _lines(text: str) -> list[str]:

@@ -38,6 +38,9 @@ EVENTS = {
 EVENT = re.compile("|".join(re.escape(form) for form in EVENTS.values()))
 """Any event in the model's form. It has no white space and must never be cut or rewritten."""
 
+WRITTEN_EVENT = re.compile(rf"\[({'|'.join(map(re.escape, EVENTS))})\]")
+"""Any event as `as_written` writes it."""
+
 MAX_PAUSE_S = 10.0
 """Longer silence is a mistake, or should be added by the player."""
 
@@ -49,6 +52,12 @@ _PAUSE = re.compile(r"pause ?([0-9]+(?:\.[0-9]+)?|\.[0-9]+) ?(ms|s)")
 _PAUSE_LIKE = re.compile(r"pause\W*(?:[0-9.+-].*)?", re.DOTALL)
 _MAX_LOOKALIKE = 32
 _MAX_LOOKALIKE_WORDS = 3
+_WRITTEN = {form: f"[{name}]" for name, form in EVENTS.items()}
+
+
+def as_written(text: str) -> str:
+    """Return a text with events as callers write them, not as the model knows them."""
+    return EVENT.sub(lambda event: _WRITTEN[event[0]], text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from higgs_worker.speech.chunking import (
     _stretches,
     plan,
 )
+from higgs_worker.text.tags import as_written
 
 
 def plan_of(text: str, **fields: object) -> ChunkPlan:
@@ -168,6 +169,18 @@ def test_events_alone_can_be_spoken() -> None:
     assert "<SE>[Laughter]</SE>" in chunk.text
 
 
+def test_sentences_have_events_as_they_were_written() -> None:
+    """Callers read their own tags, whatever form the model knows; a sound is nothing to read."""
+    plan = plan_of("[Laugh] Two. [music start] So it goes. [music end]")
+    assert plan.chunks
+    assert [each.text for each in plan.sentences] == [
+        "[laugh] Two.",
+        "[music start] So it goes.",
+        "[music end]",
+    ]
+    assert all(each.spoken == each.text for each in plan.sentences)
+
+
 def test_a_word_of_a_hundred_thousand_letters() -> None:
     """It is cut, not refused and not waited for."""
     chunks = plan_of("x" * 100_000, normalise=False).chunks
@@ -219,7 +232,7 @@ def test_every_sentence_is_in_the_chunks(text: str, chunk_words: int, dialogue: 
         for part in chunk.parts:
             spoken[part.sentence] = spoken.get(part.sentence, "") + part.text
     assert list(spoken) == list(range(len(found.sentences)))
-    assert [each.strip() for each in spoken.values()] == [
+    assert [as_written(each).strip() for each in spoken.values()] == [
         each.spoken.strip() for each in found.sentences
     ]
 
