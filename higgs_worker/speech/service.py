@@ -17,8 +17,9 @@ from higgs_worker.api.request import SpeechRequest
 from higgs_worker.errors import WorkerError
 from higgs_worker.metrics.worker_metrics import WorkerMetrics
 from higgs_worker.speech.chunking import ChunkPlan, plan
+from higgs_worker.speech.clock import Clock
 from higgs_worker.speech.model import LoadedModel
-from higgs_worker.speech.session import Clock, SpeechSession
+from higgs_worker.speech.session import SpeechSession
 from higgs_worker.voices.continuity import Continuity
 from higgs_worker.voices.references import Reference, References
 

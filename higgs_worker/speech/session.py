@@ -11,12 +11,11 @@ import math
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 
 import numpy as np
 
 from higgs_worker.api.request import SpeechRequest
-from higgs_worker.api.result import ModelInfo, SpeechResult, Timing, Usage
+from higgs_worker.api.result import ModelInfo, SpeechResult, Usage
 from higgs_worker.audio import edges, shape
 from higgs_worker.audio.pcm import PCM
 from higgs_worker.engine.sequence import Prompt, Sampling
@@ -24,6 +23,7 @@ from higgs_worker.messages import MAX_QUOTED
 from higgs_worker.metrics.worker_metrics import WorkerMetrics
 from higgs_worker.speech.chunk_runner import ChunkPolicy, ChunkResult, ChunkRunner
 from higgs_worker.speech.chunking import Chunk, ChunkPlan
+from higgs_worker.speech.clock import Clock
 from higgs_worker.speech.conditioning import Conditioning
 from higgs_worker.speech.limit import AudioLimit
 from higgs_worker.speech.model import LoadedModel
@@ -36,17 +36,6 @@ from higgs_worker.voices.references import Reference
 
 FAST = 0.5
 """Share of its expected length that a chunk takes at least, spoken as fast as people speak."""
-
-
-@dataclass(slots=True)
-class Clock:
-    """When things happened, on `time.perf_counter`, and how long they waited for what."""
-
-    arrived: float
-    queue_s: float = 0.0
-    load_s: float = 0.0
-    first_audio: float = 0.0
-    last_audio: float = 0.0
 
 
 class SpeechSession:
@@ -184,10 +173,8 @@ class SpeechSession:
 
     def result(self) -> SpeechResult:
         """Describe what was said; call it after the iteration has ended."""
-        request, clock = self.request, self._clock
-        spoken_s = self.num_samples / self.sample_rate
+        request, spoken_s = self.request, self.num_samples / self.sample_rate
         is_cut = self._hit_cap or self._limit.is_reached
-        started = clock.arrived + clock.queue_s + clock.load_s
         return SpeechResult(
             duration_s=spoken_s / request.speed,
             segments=self._timeline.segments if request.timestamps == "sentence" else (),
@@ -199,13 +186,7 @@ class SpeechSession:
                 audio_frames=self._num_frames,
                 characters=len(request.text),
             ),
-            timing=Timing(
-                queue_s=clock.queue_s,
-                load_s=clock.load_s,
-                first_audio_s=clock.first_audio - clock.arrived,
-                total_s=time.perf_counter() - clock.arrived,
-                rtf=(clock.last_audio - started) / spoken_s,
-            ),
+            timing=self._clock.timing(spoken_s),
             model=self._model.info,
         )
 

@@ -14,8 +14,9 @@ from higgs_worker.api.result import SpeechResult
 from higgs_worker.errors import EngineBroken, EngineFailed, NoSound, QueueFull
 from higgs_worker.metrics.worker_metrics import WorkerMetrics
 from higgs_worker.speech.chunking import OPENING_WORDS, ChunkPlan, plan
+from higgs_worker.speech.clock import Clock
 from higgs_worker.speech.quality import MAX_QUIET_S
-from higgs_worker.speech.session import Clock, SpeechSession
+from higgs_worker.speech.session import SpeechSession
 from higgs_worker.voices.references import Reference
 from tests.fakes.scripted_model import (
     FRAME_RATE,
