@@ -5,10 +5,10 @@ is added by `delivery`.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from higgs_worker.api.result import AudioInfo, SpeechResult
+from higgs_worker.api.result import AudioInfo, Segment, SegmentUpdate, SpeechResult
 from higgs_worker.errors import WorkerError
 
 
@@ -25,16 +25,7 @@ def to_output(result: SpeechResult, audio: AudioInfo) -> dict[str, Any]:
                 "num_bytes": audio.num_bytes,
                 "sha256": audio.sha256,
             },
-            "segments": [
-                {
-                    "text": each.text,
-                    "speaker": each.speaker,
-                    "start_s": rounded(each.start_s),
-                    "end_s": rounded(each.end_s),
-                    **({} if each.spoken is None else {"spoken": each.spoken}),
-                }
-                for each in result.segments
-            ],
+            "segments": [_segment(each) for each in result.segments],
             "seed": result.seed,
             "finish_reason": result.finish_reason,
             "warnings": result.warnings,
@@ -48,6 +39,21 @@ def to_output(result: SpeechResult, audio: AudioInfo) -> dict[str, Any]:
         }
     )
     return output
+
+
+def to_segments(updates: Iterable[SegmentUpdate]) -> list[dict[str, Any]]:
+    """Return what is told of segments while their speech goes on."""
+    told: list[dict[str, Any]] = to_json_safe(
+        [
+            {
+                "index": each.index,
+                **_segment(each.segment),
+                **({"estimated": True} if each.is_estimate else {}),
+            }
+            for each in updates
+        ]
+    )
+    return told
 
 
 def to_failure(error: WorkerError) -> dict[str, Any]:
@@ -90,3 +96,13 @@ def timing(result: SpeechResult) -> dict[str, float]:
 def rounded(value: float) -> float:
     """Return seconds to the millisecond."""
     return round(float(value), 3)
+
+
+def _segment(segment: Segment) -> dict[str, Any]:
+    told = {
+        "text": segment.text,
+        "speaker": segment.speaker,
+        "start_s": rounded(segment.start_s),
+        "end_s": rounded(segment.end_s),
+    }
+    return told if segment.spoken is None else told | {"spoken": segment.spoken}

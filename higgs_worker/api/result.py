@@ -18,6 +18,17 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentUpdate:
+    """What is known of a segment while its speech goes on; a later one replaces it."""
+
+    index: int
+    """Among the segments of the result."""
+    segment: Segment
+    is_estimate: bool
+    """Whether its times, or its end alone, follow from the text and not from its sound."""
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """How much the request used."""
 

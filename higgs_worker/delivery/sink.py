@@ -1,12 +1,12 @@
 """The one loop that brings a speech to its destination, and what a destination must offer."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Protocol, TypeVar
 
 from higgs_worker.api.progress import OnProgress
 from higgs_worker.api.request import SpeechRequest
-from higgs_worker.api.result import ModelInfo, SpeechResult
+from higgs_worker.api.result import ModelInfo, SegmentUpdate, SpeechResult
 from higgs_worker.audio.pcm import PCM
 
 Output = TypeVar("Output", covariant=True)
@@ -43,6 +43,9 @@ class SpeechSource(Protocol):
 
     def cancel(self) -> None:
         """Cancel what has not been generated."""
+
+    def take_segments(self) -> Sequence[SegmentUpdate]:
+        """Return the segments whose times became known, or better, since the last call."""
 
     def result(self) -> SpeechResult:
         """Describe the speech, once the iteration has ended."""

@@ -6,12 +6,15 @@ What fails later cuts the connection, or is an event: no client takes half a spe
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.responses import Response
 
 from higgs_worker.api.openai import OpenAISpeech
+from higgs_worker.api.output import to_segments
 from higgs_worker.api.request import SpeechRequest
+from higgs_worker.api.result import SegmentUpdate
 from higgs_worker.audio.encode import MIME_TYPES, encoded_rate
 from higgs_worker.delivery.budget import to_base64
 from higgs_worker.delivery.encoding import needs_whole
@@ -72,10 +75,13 @@ class SpeechReply(Response):
                     self._has_begun = True
                     await send({"type": "http.response.start", "status": 200, "headers": head})
                 if self._body.is_sse:
-                    delta = {"type": "speech.audio.delta", "audio": to_base64(packet)}
-                    packet = _event(delta)
+                    packet = _delta(packet, speech.take_segments())
                 await _send_part(send, packet)
-            return await speaking
+            output = await speaking
+            if self._body.is_sse and (last := speech.take_segments()):
+                # The end of the last sentence is known when all its sound has been sent.
+                await _send_part(send, _delta(b"", last))
+            return output
         finally:
             speaking.cancel()
             await asyncio.gather(speaking, return_exceptions=True)
@@ -114,6 +120,11 @@ class SpeechReply(Response):
 
 async def _send_part(send: Send, part: bytes) -> None:
     await send({"type": "http.response.body", "body": part, "more_body": True})
+
+
+def _delta(audio: bytes, updates: Sequence[SegmentUpdate]) -> bytes:
+    delta = {"type": "speech.audio.delta", "audio": to_base64(audio)}
+    return _event(delta | {"segments": to_segments(updates)} if updates else delta)
 
 
 def _event(data: dict[str, Any], name: str | None = None) -> bytes:

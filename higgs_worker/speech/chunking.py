@@ -64,6 +64,8 @@ class SentencePart:
     sentence: int
     """Index into `ChunkPlan.sentences`."""
     text: str
+    is_end: bool = True
+    """Whether the sentence ends with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +274,7 @@ def _pop_chars(parts: deque[SentencePart], num_chars: int) -> Iterable[SentenceP
         part = parts.popleft()
         if len(part.text) > num_chars:
             parts.appendleft(SentencePart(part.sentence, part.text[num_chars:]))
-            part = SentencePart(part.sentence, part.text[:num_chars])
+            part = SentencePart(part.sentence, part.text[:num_chars], is_end=False)
         num_chars -= len(part.text)
         yield part
 

@@ -9,13 +9,13 @@ one loudness and joined with pauses, up to the caller's limit of length.
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 
 import numpy as np
 
 from higgs_worker.api.request import SpeechRequest
-from higgs_worker.api.result import ModelInfo, SpeechResult, Usage
+from higgs_worker.api.result import ModelInfo, SegmentUpdate, SpeechResult, Usage
 from higgs_worker.audio import edges, shape
 from higgs_worker.audio.pcm import PCM
 from higgs_worker.engine.sequence import Prompt, Sampling
@@ -152,6 +152,7 @@ class SpeechSession:
             else:
                 if len(final := self._limit.pass_on(self._silence(self._plan.end_pause_s))):
                     yield final
+            self._timeline.finish()
             if len(held := self._limit.finish()):
                 yield held
         finally:
@@ -170,6 +171,10 @@ class SpeechSession:
         """Cancel what has not been generated."""
         for task in self._tasks:
             task.cancel()
+
+    def take_segments(self) -> Sequence[SegmentUpdate]:
+        """Return the segments whose times became known, or better, since the last call."""
+        return self._timeline.take_news() if self.request.timestamps == "sentence" else ()
 
     def result(self) -> SpeechResult:
         """Describe what was said; call it after the iteration has ended."""
@@ -289,6 +294,7 @@ class SpeechSession:
                 if not heard:
                     self._clock.first_audio = self._clock.first_audio or time.perf_counter()
                     gain = await asyncio.to_thread(self._gain, runner.result)
+                    self._timeline.expect(chunk, (start, self._limit.max_samples))
                     if len(final := self._limit.pass_on(silence)):
                         yield final
                 heard.append(pcm if gain == 1 else pcm * np.float32(gain))

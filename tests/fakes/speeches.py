@@ -10,7 +10,7 @@ import numpy as np
 
 from higgs_worker.api.progress import OnProgress
 from higgs_worker.api.request import SpeechRequest
-from higgs_worker.api.result import ModelInfo, SpeechResult, Timing, Usage
+from higgs_worker.api.result import ModelInfo, SegmentUpdate, SpeechResult, Timing, Usage
 from higgs_worker.deadlines import Deadlines
 from higgs_worker.delivery.delivery import Delivery
 from higgs_worker.delivery.file import AudioFile, MemorySink, SaveDirectory
@@ -59,6 +59,8 @@ class FixedSpeech:
         self.request = request
         self._pcm = pcm
         self._result = result
+        told = enumerate(result.segments)
+        self._news = [SegmentUpdate(*each, is_estimate=False) for each in told]
         self.seed, self.model = result.seed, result.model
 
     async def __aiter__(self) -> AsyncGenerator[Any, None]:
@@ -73,6 +75,11 @@ class FixedSpeech:
 
     def cancel(self) -> None:
         """There is nothing to cancel."""
+
+    def take_segments(self) -> list[SegmentUpdate]:
+        """Return all of them at once."""
+        news, self._news = self._news, []
+        return news
 
     def result(self) -> SpeechResult:
         """Return what was given."""
