@@ -149,6 +149,76 @@ def test_the_usage_adds_up() -> None:
     asyncio.run(test())
 
 
+def merged(deltas: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """Return the segments that events have told: the last word on each, by its index."""
+    known: dict[int, dict[str, Any]] = {}
+    for delta in deltas:
+        for segment in delta.get("segments", ()):
+            known[segment.pop("index")] = segment
+    return known
+
+
+@pytest.mark.parametrize("format", ["pcm", "mp3", "opus"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"speed": 1.3, "chunk_words": 5},
+        {"input": "[Anna] It is 7 o'clock. [Ben] So late?", "speakers": {"Anna": "a", "Ben": "b"}},
+        {"max_duration_s": 2.5},
+        {"loudness_lufs": -30},
+    ],
+)
+def test_segments_come_with_the_sound(fields: dict[str, Any], format: str) -> None:
+    """The first event has times; all of them together are those of the last event."""
+
+    async def test() -> None:
+        async with serving_http() as server, server.client() as client:
+            ask = spoken(response_format=format, stream_format="sse") | fields
+            deltas, done = events_of(await client.post(SPEECH, json=ask))
+            assert deltas[0]["segments"][0]["index"] == 0
+            assert all(each["audio"] for each in deltas[:-1])
+            known = merged(deltas)
+            final = dict(enumerate(done["segments"]))
+            assert final
+            assert {index: known[index] for index in final} == final
+            if "max_duration_s" not in fields:
+                assert known == final
+
+    asyncio.run(test())
+
+
+def test_a_sentence_has_times_before_its_chunk_is_complete() -> None:
+    """They are marked as estimates, and replaced."""
+
+    async def test() -> None:
+        async with serving_http() as server, server.client() as client:
+            ask = spoken(input=f"Slowly it went on. {TEXT}", response_format="pcm")
+            ask |= {"stream_format": "sse", "voice": "clara"}
+            deltas, done = events_of(await client.post(SPEECH, json=ask))
+            first, *others = deltas
+            assert [each["estimated"] for each in first["segments"]] == [True] * 3
+            assert [each["text"] for each in first["segments"]] == [
+                each["text"] for each in done["segments"]
+            ]
+            assert merged(others) == dict(enumerate(done["segments"]))
+
+    asyncio.run(test())
+
+
+def test_no_segments_where_none_are_wanted() -> None:
+    """Neither in the events nor at their end."""
+
+    async def test() -> None:
+        async with serving_http() as server, server.client() as client:
+            ask = spoken(response_format="pcm", stream_format="sse", timestamps="none")
+            deltas, done = events_of(await client.post(SPEECH, json=ask))
+            assert done["segments"] == []
+            assert not [each for each in deltas if "segments" in each]
+
+    asyncio.run(test())
+
+
 def test_the_first_packet_does_not_wait_for_the_last() -> None:
     """A text is heard while the rest of it is being generated."""
 
