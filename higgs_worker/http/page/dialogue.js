@@ -29,7 +29,8 @@ const BRACKET = new RegExp(
 const EVENT =
   /^(?:laugh|cough|applause|cheering|music|(?:music|sing|humming) (?:start|end))$/;
 const EDITORIAL = /^(?:sic|citation needed|emphasis added|redacted)$/;
-const PAUSE_LIKE = /^pause[^\p{L}\p{N}_]*(?:[0-9.+-].*)?$/su;
+/** A pause, or one that the server asks to write as it should be. */
+const PAUSE = /^pause(?!\p{L})/u;
 const SPEAKER = /^speaker[0-9]{1,9}$/;
 const NAME = /^\p{L}[\p{L}\p{M} \-_'’]+(?<! )(?: ?[0-9]+)?$/u;
 const MAX_NAME_CHARS = 32;
@@ -62,17 +63,13 @@ export function speakersIn(text) {
     if (groups.inner === undefined) continue;
     const name = words(groups.inner).join(" ");
     const key = folded(name);
-    if (SPEAKER.test(key)) {
-      if (!names.has(key)) names.set(key, key.toUpperCase());
-      continue;
-    }
+    const isNumbered = SPEAKER.test(key);
     const isText = /[\p{L}\p{N}]$/u.test(before) || text[end] === "(" || links.has(index);
-    if (isText || !mayName(name, key)) continue;
+    if (!isNumbered && (isText || !mayName(name, key))) continue;
     isDialogue ||= !MIDWAY.test(before);
-    if (!names.has(key)) names.set(key, name);
+    if (!names.has(key)) names.set(key, isNumbered ? key.toUpperCase() : name);
   }
-  const isSpeaker = ([key]) => isDialogue || SPEAKER.test(key);
-  return [...names].filter(isSpeaker).map(([, name]) => name);
+  return [...names].filter(([key]) => isDialogue || SPEAKER.test(key)).map(([, name]) => name);
 }
 
 /**
@@ -121,7 +118,7 @@ function mayName(name, key) {
     [...key].length <= MAX_NAME_CHARS &&
     words(key).length <= MAX_NAME_WORDS &&
     !EVENT.test(key) &&
-    !PAUSE_LIKE.test(key) &&
+    !PAUSE.test(key) &&
     !EDITORIAL.test(key)
   );
 }
