@@ -134,6 +134,9 @@ export class RequestForm extends EventTarget {
   #changed() {
     byId("description-field").hidden = this.#voice.value !== IN_WORDS;
     this.#speakers.read(this.#text.value);
+    byId("voice-label").textContent = this.#speakers.value
+      ? strings.speak.otherVoice
+      : strings.speak.voice;
     this.dispatchEvent(new Event("change"));
     this.#settle();
   }

@@ -52,6 +52,7 @@ export const strings = {
     written: "Written",
     read: "Read",
     voice: "Voice",
+    otherVoice: "Voice of what has no speaker",
     modelChooses: "The model chooses",
     builtIn: "Built in",
     saved: "Saved",
