@@ -92,7 +92,7 @@ class RunPod:
             return reply({"jobs": {"inQueue": 1}, "workers": self.workers})
         if (method, name) == ("POST", "run"):
             return reply({"id": "job-1", "status": "IN_QUEUE"})
-        if name == "status/job-1":
+        if name == "status/job-1" or (method, name) == ("POST", "runsync"):
             return reply(next_of(self.statuses))
         return problem(404, "Not Found")
 
