@@ -32,7 +32,8 @@ export class RequestForm extends EventTarget {
     fillMenu(byId("examples"), strings.speak.examples, examples);
     const tags = EVENT_TAGS.map((each) => strings.tags[each.name]);
     fillMenu(byId("tags"), strings.speak.insert, tags);
-    this.request = JSON.parse(recall("form") ?? '{"text": ""}');
+    const [first] = strings.examplesList;
+    this.request = JSON.parse(recall("form")) ?? { text: first.text };
     voices.addEventListener("change", () => {
       const wanted = this.#voice.dataset.wanted;
       fillVoices(this.#voice, voices.usable, { withWords: true });

@@ -35,12 +35,13 @@ export class Tabs extends EventTarget {
       each.tabIndex = isShown ? 0 : -1;
       byId(`panel-${nameOf(each)}`).hidden = !isShown;
     }
-    history.replaceState(null, "", `#${name}`);
+    // With a slash no element has this id, so the browser does not jump anywhere.
+    history.replaceState(null, "", `#/${name}`);
     this.dispatchEvent(new Event("change"));
   }
 
   #followAddress() {
-    const name = location.hash.slice(1);
+    const name = location.hash.slice(2);
     this.show(this.#tabs.some((each) => nameOf(each) === name) ? name : "speak");
   }
 }
