@@ -1,19 +1,17 @@
-import { strings } from "./strings.js";
-
 /**
- * The tags that can be put into a text, each with the name that people see. `start` alone is a
- * sound or a silence; `start` and `end` stand around words.
+ * The tags that can be put into a text, by the names that they have in `strings.tags`. `start`
+ * alone is a sound or a silence; `start` and `end` stand around words.
  */
 export const EVENT_TAGS = [
-  { name: strings.tags.pause, start: "[pause 500ms]" },
-  { name: strings.tags.laugh, start: "[laugh]" },
-  { name: strings.tags.cough, start: "[cough]" },
-  { name: strings.tags.applause, start: "[applause]" },
-  { name: strings.tags.cheering, start: "[cheering]" },
-  { name: strings.tags.music, start: "[music]" },
-  { name: strings.tags.musicAround, start: "[music start]", end: "[music end]" },
-  { name: strings.tags.sing, start: "[sing start]", end: "[sing end]" },
-  { name: strings.tags.humming, start: "[humming start]", end: "[humming end]" },
+  { name: "pause", start: "[pause 500ms]" },
+  { name: "laugh", start: "[laugh]" },
+  { name: "cough", start: "[cough]" },
+  { name: "applause", start: "[applause]" },
+  { name: "cheering", start: "[cheering]" },
+  { name: "music", start: "[music]" },
+  { name: "music_around", start: "[music start]", end: "[music end]" },
+  { name: "sing", start: "[sing start]", end: "[sing end]" },
+  { name: "humming", start: "[humming start]", end: "[humming end]" },
 ];
 
 // How brackets are read is the server's business: its text/tags.py, text/markup.py and
