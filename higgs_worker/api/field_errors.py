@@ -1,15 +1,22 @@
-"""pydantic's errors in a caller's words: JSON's terms instead of Python's types."""
+"""What is wrong with a field, in a caller's words: JSON's terms instead of Python's types."""
 
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from higgs_worker.errors import InvalidRequest
 from higgs_worker.messages import quote, too_long, unreadable
 
 
+def wrong_field(name: str, problem: str) -> InvalidRequest:
+    """Return the error about one field; `problem` continues a sentence that its name begins."""
+    message = f"{name} {problem}"
+    return InvalidRequest(message, details={"errors": [{"field": name, "message": message}]})
+
+
 def describe_error(error: ErrorDetails, value: Any, field: FieldInfo) -> str:
-    """Return what is wrong with a field, as the continuation of a sentence.
+    """Return what pydantic finds wrong with a field, as the continuation of a sentence.
 
     Args:
         error: as pydantic reports it.

@@ -39,7 +39,7 @@ _MAX_SUGGESTIONS = 5  # each takes a fifth of a millisecond, and a batch has 64 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
 
 Format = Literal["wav", "mp3", "flac", "opus", "aac", "pcm", "ulaw", "alaw"]
-_TELEPHONE_FORMATS = ("ulaw", "alaw")
+TELEPHONE_FORMATS = ("ulaw", "alaw")
 
 
 class SpeechRequest(BaseModel):
@@ -196,7 +196,7 @@ class SpeechRequest(BaseModel):
         """Sample rate that is wanted, in hertz."""
         if self.sample_rate is not None:
             return self.sample_rate
-        return 8000 if self.format in _TELEPHONE_FORMATS else 24000
+        return 8000 if self.format in TELEPHONE_FORMATS else 24000
 
     @field_validator("voice", mode="plain")
     @classmethod

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from higgs_worker.api import openai
+from higgs_worker.api.field_errors import wrong_field
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.api.screening import looks_like_credential
 from higgs_worker.api.voice_spec import VoiceSpec
@@ -115,7 +116,7 @@ def parse_query(parameters: Iterable[tuple[str, str]]) -> SpeakOptions:
     fields["voice"] = {"description": voice} if "description" in sent else voice
     fields["format"], fields["sample_rate"] = _encoding(sent)
     if sent.get("container", "none") != "none":
-        raise _wrong("container", "must be none: a websocket carries samples without a file")
+        raise wrong_field("container", "must be none: a websocket carries samples without a file")
     fields |= {"text": _TO_BE_SAID, "timestamps": "none", "strict_tags": False}
     return SpeakOptions(voice, SpeechRequest.parse(fields, max_text_chars=len(_TO_BE_SAID)))
 
@@ -136,12 +137,12 @@ def _as_mapping(parameters: Iterable[tuple[str, str]]) -> dict[str, str]:
         if name not in _KNOWN:
             near = difflib.get_close_matches(name[:MAX_QUOTED].lower(), _KNOWN, n=1)
             advice = f"; did you mean {near[0]!r}?" if near else ""
-            raise _wrong(name[:MAX_QUOTED], f"is no parameter of this websocket{advice}")
+            raise wrong_field(name[:MAX_QUOTED], f"is no parameter of this websocket{advice}")
         if name in sent and name not in _WITHOUT_EFFECT:
-            raise _wrong(name, "was sent twice; send it once")
+            raise wrong_field(name, "was sent twice; send it once")
         sent[name] = value
     if len(both := [name for name in _VOICE_NAMES if name in sent]) > 1:
-        raise _wrong(both[1], f"and {both[0]} both say whose voice it is; send one of them")
+        raise wrong_field(both[1], f"and {both[0]} both say whose voice it is; send one of them")
     return sent
 
 
@@ -149,12 +150,12 @@ def _encoding(sent: Mapping[str, str]) -> tuple[str, int]:
     """Return our format and the sample rate."""
     name = sent.get("encoding", DEFAULT_ENCODING)
     if name not in ENCODINGS:
-        raise _wrong("encoding", f"must be {' or '.join(ENCODINGS)}, not {quote(name)}")
+        raise wrong_field("encoding", f"must be {' or '.join(ENCODINGS)}, not {quote(name)}")
     format, rates = ENCODINGS[name]
     rate = sent.get("sample_rate", str(rates[0]))
     if rate not in map(str, rates):
         known = " or ".join(str(each) for each in sorted(rates))
-        raise _wrong("sample_rate", f"must be {known} for {name}, not {quote(rate)}")
+        raise wrong_field("sample_rate", f"must be {known} for {name}, not {quote(rate)}")
     return format, int(rate)
 
 
@@ -170,8 +171,3 @@ def _number(value: str) -> int | float | str:
 def _listed(voices: Collection[str]) -> str:
     shown = ", ".join(sorted(voices)[:10])
     return f"{shown} and {len(voices) - 10} more" if len(voices) > 10 else shown
-
-
-def _wrong(name: str, problem: str) -> InvalidRequest:
-    message = f"{name} {problem}"
-    return InvalidRequest(message, details={"errors": [{"field": name, "message": message}]})

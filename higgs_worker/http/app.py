@@ -13,6 +13,7 @@ from higgs_worker.delivery.responder import Responder
 from higgs_worker.errors import RequestRefused, WorkerError
 from higgs_worker.http import openapi
 from higgs_worker.http.access import Access
+from higgs_worker.http.encode_routes import encode_router
 from higgs_worker.http.error_reply import error_reply
 from higgs_worker.http.gate import REQUEST_ID, App, Gate
 from higgs_worker.http.health_routes import health_router, metrics_router
@@ -50,6 +51,7 @@ def create_app(
     with_key = [Security(HTTPBearer(auto_error=False))] if settings.api_key else []
     for router in (
         speech_router(responder, max_text_chars=settings.max_text_chars),
+        encode_router(responder),
         voice_router(responder),
         metrics_router(responder.metrics),
     ):

@@ -7,6 +7,7 @@ what it cannot see.
 from collections.abc import Mapping
 from typing import Any
 
+from higgs_worker.api.encode_query import DEFAULT_RATE, FORMATS, MAX_RATE, MIN_RATE
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.audio.encode import MIME_TYPES
 from higgs_worker.voices.library import NAME
@@ -97,12 +98,9 @@ def speech() -> dict[str, Any]:
             "voice": {"audio": "https://files.example/me.wav", "text": "What I say in it."},
         },
     }
-    audio = {each: {"schema": _BINARY} for each in sorted(set(MIME_TYPES.values()))}
+    audio = _audio() | {"text/event-stream": {}}
     return {
-        "responses": _responses(
-            {200: ("the audio, from its first packet on", audio | {"text/event-stream": {}})},
-            _SPEAKING,
-        ),
+        "responses": _responses({200: ("the audio, from its first packet on", audio)}, _SPEAKING),
         "openapi_extra": _json_body(_object(properties, ["input"]), examples),
     }
 
@@ -125,6 +123,34 @@ def job() -> dict[str, Any]:
     return {
         "responses": _responses({200: ("what a job returns", output)}, _SPEAKING),
         "openapi_extra": _json_body(schema, examples),
+    }
+
+
+def encode() -> dict[str, Any]:
+    """Return what is said of `POST /v1/audio/encode`."""
+    rates = {"minimum": MIN_RATE, "maximum": MAX_RATE, "default": DEFAULT_RATE}
+    parameters = [
+        {
+            "name": "format",
+            "in": "query",
+            "required": True,
+            "description": "of the file",
+            "schema": {"type": "string", "enum": list(FORMATS)},
+            "example": "mp3",
+        },
+        {
+            "name": "sample_rate",
+            "in": "query",
+            "description": "of the PCM, in hertz",
+            "schema": {"type": "integer", **rates},
+            "example": DEFAULT_RATE,
+        },
+    ]
+    pcm = {"schema": _BINARY | {"description": "16-bit little-endian samples, mono"}}
+    body = {"required": True, "content": {"application/octet-stream": pcm}}
+    return {
+        "responses": _responses({200: ("the file", _audio())}, (*_USUAL, 500, 504)),
+        "openapi_extra": {"parameters": parameters, "requestBody": body},
     }
 
 
@@ -194,6 +220,10 @@ def ready() -> dict[str, Any]:
 
 
 _BINARY = {"type": "string", "format": "binary"}
+
+
+def _audio() -> dict[str, Any]:
+    return {each: {"schema": _BINARY} for each in sorted(set(MIME_TYPES.values()))}
 
 
 def _request_fields() -> dict[str, Any]:
