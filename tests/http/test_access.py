@@ -92,7 +92,7 @@ def test_health_is_open_and_the_rest_is_not(tmp_path: Path) -> None:
             assert (await server.client.head(path)).status_code == 200, path
         for path in ("/metrics", "/v1/models", "/v1/audio/voices", "/nothing"):
             assert (await server.client.get(path)).status_code == 401, path
-        for path in ("/v1/audio/speech", "/v1/speech", "/v1/audio/voices"):
+        for path in ("/v1/audio/speech", "/v1/audio/encode", "/v1/speech", "/v1/audio/voices"):
             assert (await server.client.post(path, json={})).status_code == 401, path
 
     run(tmp_path, test, **SECRETS)

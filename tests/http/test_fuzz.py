@@ -19,6 +19,7 @@ from tests.fakes.library import make_wav
 WORDS = "zebraFuzzQuagga"
 """The caller's; no line of the log may hold it."""
 ROUTES = ("/v1/audio/speech", "/v1/speech", "/v1/audio/voices")
+ENCODE = "/v1/audio/encode"
 ODD = (
     None, True, False, 0, -1, 1, 2**63, -(2**70), 1e308, 0.5, "", " ", WORDS, "a" * 300, "\x00",
     "\ud800", "🦓", [], {}, [[]], [WORDS], {WORDS: WORDS}, {"name": WORDS}, "clara", "wav",
@@ -167,6 +168,25 @@ def test_bodies(tmp_path: Path, num: int, caplog: pytest.LogCaptureFixture) -> N
                 assert reply.json()["error"]["message"]
             statuses.add(reply.status_code)
         assert {200, 201, 400} <= statuses
+
+    run(tmp_path, test)
+    check_log(caplog)
+
+
+def test_queries(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Any bytes are samples, if they are even in number; what is asked for may be anything."""
+    parts = ("format=wav", "format=opus", "sample_rate=8000", "sample_rate=%00", "format", "&", "=",
+             WORDS, f"format={WORDS}", f"{WORDS}=1", "%ff=%ff", "sample_rate=1e9", "")  # fmt: skip
+
+    async def test(server: HttpServer) -> None:
+        draw, statuses = random.Random(3), set()
+        for _ in range(150):
+            query = "&".join(draw.choices(parts, k=draw.randrange(4)))
+            body = draw.randbytes(draw.choice([0, 1, 2, 999, 1000]))
+            reply = await server.client.post(f"{ENCODE}?{query}", content=body)
+            assert reply.status_code in (200, 400), (query, body)
+            statuses.add(reply.status_code)
+        assert statuses == {200, 400}
 
     run(tmp_path, test)
     check_log(caplog)

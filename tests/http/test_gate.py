@@ -65,6 +65,8 @@ def test_refusals_are_in_openai_s_envelope(tmp_path: Path) -> None:
             ("GET", "/nothing", {}, 404),
             ("GET", "/v1/audio/voices/../..//", {}, 404),
             ("GET", speech, {}, 405),
+            ("GET", "/v1/audio/encode?format=wav", {}, 405),
+            ("POST", "/v1/audio/encode?format=wav", {"content": b" " * (LIMIT + 1)}, 413),
             ("PUT", "/ping", {}, 405),
             ("GET", f"/v1/models?{'a' * (MAX_QUERY_CHARS + 1)}", {}, 414),
             ("POST", speech, {"content": b" " * (LIMIT + 1)}, 413),

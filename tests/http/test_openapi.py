@@ -50,6 +50,30 @@ def test_its_examples_are_good_requests(tmp_path: Path) -> None:
     asyncio.run(serve())
 
 
+def test_the_parameters_of_encode_are_good(tmp_path: Path) -> None:
+    """Their examples, and every format of the list, at the lowest and the highest rate."""
+
+    async def serve() -> None:
+        async with serving_http(tmp_path) as server:
+            paths = (await server.client.get("/openapi.json")).json()["paths"]
+            told = paths["/v1/audio/encode"]["post"]
+            examples = {each["name"]: each["example"] for each in told["parameters"]}
+            schemas = {each["name"]: each["schema"] for each in told["parameters"]}
+            rate = schemas["sample_rate"]
+            asks = [examples]
+            for format in schemas["format"]["enum"]:
+                asks += [
+                    {"format": format, "sample_rate": rate[key]} for key in ("minimum", "maximum")
+                ]
+            for ask in asks:
+                reply = await server.client.post("/v1/audio/encode", params=ask, content=b"ab" * 50)
+                assert reply.status_code == 200, ask
+                assert reply.headers["content-type"] in told["responses"]["200"]["content"]
+            assert len(asks) == 17
+
+    asyncio.run(serve())
+
+
 def test_every_route_tells_its_errors(tmp_path: Path) -> None:
     """With the envelope, wherever the gate may refuse."""
     for path, operations in document(tmp_path)["paths"].items():

@@ -75,7 +75,7 @@ def test_a_port_for_health_has_nothing_else() -> None:
             for path in ("/metrics", "/v1/models", "/docs", "/openapi.json", "/v1/audio/voices"):
                 assert (await client.get(requests + path)).status_code == 200
                 assert (await client.get(health + path)).status_code == 404
-            for path in ("/v1/audio/speech", "/v1/speech", "/v1/audio/voices"):
+            for path in ("/v1/audio/speech", "/v1/audio/encode", "/v1/speech", "/v1/audio/voices"):
                 reply = await client.post(health + path, content=b"")
                 assert reply.status_code == 404
                 assert reply.json()["error"]["code"] == "request_refused"
