@@ -1,9 +1,11 @@
 """What must not happen in a browser, whatever a test looks at."""
 
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Request
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, ConsoleMessage, Request
 
 _REPORT_VIOLATIONS = """
     document.addEventListener("securitypolicyviolation", (event) => {
@@ -20,7 +22,7 @@ class Complaints:
         self.found: list[str] = []
         self._expected: list[str] = []
 
-    def listen_to(self, context: BrowserContext, address: str) -> None:
+    def listen_to(self, context: "BrowserContext", address: str) -> None:
         """Collect what a context complains of.
 
         Args:
@@ -51,16 +53,16 @@ class Complaints:
         for pattern in self._expected:
             assert any(re.search(pattern, each) for each in self.found), f"no complaint: {pattern}"
 
-    def _on_console(self, message: ConsoleMessage) -> None:
+    def _on_console(self, message: "ConsoleMessage") -> None:
         if message.type in _WORSE_THAN_INFO:
             self.found.append(f"{message.type}: {message.text} ({message.location['url']})")
 
-    def _on_failure(self, request: Request) -> None:
+    def _on_failure(self, request: "Request") -> None:
         # A page that stops a request, or leaves, means to.
         if request.failure != "net::ERR_ABORTED":
             self.found.append(f"failed: {request.method} {request.url}: {request.failure}")
 
-    def _on_request(self, request: Request, origin: str) -> None:
+    def _on_request(self, request: "Request", origin: str) -> None:
         if _origin(request.url) != origin:
             self.found.append(f"foreign: {request.method} {request.url}")
 

@@ -6,21 +6,22 @@ Nothing here may be asked for by a test that runs an event loop: Playwright has 
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from higgs_worker.voices.library import PRESETS
 from tests.fakes.http_worker import HttpWorker
 from tests.page.chromium import NoBrowser, find_chromium, flags
 from tests.page.complaints import Complaints
 from tests.page.page_files import PageFiles
+from tests.page.patience import PATIENCE_MS
 
-PATIENCE_MS = 20_000
-"""A sentence takes a second; the rest is for machines that do something else as well."""
+if TYPE_CHECKING:
+    # The run without a browser collects these tests as well, and does without Playwright.
+    from playwright.sync_api import Browser, Page
 
-OpenPage = Callable[..., Page]
+OpenPage = Callable[..., "Page"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,13 +39,15 @@ def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def browser(microphone: Path) -> Iterator[Browser]:
+def browser(microphone: Path) -> Iterator["Browser"]:
     """Chromium or Chrome of this machine, without a window."""
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=PATIENCE_MS)
     try:
         program = find_chromium()
     except NoBrowser as error:
         pytest.fail(str(error), pytrace=False)
-    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=flags(microphone))
         yield browser
@@ -81,7 +84,7 @@ def complaints() -> Iterator[Complaints]:
 
 
 @pytest.fixture
-def open_page(browser: Browser, complaints: Complaints) -> Iterator[OpenPage]:
+def open_page(browser: "Browser", complaints: Complaints) -> Iterator[OpenPage]:
     """Return a function that opens an address in a context of its own.
 
     Its further arguments are those of Playwright's `new_context`: `viewport`, `color_scheme`,
@@ -89,7 +92,7 @@ def open_page(browser: Browser, complaints: Complaints) -> Iterator[OpenPage]:
     """
     contexts = []
 
-    def open_page(address: str, **options: Any) -> Page:
+    def open_page(address: str, **options: Any) -> "Page":
         context = browser.new_context(**options)
         contexts.append(context)
         context.set_default_timeout(PATIENCE_MS)
@@ -104,18 +107,18 @@ def open_page(browser: Browser, complaints: Complaints) -> Iterator[OpenPage]:
 
 
 @pytest.fixture
-def page(open_page: OpenPage, server: HttpWorker) -> Page:
+def page(open_page: OpenPage, server: HttpWorker) -> "Page":
     """The page of a server without a key."""
     return open_page(server.url)
 
 
 @pytest.fixture
-def keyed_page(open_page: OpenPage, keyed_server: HttpWorker) -> Page:
+def keyed_page(open_page: OpenPage, keyed_server: HttpWorker) -> "Page":
     """The page of a server with a key, which nobody has entered yet."""
     return open_page(keyed_server.url)
 
 
 @pytest.fixture
-def blank_page(open_page: OpenPage, files: PageFiles) -> Page:
+def blank_page(open_page: OpenPage, files: PageFiles) -> "Page":
     """A blank page, whose scripts may `await import("/page/NAME.js")`."""
     return open_page(files.url)

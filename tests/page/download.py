@@ -1,11 +1,13 @@
 """What a page gives its user to keep."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from playwright.sync_api import Page
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 
-def downloaded(page: Page, press: Callable[[], object]) -> tuple[str, bytes]:
+def downloaded(page: "Page", press: Callable[[], object]) -> tuple[str, bytes]:
     """Return the name and the bytes of a file that a page saves.
 
     Args:

@@ -5,18 +5,15 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-FILES = Path(__file__).parents[2] / "higgs_worker" / "http" / "page"
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
-    "font-src 'none'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
-)
+from higgs_worker.http.page_routes import HEADERS, PAGE
+
 BLANK = b'<!doctype html><html lang="en"><title>Blank</title><body></body></html>'
 
 
 class PageFiles:
     """Answers `/` with a blank page and `/page/NAME` with a file; a context manager."""
 
-    def __init__(self, directory: Path = FILES, document: bytes = BLANK) -> None:
+    def __init__(self, directory: Path = PAGE, document: bytes = BLANK) -> None:
         """
         Args:
             directory: of the files.
@@ -35,7 +32,8 @@ class PageFiles:
                 self.send_response(200 if body or self.path == "/favicon.ico" else 404)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
-                self.send_header("Content-Security-Policy", POLICY)
+                for each in HEADERS.items():
+                    self.send_header(*each)
                 self.end_headers()
                 self.wfile.write(body)
 

@@ -1,5 +1,6 @@
 """The browser of the tests is found, or its absence is said with what to do."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -56,3 +57,11 @@ def test_without_one_it_says_how_to_get_one(programs: Path) -> None:
     assert "apt-get install chromium" in done.stderr
     assert "BROWSER" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_run_without_a_browser_needs_no_playwright() -> None:
+    """It collects these tests too, so they import Playwright where they use it, or for types."""
+    for path in Path(__file__).parent.glob("*.py"):
+        for each in ast.parse(path.read_text()).body:
+            if isinstance(each, ast.Import | ast.ImportFrom):
+                assert "playwright" not in ast.unparse(each), path.name

@@ -2,9 +2,9 @@
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser
 
 from tests.page.chromium import LAN_HOST
 from tests.page.complaints import Complaints
@@ -12,6 +12,9 @@ from tests.page.conftest import OpenPage
 from tests.page.download import downloaded
 from tests.page.page_files import PageFiles
 from tests.page.screens import SCREENS
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 DOCUMENT = b"""<!doctype html>
 <html lang="en"><head><title>Try</title><link rel="icon" href="page/icon.svg"></head>
@@ -47,7 +50,7 @@ def write(directory: Path, script: str) -> Path:
 
 @pytest.mark.parametrize("cause", CAUSES)
 def test_what_goes_wrong_is_found(
-    browser: Browser, complaints: Complaints, open_page: OpenPage, tmp_path: Path, cause: str
+    browser: "Browser", complaints: Complaints, open_page: OpenPage, tmp_path: Path, cause: str
 ) -> None:
     """Each is a complaint, so that a test which does not expect it fails."""
     script, complaint = CAUSES[cause]
