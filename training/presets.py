@@ -15,8 +15,9 @@ from hibari import Hibari, dsp
 from numpy.typing import NDArray
 
 from higgs_worker.audio import encode, recording
-from higgs_worker.voices.library import PRESETS, SAMPLE_RATE, VoiceLibrary
+from higgs_worker.voices.library import PRESETS, VoiceLibrary
 from higgs_worker.voices.references import LOUDNESS_LUFS
+from higgs_worker.voices.voice_file import SAMPLE_RATE
 
 LICENCE = (
     "Synthetic: made by training/presets.py with hibari-tts 0.2.1 (Apache-2.0, Copyright 2026 "

@@ -25,7 +25,7 @@ def parse_body(raw: object, *, max_text_chars: int) -> Body:
     screen(raw)
     if isinstance(raw, Mapping):
         if "action" in raw:
-            return parse_action(raw)
+            return parse_action(raw, max_text_chars=max_text_chars)
         if "openai_route" in raw:
             return parse_openai(raw, max_text_chars=max_text_chars)
         if "batch" in raw:

@@ -1,4 +1,4 @@
-"""The JSON of a reply: the output of a request that succeeded, and of one that failed.
+"""The JSON of a reply: the output of a request that succeeded, was only read, or failed.
 
 Whatever is returned here can be written as JSON in UTF-8. Where the audio is (base64 or an address)
 is added by `delivery`.
@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from higgs_worker.api.reading import Reading
 from higgs_worker.api.result import AudioInfo, Segment, SegmentUpdate, SpeechResult
 from higgs_worker.errors import WorkerError
 
@@ -54,6 +55,30 @@ def to_segments(updates: Iterable[SegmentUpdate]) -> list[dict[str, Any]]:
         ]
     )
     return told
+
+
+def to_reading_output(reading: Reading) -> dict[str, Any]:
+    """Return the output of a request whose text was only read."""
+    output: dict[str, Any] = to_json_safe(
+        {
+            "language": reading.language,
+            "sentences": [
+                {
+                    "text": each.text,
+                    "speaker": each.speaker,
+                    **({} if each.spoken is None else {"spoken": each.spoken}),
+                    "expected_s": rounded(each.expected_s),
+                }
+                for each in reading.sentences
+            ],
+            "num_characters": reading.num_characters,
+            "num_words": reading.num_words,
+            "num_chunks": reading.num_chunks,
+            "expected_s": rounded(reading.expected_s),
+            "warnings": reading.warnings,
+        }
+    )
+    return output
 
 
 def to_failure(error: WorkerError) -> dict[str, Any]:

@@ -35,6 +35,20 @@ class SizeBudget:
         """Set bytes aside for outputs that may fail, so that each failure can be told."""
         self.num_taken += MAX_FAILURE_BYTES * num
 
+    def check(self, output: dict[str, Any]) -> None:
+        """Refuse an output that is no speech and has nothing that can be left out.
+
+        Raises:
+            ResultTooLarge: it does not fit.
+        """
+        num_bytes = posted_bytes(output)
+        if num_bytes > self.num_left:
+            raise ResultTooLarge(
+                f"the reply has {num_bytes / 1e6:.1f} MB and the platform takes "
+                f"{self.limit / 1e6:.0f} MB for this route; ask for less at once{self.way_out}",
+                details={"num_bytes": num_bytes, "max_bytes": self.limit},
+            )
+
     def add(self, output: dict[str, Any]) -> None:
         """Count an output without audio, which loses its segments if they do not fit."""
         trim(output, self.num_left)

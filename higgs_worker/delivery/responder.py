@@ -12,11 +12,18 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from higgs_worker.api import openai
-from higgs_worker.api.action import Action
+from higgs_worker.api.action import Action, LibraryAction, ReadText
 from higgs_worker.api.batch import Batch
 from higgs_worker.api.openai import OpenAIList, OpenAISpeech
-from higgs_worker.api.output import rounded, to_failure, to_json_safe, to_output
+from higgs_worker.api.output import (
+    rounded,
+    to_failure,
+    to_json_safe,
+    to_output,
+    to_reading_output,
+)
 from higgs_worker.api.progress import OnProgress
+from higgs_worker.api.reading import Reading
 from higgs_worker.api.request import FIELDS_BY_NAME, SpeechRequest
 from higgs_worker.deadlines import Deadlines
 from higgs_worker.delivery.budget import SizeBudget, without_details
@@ -59,6 +66,9 @@ class Service(Protocol):
     ) -> SpeechSource:
         """Prepare to speak a request, or raise a WorkerError."""
 
+    async def read(self, request: SpeechRequest) -> Reading:
+        """Tell what would be spoken, or raise a WorkerError."""
+
 
 @dataclass(frozen=True, slots=True)
 class Responder:
@@ -77,19 +87,25 @@ class Responder:
         default_factory=lambda: asyncio.Semaphore(_MAX_BATCH_TEXTS), repr=False
     )
 
-    def act(self, body: Action | OpenAIList) -> dict[str, Any]:
-        """Return the output of an action or a list. Blocks.
+    async def act(
+        self, body: Action | OpenAIList, budget: SizeBudget | None = None
+    ) -> dict[str, Any]:
+        """Return the output of an action or a list.
+
+        Args:
+            body: what is asked for.
+            budget: of the reply; None: it may have any size.
 
         Raises:
             WorkerError: it cannot be done.
         """
-        output: dict[str, Any]
-        if isinstance(body, Action):
-            output = to_json_safe(self.actions.run(body))
-        elif body.route == openai.MODELS:
-            output = openai.models(self.actions.model)
+        if isinstance(body, ReadText):
+            reading = await self.service.read(body.request)
+            output = await asyncio.to_thread(to_reading_output, reading)
         else:
-            output = openai.voices(self.actions.names())
+            output = await asyncio.to_thread(self._act, body)
+        if budget is not None:
+            await asyncio.to_thread(budget.check, output)
         self.count_success()
         return output
 
@@ -244,6 +260,14 @@ class Responder:
         """Log and count a request that its caller gave up."""
         log.info("cancelled", extra=elapsed(started))
         self.metrics.requests.add(self.kind, CANCELLED)
+
+    def _act(self, body: LibraryAction | OpenAIList) -> dict[str, Any]:
+        if not isinstance(body, OpenAIList):
+            output: dict[str, Any] = to_json_safe(self.actions.run(body))
+            return output
+        if body.route == openai.MODELS:
+            return openai.models(self.actions.model)
+        return openai.voices(self.actions.names())
 
     def _record_success(self, output: dict[str, Any], started: float) -> None:
         """Log and count a success; the text itself is the caller's and stays out."""

@@ -92,7 +92,7 @@ def with_cors(gate: App, settings: Settings) -> App:
     return CORSMiddleware(
         gate,
         allow_origins=sorted(settings.cors_origins),
-        allow_methods=["GET", "POST", "DELETE"],
+        allow_methods=["GET", "POST", "PATCH", "DELETE"],
         allow_headers=["*"],
         expose_headers=_EXPOSED,
     )

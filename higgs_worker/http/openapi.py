@@ -10,7 +10,7 @@ from typing import Any
 from higgs_worker.api.encode_query import DEFAULT_RATE, FORMATS, MAX_RATE, MIN_RATE
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.audio.encode import MIME_TYPES
-from higgs_worker.voices.library import NAME
+from higgs_worker.voices.voice_file import NAME
 
 TITLE = "Higgs Audio V2"
 DESCRIPTION = (
@@ -61,6 +61,7 @@ _MEANINGS = {
     400: "the request is wrong; the message says how",
     401: "the key is missing or wrong",
     403: "a page of another origin sent the request",
+    304: "the client has it already",
     404: "there is no such thing",
     408: "the body came too slowly",
     409: "it is there already",
@@ -118,6 +119,7 @@ def job() -> dict[str, Any]:
             }
         },
         "batch": {"input": {"batch": [{"text": "One."}, {"text": "Two."}], "voice": "clara"}},
+        "what would be spoken": {"input": {"action": "read", "text": "It costs $3."}},
     }
     output = {"application/json": {"schema": {"type": "object"}}}
     return {
@@ -178,6 +180,33 @@ def save_voice() -> dict[str, Any]:
         "responses": _responses({201: ("the voice", _json_object("voice"))}, _SPEAKING),
         "openapi_extra": {"requestBody": {"required": True, "content": content}},
     }
+
+
+def update_voice() -> dict[str, Any]:
+    """Return what is said of `PATCH /v1/audio/voices/{name}`."""
+    note = {"type": ["string", "null"], "description": "null: it is removed"}
+    fields = {
+        "name": {"type": "string", "pattern": f"^{NAME.pattern}$", "description": "the new one"},
+        "text": {"type": "string", "description": "what is said in the recording"},
+        "description": note,
+        "licence": note,
+    }
+    examples = {
+        "a new name": {"name": "Hannah"},
+        "a transcript": {"text": "What is really said in it."},
+        "notes": {"description": "calm", "licence": None},
+    }
+    return {
+        "responses": _responses({200: ("the voice", _json_object("voice"))}, (404, *_USUAL, 500)),
+        "openapi_extra": _json_body(_object(fields, []) | {"minProperties": 1}, examples),
+    }
+
+
+def voice_audio() -> dict[str, Any]:
+    """Return what is said of `GET /v1/audio/voices/{name}/audio`."""
+    wav = {MIME_TYPES["wav"]: {"schema": _BINARY}}
+    told = _responses({200: ("16-bit mono WAV at 24 kHz", wav)}, (404, *_USUAL, 500))
+    return {"responses": told | {304: {"description": _MEANINGS[304]}}}
 
 
 def delete_voice() -> dict[str, Any]:

@@ -64,7 +64,7 @@ def speech_router(responder: Responder, *, max_text_chars: int) -> APIRouter:
                         name, asked, budget, _nobody_watches, request.state.started
                     )
                 else:
-                    output = await asyncio.to_thread(responder.act, body)
+                    output = await responder.act(body, budget)
         return JSONResponse(output)
 
     return router

@@ -1,7 +1,8 @@
 """Routes for the voices of the library, and for the list of models."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -11,10 +12,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from higgs_worker.api import openai
-from higgs_worker.api.action import DeleteVoice, ListVoices, parse_action
+from higgs_worker.api.action import DeleteVoice, ListVoices, SaveVoice, UpdateVoice
 from higgs_worker.api.json_text import parse_json
 from higgs_worker.api.openai import OpenAIList
 from higgs_worker.api.screening import screen
+from higgs_worker.audio.encode import MIME_TYPES
 from higgs_worker.delivery.budget import to_base64
 from higgs_worker.delivery.responder import Responder
 from higgs_worker.errors import InvalidRequest, RequestRefused, UnknownVoice
@@ -44,7 +46,7 @@ def voice_router(responder: Responder) -> APIRouter:
     @router.get("/v1/audio/voices", **openapi.list_voices())
     async def list_voices() -> Response:
         """List the voices: those that are built in, and those of the volume."""
-        listed = await asyncio.to_thread(responder.act, ListVoices())
+        listed = await responder.act(ListVoices())
         voices = [{"id": each["name"], **each} for each in listed["voices"]]
         return JSONResponse({"voices": voices})
 
@@ -58,28 +60,65 @@ def voice_router(responder: Responder) -> APIRouter:
         screen(fields)
         if (kind := fields.pop("type", _RECORDED)) != _RECORDED:
             raise InvalidRequest(f"type must be {_RECORDED}, not {quote(kind)}, or be left out")
-        saving = parse_action({"action": "save_voice", **fields})
+        saving = SaveVoice.parse(fields)
         async with responder.deadlines.limit():
-            saved = await asyncio.to_thread(responder.act, saving)
+            saved = await responder.act(saving)
         return JSONResponse({**_as_openai_s(saved["voice"]), **saved}, 201)
+
+    @router.patch("/v1/audio/voices/{name}", **openapi.update_voice())
+    async def update_voice(name: str, request: Request) -> Response:
+        """Change the name, the transcript or the notes of a voice; its recording stays."""
+        changes = await _json_fields(request)
+        screen(changes)
+        updating = UpdateVoice.parse(name, changes, renamed_by="name")
+        with _not_found():
+            updated = await responder.act(updating)
+        return JSONResponse({**_as_openai_s(updated["voice"]), **updated})
+
+    @router.get("/v1/audio/voices/{name}/audio", **openapi.voice_audio())
+    async def voice_audio(name: str, request: Request) -> Response:
+        """Return the recording of a voice, as the model hears it."""
+        with _not_found():
+            voice = await asyncio.to_thread(responder.actions.library.get, name)
+        responder.count_success()
+        # What is kept of it is asked for again each time: a voice may be replaced or removed.
+        headers = {"etag": f'"{voice.key}"', "cache-control": "private, no-cache"}
+        if _is_known(voice.key, request.headers.get("if-none-match", "")):
+            return Response(status_code=304, headers=headers)
+        return Response(voice.wav, media_type=MIME_TYPES["wav"], headers=headers)
 
     @router.delete("/v1/audio/voices/{name}", **openapi.delete_voice())
     async def delete_voice(name: str) -> Response:
         """Remove a voice from the volume."""
-        try:
-            await asyncio.to_thread(responder.act, DeleteVoice(name))
-        except UnknownVoice as error:
-            # The error's own words may quote the caller, and those of a refusal are logged.
-            sentence = "no voice is saved under this name; GET /v1/audio/voices lists them"
-            raise RequestRefused(sentence, status=404) from error
+        with _not_found():
+            await responder.act(DeleteVoice(name))
         return JSONResponse({"id": name, "object": "audio.voice.deleted", "deleted": True})
 
     @router.get("/v1/models", **openapi.list_models())
     async def list_models() -> Response:
         """List the model, which is one."""
-        return JSONResponse(await asyncio.to_thread(responder.act, OpenAIList(openai.MODELS)))
+        return JSONResponse(await responder.act(OpenAIList(openai.MODELS)))
 
     return router
+
+
+@contextmanager
+def _not_found() -> Iterator[None]:
+    """Turn an unknown voice into a 404.
+
+    The error's own words may quote the caller, and those of a refusal are logged.
+    """
+    try:
+        yield
+    except UnknownVoice as error:
+        sentence = "no voice is saved under this name; GET /v1/audio/voices lists them"
+        raise RequestRefused(sentence, status=404) from error
+
+
+def _is_known(key: str, if_none_match: str) -> bool:
+    """Return whether a client says that it has what has this key."""
+    tags = [each.strip().removeprefix("W/") for each in if_none_match.split(",")]
+    return "*" in tags or f'"{key}"' in tags
 
 
 def _as_openai_s(voice: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,7 +133,7 @@ async def _json_fields(request: Request) -> dict[str, Any]:
     raw = await request.body()
     fields = await asyncio.to_thread(parse_json, raw)
     if not isinstance(fields, Mapping):
-        raise InvalidRequest(f"the body must be a form or an object, not {quote(fields)}")
+        raise InvalidRequest(f"the body must be an object, not {quote(fields)}")
     return dict(fields)
 
 

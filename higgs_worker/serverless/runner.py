@@ -124,7 +124,7 @@ class JobRunner:
                 request = await responder.to_request(body)
                 return await responder.speak(job.id, request, budget, progress.report, started)
         async with responder.deadlines.limit():
-            return await asyncio.to_thread(responder.act, body)
+            return await responder.act(body, budget)
 
     async def _fill(
         self,

@@ -253,9 +253,14 @@ def _stretches(text: str, language: str, max_chars: int) -> Iterator[list[str]]:
         found = sentences(text[start:end], language)
         if end < len(text):
             found.pop()  # it may go on
-        if found:
-            yield found
-        start, size = start + sum(map(len, found)), max_chars if found else 2 * size
+        num_chars = sum(map(len, found))
+        if num_chars < len(text[start:end]) // 2:
+            # A very long sentence follows. To look at it again behind each short one in front of
+            # it would take quadratic time.
+            size *= 2
+            continue
+        yield found
+        start, size = start + num_chars, max_chars
 
 
 def _opening(parts: Iterable[SentencePart]) -> str:

@@ -13,12 +13,14 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 from higgs_worker.api.progress import OnProgress
+from higgs_worker.api.reading import Reading
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.errors import WorkerError
 from higgs_worker.metrics.worker_metrics import WorkerMetrics
-from higgs_worker.speech.chunking import ChunkPlan, plan
+from higgs_worker.speech.chunking import STRETCH_CHUNKS, ChunkPlan, plan
 from higgs_worker.speech.clock import Clock
 from higgs_worker.speech.model import LoadedModel
+from higgs_worker.speech.reading import reading_of
 from higgs_worker.speech.session import SpeechSession
 from higgs_worker.voices.continuity import Continuity
 from higgs_worker.voices.references import Reference, References
@@ -86,8 +88,7 @@ class SpeechService:
             WorkerError: the request cannot be spoken.
         """
         arrived = time.perf_counter()
-        if self._max_chunk_words is not None and request.chunk_words > self._max_chunk_words:
-            request = request.model_copy(update={"chunk_words": self._max_chunk_words})
+        request = self._fitting(request)
         # Before the model is loaded: an error in the text is told at once.
         chunk_plan = await asyncio.to_thread(plan, request)
         planned = time.perf_counter()
@@ -109,6 +110,28 @@ class SpeechService:
             metrics=self._metrics,
             continuity=continuity,
         )
+
+    async def read(self, request: SpeechRequest) -> Reading:
+        """Tell what would be spoken; needs no model, and starts to load none.
+
+        Voices are not looked for.
+
+        Raises:
+            InvalidRequest: a tag is wrong, or nothing is left to say.
+        """
+        request = self._fitting(request)
+        chunk_plan = await asyncio.to_thread(plan, request)
+        num = STRETCH_CHUNKS
+        # Stretch by stretch: if the caller gives up, the rest is not planned.
+        while len(await asyncio.to_thread(chunk_plan.first, num)) == num:
+            num += STRETCH_CHUNKS
+        return await asyncio.to_thread(reading_of, request, chunk_plan)
+
+    def _fitting(self, request: SpeechRequest) -> SpeechRequest:
+        """Return a request whose chunks this model can say."""
+        if self._max_chunk_words is None or request.chunk_words <= self._max_chunk_words:
+            return request
+        return request.model_copy(update={"chunk_words": self._max_chunk_words})
 
     def _start_loading(self) -> "Future[LoadedModel]":
         """Load the model once, however many ask for it; a request that ends early ends no load."""

@@ -5,8 +5,15 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
-from higgs_worker.api.action import Action, DeleteVoice, ListVoices, SaveVoice
-from higgs_worker.voices.library import VoiceLibrary
+from higgs_worker.api.action import (
+    DeleteVoice,
+    LibraryAction,
+    ListVoices,
+    SaveVoice,
+    ShowInfo,
+    UpdateVoice,
+)
+from higgs_worker.voices.library import SavedVoice, VoiceLibrary
 from higgs_worker.voices.references import References
 
 
@@ -19,7 +26,7 @@ class Actions:
     """Called only to save a voice: it may load an encoder."""
     model: str
 
-    def run(self, action: Action) -> dict[str, Any]:
+    def run(self, action: LibraryAction) -> dict[str, Any]:
         """Carry out an action and return its output.
 
         Raises:
@@ -39,9 +46,24 @@ class Actions:
                     licence=action.licence,
                     replace=action.replace,
                 )
-                return {"voice": asdict(saved.info), "warnings": list(saved.warnings)}
-        return {"worker": {"version": version("higgs-worker")}, "model": {"id": self.model}}
+                return _told(saved)
+            case UpdateVoice():
+                updated = self.library.update(
+                    action.name,
+                    new_name=action.new_name,
+                    text=action.text,
+                    description=action.description,
+                    licence=action.licence,
+                )
+                return _told(updated)
+            case ShowInfo():
+                worker = {"version": version("higgs-worker")}
+                return {"worker": worker, "model": {"id": self.model}}
 
     def names(self) -> list[str]:
         """Return the names of all voices."""
         return [each.name for each in self.library.list()]
+
+
+def _told(saved: SavedVoice) -> dict[str, Any]:
+    return {"voice": asdict(saved.info), "warnings": list(saved.warnings)}

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from higgs_worker.api.voice_spec import VoiceSpec
 from higgs_worker.audio import encode, recording
 from higgs_worker.audio.pcm import PCM
-from higgs_worker.errors import InvalidAudio
 from higgs_worker.voices.code_cache import content_key
 from higgs_worker.voices.download import download
-from higgs_worker.voices.library import SAMPLE_RATE, VoiceInfo, VoiceLibrary
-from higgs_worker.voices.transcript import find_mismatch
+from higgs_worker.voices.library import SavedVoice, VoiceLibrary
+from higgs_worker.voices.transcript import check_transcript, find_mismatch
+from higgs_worker.voices.voice_file import SAMPLE_RATE
 
 log = logging.getLogger(__name__)
 
@@ -46,15 +46,6 @@ class Reference:
     codes: NDArray[np.int64]
     """[F, K]."""
     warnings: tuple[str, ...] = ()
-    """What is doubtful about it, for the caller."""
-
-
-@dataclass(frozen=True, slots=True)
-class SavedVoice:
-    """A voice that was added to the library."""
-
-    info: VoiceInfo
-    warnings: tuple[str, ...]
     """What is doubtful about it, for the caller."""
 
 
@@ -94,7 +85,7 @@ class References:
             return Reference(named.text, self._stored_codes(named.wav, named.key), warnings)
         codes = self._codes(self._download(voice))
         # Compared after encoding: codes that are cached already come without their sound.
-        return Reference(voice.text, codes, _compare(voice.text, len(codes) / FRAME_RATE))
+        return Reference(voice.text, codes, check_transcript(voice.text, len(codes) / FRAME_RATE))
 
     def save(
         self,
@@ -118,7 +109,7 @@ class References:
             InvalidRequest: the name, the text or the recording is wrong.
         """
         pcm = self._prepare(self._download(voice))
-        warnings = _compare(voice.text, len(pcm) / SAMPLE_RATE)
+        warnings = check_transcript(voice.text, len(pcm) / SAMPLE_RATE)
         wav = encode.encode(pcm, SAMPLE_RATE, "wav")
         info = self.library.add(
             name, wav, voice.text, description=description, licence=licence, replace=replace
@@ -161,23 +152,3 @@ class References:
     def _prepare(self, data: bytes) -> PCM:
         pcm = self.read(data, sample_rate=SAMPLE_RATE, min_s=MIN_S, max_s=self.max_s)
         return recording.prepare(pcm, SAMPLE_RATE, LOUDNESS_LUFS)
-
-
-def _compare(text: str, recording_s: float) -> tuple[str, ...]:
-    """Return a warning if the transcript hardly fits the recording.
-
-    Raises:
-        InvalidAudio: it cannot be what is said in it.
-    """
-    mismatch = find_mismatch(text, recording_s)
-    if mismatch is None:
-        return ()
-    if mismatch.is_certain:
-        raise InvalidAudio(
-            str(mismatch),
-            details={
-                "recording_s": round(mismatch.recording_s, 2),
-                "transcript_s": round(mismatch.transcript_s, 2),
-            },
-        )
-    return (str(mismatch),)

@@ -7,6 +7,7 @@ slowest speakers of every language, and for an estimate that is wrong by half.
 import unicodedata
 from dataclasses import dataclass
 
+from higgs_worker.errors import InvalidAudio
 from higgs_worker.text.duration import expected_duration_s
 from higgs_worker.text.language import detect
 from higgs_worker.text.normalise.normalise import normalise
@@ -56,3 +57,23 @@ def find_mismatch(text: str, recording_s: float) -> Mismatch | None:
         is_certain = recording_s > LEFT_OUT * most_s + LEFT_OUT_GRACE_S
         return Mismatch(recording_s, most_s, is_certain)
     return None
+
+
+def check_transcript(text: str, recording_s: float) -> tuple[str, ...]:
+    """Return a warning if a transcript hardly fits its recording; for the arguments, see above.
+
+    Raises:
+        InvalidAudio: it cannot be what is said in it.
+    """
+    mismatch = find_mismatch(text, recording_s)
+    if mismatch is None:
+        return ()
+    if mismatch.is_certain:
+        raise InvalidAudio(
+            str(mismatch),
+            details={
+                "recording_s": round(mismatch.recording_s, 2),
+                "transcript_s": round(mismatch.transcript_s, 2),
+            },
+        )
+    return (str(mismatch),)

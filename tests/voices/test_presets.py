@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from higgs_worker.audio.shape import loudness_lufs
-from higgs_worker.voices.library import PRESETS, SAMPLE_RATE, Voice, VoiceLibrary
+from higgs_worker.voices.library import PRESETS, VoiceLibrary
 from higgs_worker.voices.references import LOUDNESS_LUFS
+from higgs_worker.voices.voice_file import SAMPLE_RATE, Voice
 
 NAMES = ("bram", "clara", "edda", "pippa")
 MAX_BYTES = 1_500_000
