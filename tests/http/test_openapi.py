@@ -59,12 +59,10 @@ def test_the_parameters_of_encode_are_good(tmp_path: Path) -> None:
             told = paths["/v1/audio/encode"]["post"]
             examples = {each["name"]: each["example"] for each in told["parameters"]}
             schemas = {each["name"]: each["schema"] for each in told["parameters"]}
-            rate = schemas["sample_rate"]
-            asks = [examples]
-            for format in schemas["format"]["enum"]:
-                asks += [
-                    {"format": format, "sample_rate": rate[key]} for key in ("minimum", "maximum")
-                ]
+            rates = [schemas["sample_rate"][bound] for bound in ("minimum", "maximum")]
+            formats = schemas["format"]["enum"]
+            asks = [{"format": each, "sample_rate": rate} for each in formats for rate in rates]
+            asks.append(examples)
             for ask in asks:
                 reply = await server.client.post("/v1/audio/encode", params=ask, content=b"ab" * 50)
                 assert reply.status_code == 200, ask
