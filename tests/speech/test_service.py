@@ -212,7 +212,7 @@ def test_the_model_is_loaded_once_and_late(speaker: LoadedModel, preload: bool) 
 
     for timing in (spoken.result.timing for spoken in asyncio.run(both())):
         assert 0.1 < timing.load_s < timing.first_audio_s <= timing.total_s
-        assert timing.queue_s < 0.1
+        assert timing.queue_s < timing.load_s
     assert len(loads) == 1
 
 
