@@ -13,7 +13,6 @@ import pytest
 from playwright.sync_api import Browser
 
 from higgs_worker.api.request import SpeechRequest
-from higgs_worker.api.voice_spec import VoiceSpec
 from tests.fakes.http_worker import decoded
 from tests.fakes.library import WAV
 from tests.fakes.runpod_api import KEY, RunPod
@@ -27,9 +26,6 @@ second line\r\n\ttabbed \u2028 \u0085 JSON
 JSON
 'JSON' EOF <!-- </script> <script> ]]> é e\u0301 日本語 עברית 😀 👩\u200d👧 -- ; & | > #{y}
 'triple''' \"\"\" !! end\\"""
-RECORDING = "data:audio/wav;base64," + base64.b64encode(WAV).decode()
-OTHER_WAV = WAV + bytes(200_000)
-OTHER = base64.b64encode(OTHER_WAV).decode()
 BODIES: dict[str, dict[str, Any]] = {
     "nothing but a text": {"text": "Good morning."},
     "nasty": {"text": NASTY, "format": "mp3"},
@@ -68,26 +64,7 @@ BODIES: dict[str, dict[str, Any]] = {
         },
         "dialogue": "joint",
     },
-    "a recording": {
-        "text": f"{NASTY}",
-        "voice": {"audio": RECORDING, "text": NASTY},
-        "format": "wav",
-    },
-    "several recordings": {
-        "text": "[Anna] Hello. [Bert] Yes. [Carl] No. [Dora] So.",
-        "speakers": {
-            "Anna": {"audio": RECORDING, "text": "It's Anna. $5"},
-            "Bert": {"audio": OTHER, "text": "This is Bert."},
-            "Carl": {"audio": RECORDING, "text": "And Carl."},
-            "Dora": {"audio": "https://a.example/dora.wav", "text": "And Dora."},
-        },
-    },
 }
-RECORDINGS = {
-    "a recording": {"voice.wav": WAV},
-    "several recordings": {"voice-1.wav": WAV, "voice-2.wav": OTHER_WAV},
-}
-"""The files that the code reads."""
 MAX_TEXT_CHARS = 1_000_000
 SERVER_KEY = "theKeyOfTheServer"
 CALLS = """async ([bodies, origin, hasKey]) => {
@@ -122,12 +99,10 @@ def written(browser: Browser, files: PageFiles, server: ThreadedServer) -> dict[
 
 @pytest.fixture(params=BODIES)
 def name(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of a body; its recordings lie where the code is run, and both keys are set."""
+    """The name of a body; both keys are set where its code is run."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HIGGS_API_KEY", SERVER_KEY)
     monkeypatch.setenv("RUNPOD_API_KEY", KEY)
-    for file, audio in RECORDINGS.get(request.param, {}).items():
-        Path(file).write_bytes(audio)
     return str(request.param)
 
 
@@ -174,7 +149,7 @@ def test_job(written: dict[str, Any], runpod: RunPod, name: str, shell: str) -> 
     runpod.requests.clear()
     assert (method, path) == ("POST", "/ENDPOINT_ID/runsync")
     assert sent(posted["input"]) == sent(BODIES[name])
-    assert {each.name for each in Path().iterdir()} == set(RECORDINGS.get(name, ()))
+    assert not list(Path().iterdir())
 
 
 def test_without_a_key(
@@ -218,7 +193,6 @@ Path("speech.wav").write_bytes(speech.audio)
     )
     assert "response_format" not in written["nasty"]["curl"]  # mp3
     for code in (each for name in BODIES if name != "very long" for each in written[name].values()):
-        assert RECORDING[100:200] not in code
         assert all(line == line.rstrip() for line in code.split("\n")), code
 
 
@@ -260,7 +234,7 @@ def run(program: str, code: str, file: str = "call") -> str:
 
 def saved(name: str) -> Path:
     """Return the one new file of this directory, which has the format's ending."""
-    (file,) = (each for each in Path().iterdir() if each.name not in RECORDINGS.get(name, ()))
+    (file,) = Path().iterdir()
     assert file.name == f"speech.{BODIES[name].get('format', 'wav')}"
     return file
 
@@ -278,16 +252,8 @@ def sent(body: Any) -> dict[str, Any]:
 
 
 def plain(request: SpeechRequest) -> dict[str, Any]:
-    """Return a request with recordings as bytes, and without what does nothing."""
+    """Return a request without what does nothing."""
     fields = {name: getattr(request, name) for name in SpeechRequest.model_fields}
     if "[" not in request.text:
         del fields["strict_tags"]
-    speakers = {name: plain_voice(each) for name, each in request.speakers.items()}
-    return fields | {"voice": plain_voice(request.voice), "speakers": speakers}
-
-
-def plain_voice(voice: VoiceSpec | None) -> object:
-    """Return a voice; one that is a recording with its bytes."""
-    if voice is None or not voice.audio or voice.audio.startswith("https:"):
-        return voice
-    return base64.b64decode(voice.audio.rpartition(",")[2]), voice.text
+    return fields

@@ -1,35 +1,17 @@
-import {
-  EXPANDED_JSON,
-  JAVASCRIPT,
-  JSON_TEXT,
-  PYTHON,
-  RecordingFile,
-  literal,
-} from "./literal.js";
+import { JAVASCRIPT, JSON_TEXT, PYTHON, literal } from "./literal.js";
 
 const JOB_ADDRESS = "https://api.runpod.ai/v2/ENDPOINT_ID/runsync";
 const OPENAI_NAMES = { text: "input", scene: "instructions", format: "response_format" };
 const OPENAI_ARGUMENTS = ["voice", "input", "instructions", "response_format", "speed"];
-const FILE_ENDINGS = {
-  "audio/aac": "aac",
-  "audio/flac": "flac",
-  "audio/mp4": "m4a",
-  "audio/mpeg": "mp3",
-  "audio/ogg": "ogg",
-  "audio/webm": "webm",
-  "audio/x-flac": "flac",
-  "audio/x-m4a": "m4a",
-};
 
 /**
  * Return code that makes a request, by its kind: curl, python, client, javascript and job.
  *
  * The body is a job's input with only those fields that differ from a job's defaults; the origin is
- * the server's address, with the path that a proxy may put before it. Recordings that stand in the
- * body are read from files.
+ * the server's address, with the path that a proxy may put before it.
  */
 export function calls(body, { origin, hasKey }) {
-  const asked = withFiles(withoutIdle(body));
+  const asked = withoutIdle(body);
   const server = { url: `${origin.replace(/\/+$/, "")}/v1`, hasKey };
   const fileName = `speech.${body.format ?? "wav"}`;
   return {
@@ -45,14 +27,14 @@ function curlCall(fields, { url, hasKey }, fileName) {
   const key = hasKey ? `  --header "Authorization: Bearer $HIGGS_API_KEY" \\\n` : "";
   return `curl --fail-with-body --output ${fileName} ${shellWord(`${url}/audio/speech`)} \\
 ${key}  --header "Content-Type: application/json" \\
-  --data @- ${hereDocument(fields, hasFiles(fields))}`;
+  --data @- ${hereDocument(fields)}`;
 }
 
 function jobCall(fields) {
   return `curl --fail-with-body ${JOB_ADDRESS} \\
   --header "Authorization: Bearer $RUNPOD_API_KEY" \\
   --header "Content-Type: application/json" \\
-  --data @- ${hereDocument({ input: fields }, hasFiles(fields))}`;
+  --data @- ${hereDocument({ input: fields })}`;
 }
 
 function pythonCall(fields, { url, hasKey }, fileName) {
@@ -62,13 +44,8 @@ function pythonCall(fields, { url, hasKey }, fileName) {
   const named = { model: "higgs", voice: null, ...Object.fromEntries(all.filter(isArgument)) };
   const extra = Object.fromEntries(all.filter((each) => !isArgument(each)));
   if (Object.keys(extra).length > 0) named.extra_body = extra;
-  const imports = [
-    hasFiles(fields) && "import base64\n",
-    hasKey && "import os\n",
-    hasFiles(fields) && "from pathlib import Path\n",
-  ].filter(Boolean);
-  if (imports.length > 0) imports.push("\n");
-  return `${imports.join("")}from openai import OpenAI
+  const imports = hasKey ? "import os\n\n" : "";
+  return `${imports}from openai import OpenAI
 
 client = OpenAI(
     base_url=${literal(url, PYTHON)},
@@ -81,7 +58,7 @@ ${pythonArguments(named)}) as speech:
 }
 
 function clientCall({ text, ...fields }, fileName) {
-  return `${hasFiles(fields) ? "import base64\n" : ""}from pathlib import Path
+  return `from pathlib import Path
 
 from higgs_worker.client import Higgs
 
@@ -94,10 +71,9 @@ Path("${fileName}").write_bytes(speech.audio)
 }
 
 function javaScriptCall(fields, { url, hasKey }, fileName) {
-  const names = hasFiles(fields) ? "readFile, writeFile" : "writeFile";
   const key = hasKey ? "    Authorization: `Bearer ${process.env.HIGGS_API_KEY}`,\n" : "";
   const secret = hasKey ? "// Never put the key into a page; there, ask a server of your own.\n" : "";
-  return `import { ${names} } from "node:fs/promises";
+  return `import { writeFile } from "node:fs/promises";
 
 const reply = await fetch(${literal(`${url}/audio/speech`, JAVASCRIPT)}, {
   method: "POST",
@@ -129,49 +105,16 @@ function inOpenAIsWords({ strict_tags = true, format = "wav", ...fields }) {
   );
 }
 
-/** Replace each recording that stands in the body by a file. */
-function withFiles(body) {
-  const voices = [body.voice, ...Object.values(body.speakers ?? {})];
-  const recordings = [...new Set(voices.filter(isInline).map((voice) => voice.audio))];
-  const replaced = (voice) => {
-    if (!isInline(voice)) return voice;
-    const number = recordings.length > 1 ? `-${recordings.indexOf(voice.audio) + 1}` : "";
-    return { ...voice, audio: new RecordingFile(`voice${number}.${endingOf(voice.audio)}`) };
-  };
-  const changed = { ...body };
-  if (body.voice) changed.voice = replaced(body.voice);
-  if (body.speakers) {
-    const speakers = Object.entries(body.speakers);
-    changed.speakers = Object.fromEntries(speakers.map(([name, each]) => [name, replaced(each)]));
-  }
-  return changed;
-}
-
-function hasFiles({ voice, speakers = {} }) {
-  return [voice, ...Object.values(speakers)].some((each) => each?.audio instanceof RecordingFile);
-}
-
-function isInline(voice) {
-  return Boolean(voice?.audio) && !/^https?:/i.test(voice.audio);
-}
-
-function endingOf(audio) {
-  const [, type] = /^data:([^;,]*)/i.exec(audio) ?? [];
-  return FILE_ENDINGS[type?.toLowerCase()] ?? "wav";
-}
-
 function pythonArguments(fields) {
   const margin = PYTHON.indent;
   const line = ([name, value]) => `${margin}${name}=${literal(value, PYTHON, margin)},\n`;
   return Object.entries(fields).map(line).join("");
 }
 
-function hereDocument(value, isExpanded) {
-  // Between quoted marks a shell changes nothing; without the quotes it puts files in. curl drops
-  // the line breaks of both, and JSON has none within its strings.
-  return isExpanded
-    ? `<<JSON\n${literal(value, EXPANDED_JSON)}\nJSON\n`
-    : `<<'JSON'\n${literal(value, JSON_TEXT)}\nJSON\n`;
+function hereDocument(value) {
+  // Between quoted marks a shell changes nothing. curl drops the line breaks, and JSON has none
+  // within its strings.
+  return `<<'JSON'\n${literal(value, JSON_TEXT)}\nJSON\n`;
 }
 
 function shellWord(text) {

@@ -1,11 +1,3 @@
-/** A recording that stands in the code as a file to read, not as a million letters. */
-export class RecordingFile {
-  /** Name the file. */
-  constructor(name) {
-    this.name = name;
-  }
-}
-
 const JSON_WORDS = { null: "null", true: "true", false: "false" };
 
 /** How values are written in Python. JSON's strings are Python's as well. */
@@ -15,7 +7,6 @@ export const PYTHON = {
   trailing: ",",
   name: JSON.stringify,
   string: JSON.stringify,
-  file: (name) => `base64.b64encode(Path(${JSON.stringify(name)}).read_bytes()).decode()`,
 };
 
 /** How values are written in JavaScript, also within a script element. */
@@ -25,7 +16,6 @@ export const JAVASCRIPT = {
   trailing: ",",
   name: javaScriptName,
   string: javaScriptString,
-  file: (name) => `await readFile(${javaScriptString(name)}, "base64")`,
 };
 
 /** How values are written in JSON. */
@@ -37,17 +27,8 @@ export const JSON_TEXT = {
   string: JSON.stringify,
 };
 
-/** How values are written in JSON that a shell reads first, to put files in. */
-export const EXPANDED_JSON = {
-  ...JSON_TEXT,
-  name: expandedString,
-  string: expandedString,
-  file: (name) => `"$(base64 < ${name})"`,
-};
-
 /** Write a value as code, one field a line; the first line is not indented. */
 export function literal(value, language, margin = "") {
-  if (value instanceof RecordingFile) return language.file(value.name);
   if (typeof value === "string") return language.string(value);
   if (typeof value !== "object" || value === null) return language.words[value] ?? String(value);
   const fields = Object.entries(value);
@@ -68,8 +49,4 @@ function javaScriptName(name) {
   // Without the brackets it would set the object's prototype.
   if (name === "__proto__") return `["__proto__"]`;
   return /^[A-Za-z_$][\w$]*$/.test(name) ? name : javaScriptString(name);
-}
-
-function expandedString(text) {
-  return JSON.stringify(text).replace(/[\\$`]/g, "\\$&");
 }
