@@ -219,7 +219,7 @@ export class Player extends EventTarget {
       this.#context.close();
     }
     // At the take's rate: the browser converts the whole, so joins stay exact.
-    this.#context = new AudioContext({ sampleRate, latencyHint: "interactive" });
+    this.#context = new AudioContext({ sampleRate });
     this.#context.onstatechange = () => {
       // A call or a change of the device ended: it may go on, or a click is needed.
       if (this.#isPlaying && this.#context.state !== "running") {
@@ -317,15 +317,16 @@ export class Player extends EventTarget {
 
   /** Arranges that time is told: with the next frame, or by a timer where none is painted. */
   #arm() {
-    cancelAnimationFrame(this.#frameRequest);
-    clearTimeout(this.#tickTimer);
-    if (this.#stretches.length) {
+    if (this.#stretches.length && !this.#tickTimer) {
       this.#frameRequest = requestAnimationFrame(() => this.#tick());
       this.#tickTimer = setTimeout(() => this.#tick(), HIDDEN_TICK_MS);
     }
   }
 
   #tick() {
+    cancelAnimationFrame(this.#frameRequest);
+    clearTimeout(this.#tickTimer);
+    this.#tickTimer = 0;
     this.#settle();
     this.dispatchEvent(new Event("time"));
   }
