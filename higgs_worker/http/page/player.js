@@ -242,13 +242,13 @@ export class Player extends EventTarget {
     this.#context.resume().catch(() => this.#settle());
   }
 
-  /** Hands over what is there and can be heard soon. */
-  #fill() {
+  /** Hands over what is there and can be heard soon, `spareS` later than it has to be. */
+  #fill(spareS = 0) {
     if (!this.#isPlaying) {
       return;
     }
-    const nowS = this.#context.currentTime;
-    const leadS = LEAD_S + 2 * (this.#context.baseLatency ?? 0);
+    const { currentTime: nowS, baseLatency: bufferS = 0 } = this.#context;
+    const leadS = LEAD_S + 2 * bufferS + spareS;
     if (this.#growing && this.#growing.endS < nowS + leadS) {
       this.#growing = null;
       this.#refillS = Math.min(Math.max(2 * this.#refillS, MIN_REFILL_S), MAX_REFILL_S);
@@ -261,6 +261,7 @@ export class Player extends EventTarget {
       this.#growing = new Stretch(this.#output, nowS + leadS, this.#next);
       this.#stretches.push(this.#growing);
     }
+    const [joinS, joinFrame] = [this.#growing.endS, this.#next];
     const pieceFrames = PIECE_S * this.sampleRate;
     while (this.#next < this.#take.length && this.#growing.endS < nowS + AHEAD_S) {
       const piece = this.#take.all.subarray(this.#next, this.#next + pieceFrames);
@@ -269,6 +270,12 @@ export class Player extends EventTarget {
         this.#settle();
       });
       this.#next = this.#growing.endFrame;
+    }
+    if (this.#next > joinFrame && this.#context.currentTime + bufferS > joinS) {
+      // This thread was held up: a piece that starts late would sound together with the next.
+      this.#moveTo(joinFrame);
+      this.#fill(2 * leadS);
+      return;
     }
     const isAtEnd = this.#isFinished && !this.#hasFailed && this.#next === this.#take.length;
     this.#growing.setBreaksOff(!isAtEnd);
