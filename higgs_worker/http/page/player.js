@@ -249,9 +249,8 @@ export class Player extends EventTarget {
     }
     const { currentTime: nowS, baseLatency: bufferS = 0 } = this.#context;
     const leadS = LEAD_S + 2 * bufferS + spareS;
-    if (this.#growing && this.#growing.endS < nowS + leadS) {
-      this.#growing = null;
-      this.#refillS = Math.min(Math.max(2 * this.#refillS, MIN_REFILL_S), MAX_REFILL_S);
+    if (this.#growing?.endS < nowS + leadS) {
+      this.#runDry();
     }
     if (!this.#growing) {
       const num = this.#take.length - this.#next;
@@ -281,6 +280,14 @@ export class Player extends EventTarget {
     this.#growing.setBreaksOff(!isAtEnd);
   }
 
+  /** Nothing can join in time any more, whoever notices first. */
+  #runDry() {
+    if (this.#growing) {
+      this.#growing = null;
+      this.#refillS = Math.min(Math.max(2 * this.#refillS, MIN_REFILL_S), MAX_REFILL_S);
+    }
+  }
+
   /** Draws the conclusions of what has happened and of the time that has passed. */
   #settle() {
     const heardS = this.#context ? this.#heardS() : 0;
@@ -288,7 +295,7 @@ export class Player extends EventTarget {
       this.#stretches.shift();
     }
     if (this.isWaiting) {
-      this.#growing = null;
+      this.#runDry();
       this.#isPlaying = !(this.#isFinished && this.#next >= this.#take.length);
     }
     this.#watchContext();
