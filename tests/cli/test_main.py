@@ -64,6 +64,14 @@ def test_voices_are_added_heard_and_removed(capsys: pytest.CaptureFixture[str]) 
     run(capsys, "say", "Hello.", "-o", "one.wav", "--seed", "1")
     run(capsys, "say", "Hello.", "-o", "two.wav", "--seed", "1", "--voice", "Anna")
     assert Path("one.wav").read_bytes() != Path("two.wav").read_bytes()
+    changes = ("--name", "Hannah", "--description", "calm", "--licence", "mine")
+    updated = run(capsys, "voices", "update", "Anna", *changes)
+    assert (updated["name"], updated["created_at"]) == ("Hannah", added["created_at"])
+    run(capsys, "voices", "update", "Hannah", "--name", "Anna", "--licence", "")
+    shown = run(capsys, "voices", "show", "anna")
+    assert (shown["description"], shown["licence"]) == ("calm", None)
+    assert main(["voices", "update", "Anna"]) == 1
+    assert "nothing is to be changed" in capsys.readouterr().err
     run(capsys, "voices", "remove", "Anna")
     assert main(["voices", "show", "Anna"]) == 1
     assert "unknown_voice" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from higgs_worker.api.progress import OnProgress
+from higgs_worker.api.reading import Reading
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.api.result import ModelInfo, SegmentUpdate, SpeechResult, Timing, Usage
 from higgs_worker.deadlines import Deadlines
@@ -17,6 +18,8 @@ from higgs_worker.delivery.file import AudioFile, MemorySink, SaveDirectory
 from higgs_worker.delivery.responder import Responder
 from higgs_worker.delivery.sink import SpeechSource, deliver
 from higgs_worker.serverless.runner import JobRunner
+from higgs_worker.speech.chunking import plan
+from higgs_worker.speech.reading import reading_of
 from higgs_worker.voices.actions import Actions
 from higgs_worker.voices.continuity import Continuity
 from higgs_worker.voices.library import VoiceLibrary
@@ -108,6 +111,10 @@ class FixedService:
         """Prepare to say it."""
         self.requests.append(request)
         return FixedSpeech(request, self.pcm, self.result)
+
+    async def read(self, request: SpeechRequest) -> Reading:
+        """Read it as it would really be read."""
+        return reading_of(request, plan(request))
 
 
 class TextService(FixedService):

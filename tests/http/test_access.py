@@ -90,10 +90,17 @@ def test_health_is_open_and_the_rest_is_not(tmp_path: Path) -> None:
         for path in ("/ping", "/health/live", "/health/ready"):
             assert (await server.client.get(path)).status_code == 200, path
             assert (await server.client.head(path)).status_code == 200, path
-        for path in ("/metrics", "/v1/models", "/v1/audio/voices", "/nothing"):
+        for path in (
+            "/metrics",
+            "/v1/models",
+            "/v1/audio/voices",
+            "/v1/audio/voices/clara/audio",
+            "/nothing",
+        ):
             assert (await server.client.get(path)).status_code == 401, path
         for path in ("/v1/audio/speech", "/v1/audio/encode", "/v1/speech", "/v1/audio/voices"):
             assert (await server.client.post(path, json={})).status_code == 401, path
+        assert (await server.client.patch("/v1/audio/voices/clara", json={})).status_code == 401
 
     run(tmp_path, test, **SECRETS)
 
@@ -126,13 +133,16 @@ def test_pages_of_other_origins(tmp_path: Path) -> None:
             replies = [
                 await server.client.post("/v1/audio/speech", json={"input": "Hi"}, headers=headers),
                 await server.client.delete("/v1/audio/voices/nobody", headers=headers),
+                await server.client.patch(
+                    "/v1/audio/voices/nobody", json={"text": "Hi"}, headers=headers
+                ),
             ]
             websocket = await websocket_status(server, additional_headers=headers)
             return [*(reply.status_code for reply in replies), websocket]
 
         for origin in (FOREIGN, "null", "http://[", "", "http://127.0.0.1", "//"):
-            assert await statuses(origin) == [403, 403, 403], origin
-        assert await statuses(f"http://127.0.0.1:{server.port}") == [200, 404, 101]
+            assert await statuses(origin) == [403, 403, 403, 403], origin
+        assert await statuses(f"http://127.0.0.1:{server.port}") == [200, 404, 404, 101]
         preflight = await server.client.options(
             "/v1/audio/speech",
             headers={"origin": FOREIGN, "access-control-request-method": "POST"},
@@ -154,6 +164,8 @@ def test_the_operator_may_let_pages_in(tmp_path: Path, setting: str) -> None:
         )
         assert preflight.status_code == 200
         assert preflight.headers["access-control-allow-origin"] == setting
+        for method in ("GET", "POST", "PATCH", "DELETE"):
+            assert method in preflight.headers["access-control-allow-methods"]
         for body, status in [({"input": "Hi"}, 200), ({}, 400)]:
             reply = await server.client.post(
                 "/v1/audio/speech", json=body, headers={"origin": FRIEND}

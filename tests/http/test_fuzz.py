@@ -18,7 +18,8 @@ from tests.fakes.library import make_wav
 
 WORDS = "zebraFuzzQuagga"
 """The caller's; no line of the log may hold it."""
-ROUTES = ("/v1/audio/speech", "/v1/speech", "/v1/audio/voices")
+CHANGED = f"/v1/audio/voices/{WORDS}"
+ROUTES = ("/v1/audio/speech", "/v1/speech", "/v1/audio/voices", CHANGED)
 ENCODE = "/v1/audio/encode"
 ODD = (
     None, True, False, 0, -1, 1, 2**63, -(2**70), 1e308, 0.5, "", " ", WORDS, "a" * 300, "\x00",
@@ -36,9 +37,15 @@ JOBS: tuple[dict[str, Any], ...] = (
     {"input": {"batch": [{"text": WORDS}, {"text": "Two."}], "voice": "clara"}},
     {"input": {"action": "list_voices"}},
     {"input": {"action": "delete_voice", "name": WORDS}},
+    {"input": {"action": "update_voice", "name": WORDS, "new_name": WORDS, "text": WORDS}},
+    {"input": {"action": "read", "text": f"{WORDS} for $5. [laugh]", "voice": WORDS}},
 )
 VOICES: tuple[dict[str, Any], ...] = (
     {"name": WORDS, "audio": "AAAA", "text": WORDS, "licence": WORDS, "replace": True},
+)
+CHANGES: tuple[dict[str, Any], ...] = (
+    {"description": WORDS, "licence": None},
+    {"name": WORDS, "description": WORDS},
 )
 MESSAGES: tuple[dict[str, Any], ...] = (
     {"type": "Speak", "text": f"Hello {WORDS}. "},
@@ -57,7 +64,8 @@ class Fuzz:
     def request(self) -> tuple[str, bytes, str]:
         """Return a route, a body, and what it claims to be."""
         route = self._random.choice(ROUTES)
-        body = self._random.choice(dict(zip(ROUTES, (SPEECHES, JOBS, VOICES), strict=True))[route])
+        bodies = dict(zip(ROUTES, (SPEECHES, JOBS, VOICES, CHANGES), strict=True))
+        body = self._random.choice(bodies[route])
         if route == ROUTES[2] and self._random.random() < 0.6:
             return route, self._form(body), "multipart/form-data; boundary=b"
         kind = self._random.choice(["application/json"] * 8 + ["multipart/form-data", "text/plain"])
@@ -156,18 +164,28 @@ COUNTS = [
 
 @pytest.mark.parametrize("num", COUNTS)
 def test_bodies(tmp_path: Path, num: int, caplog: pytest.LogCaptureFixture) -> None:
-    """Random JSON, good bodies that were changed, bytes, damaged forms: no failure of ours."""
+    """Random JSON, good bodies that were changed, bytes, damaged forms: no failure of ours.
+
+    A voice is saved among them, and changed.
+    """
 
     async def test(server: HttpServer) -> None:
-        fuzz, statuses = Fuzz(1), set()
+        fuzz, statuses, num_changed = Fuzz(1), set(), 0
         for _ in range(num):
             route, body, kind = fuzz.request()
-            reply = await server.client.post(route, content=body, headers={"content-type": kind})
+            reply = await server.client.request(
+                "PATCH" if route == CHANGED else "POST",
+                route,
+                content=body,
+                headers={"content-type": kind},
+            )
             assert reply.status_code < 500, (route, body, reply.text)
             if reply.status_code >= 400:
                 assert reply.json()["error"]["message"]
             statuses.add(reply.status_code)
-        assert {200, 201, 400} <= statuses
+            num_changed += route == CHANGED and reply.status_code == 200
+        assert {200, 201, 400, 404} <= statuses
+        assert num_changed
 
     run(tmp_path, test)
     check_log(caplog)
@@ -193,12 +211,17 @@ def test_queries(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_names_in_addresses(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A voice to delete may be called anything; none of it is logged."""
+    """A voice to hear, change or delete may be called anything; none of it is logged."""
 
     async def test(server: HttpServer) -> None:
         for name in (WORDS, f"..%2f{WORDS}", f"%00{WORDS}", f"%ff{WORDS}", f"{WORDS}?a={WORDS}"):
-            reply = await server.client.delete(f"/v1/audio/voices/{name}")
-            assert reply.status_code in (400, 404), name
+            path = f"/v1/audio/voices/{name}"
+            for reply in (
+                await server.client.delete(path),
+                await server.client.patch(path, json={"text": WORDS}),
+                await server.client.get(f"{path.partition('?')[0]}/audio"),
+            ):
+                assert reply.status_code in (400, 404), name
 
     run(tmp_path, test)
     check_log(caplog)

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from higgs_worker.voices.library import VoiceLibrary
 from tests.fakes.http_server import HttpServer, serving_http
+from tests.fakes.library import make_wav
 
 SCHEMATHESIS = shutil.which("schemathesis")
 CHECKS = (
@@ -41,7 +43,13 @@ def test_its_examples_are_good_requests(tmp_path: Path) -> None:
                 reply = await server.client.post(path, json=example["value"])
                 assert reply.status_code == 200, (name, reply.text)
                 num_tried += 1
-        assert num_tried >= 6
+        assert num_tried >= 7
+        voices = "/v1/audio/voices"
+        change = paths[f"{voices}/{{name}}"]["patch"]["requestBody"]["content"]
+        for name, example in change["application/json"]["examples"].items():
+            VoiceLibrary(tmp_path / "voices").add("anna", make_wav(24_000), "Hi.", replace=True)
+            reply = await server.client.patch(f"{voices}/anna", json=example["value"])
+            assert reply.status_code == 200, (name, reply.text)
 
     async def serve() -> None:
         async with serving_http(tmp_path) as server:

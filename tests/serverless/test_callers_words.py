@@ -54,6 +54,10 @@ def inputs() -> Iterator[object]:
     yield {"action": WORD}
     yield {"action": "delete_voice", "name": WORD}
     yield {"action": "save_voice", "name": WORD, "audio": URL, "text": WORD, "licence": WORD}
+    yield {"action": "update_voice", "name": WORD, "text": WORD}
+    yield {"action": "update_voice", "name": WORD, WORD: WORD}
+    yield BASE | {"action": "read", "text": f"{WORD} for $5. [{WORD}]"}
+    yield BASE | {"action": "read", WORD: WORD, "speed": WORD}
     yield {"action": "info", WORD: WORD}
     yield from (WORD, [WORD], {WORD: WORD})
 

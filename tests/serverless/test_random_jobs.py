@@ -32,6 +32,7 @@ pytestmark = pytest.mark.long
 NUM_JOBS = 10_000
 MAX_STALL_S = 0.1
 MAX_TEXT_CHARS = 300
+ACTIONS = ("list_voices", "save_voice", "update_voice", "delete_voice", "read", "info", "nfo")
 
 TEXTS = (
     "Hello there.",
@@ -153,13 +154,13 @@ class Caller:
                 beside.pop("text", None)
                 return beside | {"batch": entries if draw.random() < 0.95 else self.value()}
             case 4 | 5:
-                action = draw.choice(("list_voices", "save_voice", "delete_voice", "info", "nfo"))
+                action = draw.choice(ACTIONS)
                 some = draw.sample(
-                    ("name", "audio", "text", "replace", "licence", "x"), draw.randrange(5)
+                    ("name", "new_name", "audio", "text", "replace", "licence", "x"),
+                    draw.randrange(5),
                 )
-                return {key: self.value() for key in some} | {
-                    "action": action if draw.random() < 0.9 else self.value()
-                }
+                fields = self.fields() if action == "read" else {key: self.value() for key in some}
+                return fields | {"action": action if draw.random() < 0.9 else self.value()}
             case 6 | 7:
                 route = draw.choice(("/v1/audio/speech", "/v1/audio/voices", "/v1/models", "/v1/x"))
                 body = {"model": "tts-1", "voice": draw.choice(("alloy", "nobody"))} | self.fields()
@@ -180,7 +181,8 @@ def code_of(output: dict[str, Any], text: bytes) -> str:
         assert output["error"].startswith(f"{output['code']}: ")
         assert len(json.dumps(output)) < 100_000
         return str(output["code"])
-    (kind,) = {"audio", "batch", "voices", "voice", "deleted", "worker", "object"} & output.keys()
+    kinds = {"audio", "batch", "voices", "voice", "deleted", "worker", "object", "sentences"}
+    (kind,) = kinds & output.keys()
     return f"answered with {kind}"
 
 

@@ -75,6 +75,8 @@ INPUTS: dict[str, Callable[[], Raw]] = {
     "action": lambda: fill('{"action": "', "é", '"}'),
     "action of lists": lambda: fill('{"action": [', "[],", "0]}"),
     "name of an action": lambda: fill('{"action": "delete_voice", "name": "', "é", '"}'),
+    "text to be read": lambda: fill('{"action": "read", "text": "', "é ", '"}'),
+    "changes of a voice": lambda: fill('{"action": "update_voice", "name": "a"', ',"x":0', "}"),
     "openai": lambda: fill('{"openai_route": "/v1/audio/speech", "openai_input": [', "0,", "0]}"),
     "openai's text": lambda: fill(
         '{"openai_route": "/v1/audio/speech", "openai_input": {"input": "', "é", '"}}'

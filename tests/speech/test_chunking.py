@@ -242,3 +242,11 @@ def test_a_wrong_tag_is_found_where_the_caller_sees_it() -> None:
     text = "One.\r\nTwo.\nThree.\n\n[sihg] four"
     with pytest.raises(InvalidRequest, match=f"at position {text.index('[')} counted"):
         plan(SpeechRequest.parse({"text": text}, max_text_chars=100))
+
+
+def test_a_long_sentence_is_looked_at_a_few_times() -> None:
+    """Short ones in front of it, of which each could end a stretch, do not repeat the look."""
+    text = "Well. " * 400 + "and so on, " * 40_000
+    stretches = list(_stretches(text, "en", 2000))
+    assert "".join(map("".join, stretches)) == text
+    assert len(stretches) < 10
