@@ -14,8 +14,10 @@ from higgs_worker.voices.library import PRESETS
 from tests.fakes.http_worker import HttpWorker
 from tests.page.chromium import NoBrowser, find_chromium, flags
 from tests.page.complaints import Complaints
+from tests.page.ear import open_ear
 from tests.page.page_files import PageFiles
 from tests.page.patience import PATIENCE_MS
+from tests.page.speak_tab import SpeakTab
 
 if TYPE_CHECKING:
     # The run without a browser collects these tests as well, and does without Playwright.
@@ -87,16 +89,19 @@ def complaints() -> Iterator[Complaints]:
 def open_page(browser: "Browser", complaints: Complaints) -> Iterator[OpenPage]:
     """Return a function that opens an address in a context of its own.
 
-    Its further arguments are those of Playwright's `new_context`: `viewport`, `color_scheme`,
-    `reduced_motion`, `permissions=["microphone"]`, and so on.
+    With `has_ear`, what it plays is heard (tests/page/ear.py). Its further arguments are those of
+    Playwright's `new_context`: `viewport`, `color_scheme`, `reduced_motion`,
+    `permissions=["microphone"]`, and so on.
     """
     contexts = []
 
-    def open_page(address: str, **options: Any) -> "Page":
+    def open_page(address: str, *, has_ear: bool = False, **options: Any) -> "Page":
         context = browser.new_context(**options)
         contexts.append(context)
         context.set_default_timeout(PATIENCE_MS)
         complaints.listen_to(context, address)
+        if has_ear:
+            open_ear(context)
         page = context.new_page()
         page.goto(address)
         return page
@@ -110,6 +115,12 @@ def open_page(browser: "Browser", complaints: Complaints) -> Iterator[OpenPage]:
 def page(open_page: OpenPage, server: HttpWorker) -> "Page":
     """The page of a server without a key."""
     return open_page(server.url)
+
+
+@pytest.fixture
+def tab(open_page: OpenPage, server: HttpWorker) -> SpeakTab:
+    """The part that speaks, of a server without a key; what it plays is heard."""
+    return SpeakTab(open_page(server.url, has_ear=True))
 
 
 @pytest.fixture

@@ -2,13 +2,15 @@
 
 import random
 import re
-
-from playwright.sync_api import Page
+from typing import TYPE_CHECKING
 
 from higgs_worker.api.voice_spec import parse_speakers
 from higgs_worker.errors import InvalidRequest
 from higgs_worker.text.markup import check_tags, parse
 from higgs_worker.text.tags import EDITORIAL, EVENTS, PauseTag, Tags
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 SPEAKERS_IN = """async (texts) => {
     const { speakersIn } = await import("/page/dialogue.js");
@@ -97,7 +99,7 @@ def unknown(text: str, names: list[str]) -> list[str]:
     return []
 
 
-def test_the_server_finds_the_same_speakers(blank_page: Page) -> None:
+def test_the_server_finds_the_same_speakers(blank_page: "Page") -> None:
     """With the page's names, the server accepts a text and hears the same speakers, in order."""
     made = texts(1, TEXTS)
     for text, names in zip(made, blank_page.evaluate(SPEAKERS_IN, made), strict=True):
@@ -106,7 +108,7 @@ def test_the_server_finds_the_same_speakers(blank_page: Page) -> None:
         assert names == list(heard), text
 
 
-def test_names_are_what_the_server_would_refuse(blank_page: Page) -> None:
+def test_names_are_what_the_server_would_refuse(blank_page: "Page") -> None:
     """No more: without a name the text is refused. No less: what is still refused is a mistake."""
     made = texts(2, TEXTS + MISTAKES)
     for text, names in zip(made, blank_page.evaluate(SPEAKERS_IN, made), strict=True):
@@ -119,7 +121,7 @@ def test_names_are_what_the_server_would_refuse(blank_page: Page) -> None:
         assert not own or all(each.strip()[0].islower() for each in rest), (text, rest)
 
 
-def test_who_speaks(blank_page: Page) -> None:
+def test_who_speaks(blank_page: "Page") -> None:
     """A name begins a turn, with a capital where its script has any."""
     expected = {
         "": [],
@@ -139,20 +141,20 @@ def test_who_speaks(blank_page: Page) -> None:
     assert dict(zip(expected, found, strict=True)) == expected
 
 
-def test_words_of_editors_name_nobody(blank_page: Page) -> None:
+def test_words_of_editors_name_nobody(blank_page: "Page") -> None:
     """The page knows the same ones as the server."""
     made = [f"[{each.title()}] Hello." for each in EDITORIAL]
     assert blank_page.evaluate(SPEAKERS_IN, made) == [[]] * len(made)
 
 
-def test_a_long_text_is_read_at_once(blank_page: Page) -> None:
+def test_a_long_text_is_read_at_once(blank_page: "Page") -> None:
     """Time grows with the length, not with its square, also where brackets stay open."""
     made = [part * 100_000 for part in ("[Anna] Hi. ", "[", "a [", "[a][", " " * 5)]
     found = blank_page.evaluate(SPEAKERS_IN, made)
     assert found == [["Anna"], [], [], [], []]
 
 
-def test_tags_are_those_of_the_server(blank_page: Page) -> None:
+def test_tags_are_those_of_the_server(blank_page: "Page") -> None:
     """Every sound can be put in, and one pause; each has a name that people can read."""
     tags, named = blank_page.evaluate(TAGS)
     assert sorted(each["name"] for each in tags) == sorted(named)
@@ -162,7 +164,7 @@ def test_tags_are_those_of_the_server(blank_page: Page) -> None:
     assert sorted(inner) == sorted([*EVENTS, *pauses])
 
 
-def test_voices_are_given(blank_page: Page) -> None:
+def test_voices_are_given(blank_page: "Page") -> None:
     """Who has chosen keeps the voice; the others get one that nobody has, while there are any."""
     in_words = {"description": "old"}
     cases: list[tuple[list[str], list[str], object, object]] = [
@@ -178,7 +180,7 @@ def test_voices_are_given(blank_page: Page) -> None:
     assert given == [each[3] for each in cases]
 
 
-def test_a_tag_is_put_in(blank_page: Page) -> None:
+def test_a_tag_is_put_in(blank_page: "Page") -> None:
     """With one space around it, and the cursor where one goes on; `|` marks the selection."""
     laugh = {"start": "[laugh]"}
     music = {"start": "[music start]", "end": "[music end]"}
