@@ -6,6 +6,9 @@ import { Transcript } from "./transcript.js";
 import { toPcm16, wavFile } from "./wav.js";
 import { Waveform } from "./waveform.js";
 
+/** What an arrow key goes forth or back: a word or two. */
+const KEY_STEP_S = 1;
+
 /**
  * The sound that was spoken last, or chosen from the history: played, shown, saved. Tells "seed"
  * when its seed is to be kept, and "problem" with an `error`.
@@ -33,7 +36,11 @@ export class SoundView extends EventTarget {
       this.#isSeeking = true;
       player.seek(seek.valueAsNumber);
     });
-    seek.addEventListener("change", () => (this.#isSeeking = false));
+    // Who drags it back to where it was makes no change.
+    for (const each of ["change", "pointerup", "pointercancel"]) {
+      seek.addEventListener(each, () => (this.#isSeeking = false));
+    }
+    seek.addEventListener("keydown", (event) => this.#step(event));
     this.#transcript.addEventListener("seek", ({ seconds }) => {
       player.seek(seconds);
       player.play();
@@ -96,6 +103,19 @@ export class SoundView extends EventTarget {
   toggle() {
     if (this.#player.isPlaying && !this.#player.isBlocked) this.#player.pause();
     else this.#player.play();
+  }
+
+  /** Pause. */
+  pause() {
+    this.#player.pause();
+  }
+
+  /** By keyboard: the slider's own steps are those of a pointer, too small to get anywhere. */
+  #step(event) {
+    const steps = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
+    if (!steps || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    this.#player.seek(this.#player.positionS + steps * KEY_STEP_S);
   }
 
   #showState() {

@@ -20,8 +20,11 @@ export class Speaking {
     byId("speak").addEventListener("click", () => this.speak());
     byId("stop").addEventListener("click", () => this.stop());
     addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.speak();
-      else if (event.key === "Escape" && !document.querySelector("dialog[open]")) this.stop();
+      if (document.querySelector("dialog[open]")) return;
+      if (event.key === "Escape") this.stop();
+      if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+      event.preventDefault(); // of the button that has the focus
+      if (!event.repeat) this.speak();
     });
     sound.addEventListener("problem", ({ error }) => this.#tellProblem(error));
   }
@@ -59,9 +62,10 @@ export class Speaking {
     tell(endSentence(take));
   }
 
-  /** Stop what is being spoken; the server stops with it. */
+  /** Stop what is being spoken; the server stops with it, and so does the sound. */
   stop() {
     this.#running?.abort();
+    this.#sound.pause();
   }
 
   #showRunning(isRunning) {
