@@ -21,33 +21,36 @@ export class ReadingView {
     this.#asking?.abort();
     const asking = (this.#asking = new AbortController());
     const request = this.#form.request;
-    if (!request.text.trim()) {
-      this.#show(null, "");
+    if (!request.text.trim() || this.#form.wrongControl) {
+      this.#show(null);
       return;
     }
     try {
       const body = { action: "read", ...request };
       const reading = await this.#server.json("POST", "v1/speech", body, asking);
-      this.#show(reading, reading.warnings.join(" "));
+      this.#show(reading, { warning: reading.warnings.join(" ") });
     } catch (error) {
       if (asking.signal.aborted) return;
       // What is wrong with the text is told here; the rest is told where it is asked for speech.
-      this.#show(null, error instanceof ServerError && error.status === 400 ? error.message : "");
+      const isWrong = error instanceof ServerError && error.status === 400;
+      this.#show(null, { problem: isWrong ? error.message : "" });
     }
   }
 
   #count() {
     const text = this.#form.request.text;
     byId("count").textContent = strings.speak.count(numWords(text), [...text].length);
-    if (!text.trim()) this.#show(null, "");
+    if (!text.trim()) this.#show(null);
   }
 
-  #show(reading, problem) {
+  #show(reading, { problem = "", warning = "" } = {}) {
     byId("expected").textContent = reading
       ? strings.speak.expected(lengthText(reading.expected_s))
       : "";
-    byId("text-problem").textContent = problem;
-    byId("text-problem").hidden = !problem;
+    const place = byId("text-problem");
+    place.textContent = problem || warning;
+    place.className = problem ? "problem" : "warnings";
+    place.hidden = !place.textContent;
     const different = reading?.sentences.filter((each) => each.spoken) ?? [];
     byId("reading").hidden = different.length === 0;
     byId("reading-summary").textContent = strings.speak.differs(different.length);
