@@ -94,7 +94,7 @@ def test_commands_exist_and_work(words: list[str], machine: Path) -> None:
             return
         if rest[0] == "deploy":
             rest += ["--dry-run", "--config", str(ROOT / "runpod-serverless-config.json")]
-        if "--voice" in rest or rest[:2] == ["voices", "remove"]:
+        if "--voice" in rest or rest[:2] in (["voices", "remove"], ["voices", "update"]):
             main(["voices", "add", "Anna", "anna.wav", "--text", "What is said in the recording."])
         assert main(rest) == 0
 
