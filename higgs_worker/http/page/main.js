@@ -2,9 +2,11 @@ import { CodeView } from "./code_view.js";
 import { byId, fillStrings } from "./dom.js";
 import { History } from "./history.js";
 import { KeyDialog } from "./key_dialog.js";
+import { NewVoice } from "./new_voice.js";
 import { Player } from "./player.js";
 import { ReadingView } from "./reading_view.js";
 import { RequestForm } from "./request_form.js";
+import { SamplePlayer } from "./sample_player.js";
 import { Server } from "./server.js";
 import { ServerWatch } from "./server_watch.js";
 import { SoundView } from "./sound_view.js";
@@ -13,6 +15,7 @@ import { strings } from "./strings.js";
 import { Tabs } from "./tabs.js";
 import { VoiceList } from "./voice_list.js";
 import { VoiceSample } from "./voice_sample.js";
+import { VoicesView } from "./voices_view.js";
 
 /** Put the parts of the page together. */
 function start() {
@@ -27,10 +30,13 @@ function start() {
   const takes = new History();
   const reading = new ReadingView(server, form);
   const code = new CodeView(server, form);
-  const sample = new VoiceSample(voices, form, player);
+  const samples = new SamplePlayer(player);
+  const sample = new VoiceSample(voices, form, samples);
+  const voicesView = new VoicesView(voices, samples);
+  const newVoice = new NewVoice(server, voices, samples);
   const key = new KeyDialog(server);
-  new Tabs();
-  new Speaking(server, form, sound, takes);
+  const tabs = new Tabs();
+  const speaking = new Speaking(server, form, sound, takes);
 
   takes.addEventListener("listen", ({ take }) => {
     sound.begin(take);
@@ -44,6 +50,21 @@ function start() {
     form.keepSeed(seed);
     tell(strings.take.keptSeed(seed));
   });
+
+  sample.addEventListener("problem", ({ error }) => speaking.tellProblem(error));
+
+  tabs.addEventListener("change", () => newVoice.leave());
+  newVoice.addEventListener("saved", ({ name, warnings }) => {
+    byId("new-voice").open = false;
+    voicesView.showSaved(name, warnings);
+  });
+  voicesView.addEventListener("use", ({ name }) => {
+    form.chooseVoice(name);
+    tabs.show("speak");
+    byId("speak").focus();
+    tell(strings.voices.isUsed(name));
+  });
+  voicesView.addEventListener("renamed", ({ name, before }) => form.followRename(before, name));
 
   const load = async () => {
     try {

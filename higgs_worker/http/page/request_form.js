@@ -116,6 +116,14 @@ export class RequestForm extends EventTarget {
     this.#changed();
   }
 
+  /** Follow a voice that has another name now. */
+  followRename(before, name) {
+    const now = (each) => (each === before ? name : each);
+    const speakers = Object.entries(this.#speakers.value ?? {});
+    this.#speakers.value = Object.fromEntries(speakers.map(([who, voice]) => [who, now(voice)]));
+    this.chooseVoice(now(this.#voice.dataset.wanted));
+  }
+
   /** Speak with a seed from now on. */
   keepSeed(seed) {
     this.#settings.values = { ...this.#settings.values, seed };

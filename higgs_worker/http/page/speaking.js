@@ -1,6 +1,6 @@
 import { byId } from "./dom.js";
 import { lengthText } from "./length_text.js";
-import { ServerError } from "./server.js";
+import { showProblem } from "./problem.js";
 import { strings } from "./strings.js";
 import { Take } from "./take.js";
 
@@ -26,14 +26,14 @@ export class Speaking {
       event.preventDefault(); // of the button that has the focus
       if (!event.repeat) this.speak();
     });
-    sound.addEventListener("problem", ({ error }) => this.#tellProblem(error));
+    sound.addEventListener("problem", ({ error }) => this.tellProblem(error));
   }
 
   /** Speak; what is still being spoken is stopped. Call it while a click or a key is handled. */
   async speak() {
     const request = this.#form.request;
     const wrong = this.#findWrong(request);
-    this.#tellProblem(wrong);
+    this.tellProblem(wrong);
     if (wrong) return;
     this.stop();
     const running = (this.#running = new AbortController());
@@ -52,7 +52,7 @@ export class Speaking {
         },
       });
     } catch (error) {
-      this.#tellProblem(error);
+      this.tellProblem(error);
     }
     if (this.#sound.take === take) this.#sound.finish();
     if (take.lengthS > 0) this.#history.add(take);
@@ -86,10 +86,9 @@ export class Speaking {
     return new Error(strings.speak.nothing);
   }
 
-  #tellProblem(error) {
-    const place = byId("problem");
-    place.hidden = !error;
-    place.textContent = error ? sentenceOf(error) : "";
+  /** Tell what went wrong beside the form; null: nothing any more. */
+  tellProblem(error) {
+    showProblem(byId("problem"), error);
   }
 }
 
@@ -104,11 +103,4 @@ function endSentence(take) {
   return take.lengthS > 0
     ? strings.take.stopped(lengthText(take.lengthS))
     : strings.take.stoppedEarly;
-}
-
-function sentenceOf(error) {
-  const problems = error instanceof ServerError ? error.details.errors : null;
-  const message = error.message.replace(/[^.!?]$/, "$&.");
-  if (!Array.isArray(problems) || problems.length < 2) return message;
-  return `${message} ${strings.server.details(problems)}.`;
 }

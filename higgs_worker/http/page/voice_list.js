@@ -1,3 +1,5 @@
+import { readFile } from "./recording.js";
+
 /** The server's voices. Tells "change" when they were read anew. */
 export class VoiceList extends EventTarget {
   #server;
@@ -20,9 +22,12 @@ export class VoiceList extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Return the WAV of a voice's recording. */
-  recording(name) {
-    return this.#server.bytes("GET", `${address(name)}/audio`);
+  /** Return what reads a voice's recording, as a sample (see SamplePlayer) has it: `load`. */
+  sampleOf(name) {
+    return async (append) => {
+      const wav = await this.#server.bytes("GET", `${address(name)}/audio`);
+      append((await readFile(new Blob([wav]))).samples);
+    };
   }
 
   /** Save a voice: a name, its recording as a blob, its transcript, and perhaps notes. */
