@@ -49,6 +49,7 @@ class HttpWorker:
         environment = keep | own | SECRETS | settings
         self.address = f"127.0.0.1:{environment['PORT']}"
         self.url = f"http://{self.address}"
+        self.volume = Path(environment["HIGGS_VOLUME"])
         self._log = directory / "log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(

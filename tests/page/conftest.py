@@ -18,6 +18,7 @@ from tests.page.ear import open_ear
 from tests.page.page_files import PageFiles
 from tests.page.patience import PATIENCE_MS
 from tests.page.speak_tab import SpeakTab
+from tests.page.voices_tab import VoicesTab
 
 if TYPE_CHECKING:
     # The run without a browser collects these tests as well, and does without Playwright.
@@ -121,6 +122,20 @@ def page(open_page: OpenPage, server: HttpWorker) -> "Page":
 def tab(open_page: OpenPage, server: HttpWorker) -> SpeakTab:
     """The part that speaks, of a server without a key; what it plays is heard."""
     return SpeakTab(open_page(server.url, has_ear=True))
+
+
+@pytest.fixture
+def voices_tab(open_page: OpenPage, server: HttpWorker) -> Iterator[VoicesTab]:
+    """The part with the voices, in a browser that may use the microphone; what it plays is heard.
+
+    The voices that a test adds are removed.
+    """
+    page = open_page(f"{server.url}/#/voices", has_ear=True, permissions=["microphone"])
+    tab = VoicesTab(page, server)
+    before = set(tab.directory.glob("*.zip"))
+    yield tab
+    for each in set(tab.directory.glob("*.zip")) - before:
+        each.unlink()
 
 
 @pytest.fixture
