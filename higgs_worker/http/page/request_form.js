@@ -17,6 +17,7 @@ export class RequestForm extends EventTarget {
   #text = byId("text");
   #voice = byId("voice");
   #description = byId("description");
+  #voices;
   #settings = new SettingsForm(byId("settings-main"), byId("settings-more"));
   #speakers;
   #settle = afterPause(PAUSE_MS, () => {
@@ -26,6 +27,7 @@ export class RequestForm extends EventTarget {
 
   constructor(voices) {
     super();
+    this.#voices = voices;
     this.#speakers = new SpeakersForm(voices);
     fillVoices(this.#voice, [], { withWords: true });
     const examples = strings.examplesList.map((each) => each.name);
@@ -99,7 +101,9 @@ export class RequestForm extends EventTarget {
 
   /** The voice of what no speaker says: a name, {description}, or null. */
   get voice() {
-    if (this.#voice.value !== IN_WORDS) return this.#voice.value || null;
+    // What was chosen before a reload holds until the list is there.
+    const name = this.#voices.isLoaded ? this.#voice.value : this.#voice.dataset.wanted;
+    if (name !== IN_WORDS) return name || null;
     const description = this.#description.value.trim();
     return description ? { description } : null;
   }
@@ -118,10 +122,9 @@ export class RequestForm extends EventTarget {
 
   /** Follow a voice that has another name now. */
   followRename(before, name) {
-    const now = (each) => (each === before ? name : each);
-    const speakers = Object.entries(this.#speakers.value ?? {});
-    this.#speakers.value = Object.fromEntries(speakers.map(([who, voice]) => [who, now(voice)]));
-    this.chooseVoice(now(this.#voice.dataset.wanted));
+    this.#speakers.followRename(before, name);
+    if (this.#voice.dataset.wanted === before) this.chooseVoice(name);
+    else this.#changed();
   }
 
   /** Speak with a seed from now on. */

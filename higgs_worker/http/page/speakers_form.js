@@ -8,19 +8,20 @@ export class SpeakersForm extends EventTarget {
   #voices;
   #names = [];
   /** By name, of everybody who was in the text: who comes back has the voice of before. */
-  #chosen = {};
+  #chosen = new Map();
 
   constructor(voices) {
     super();
     this.#voices = voices;
     voices.addEventListener("change", () => {
-      for (const each of byId("speaker-rows").querySelectorAll("select")) {
-        fillVoices(each, voices.usable);
-      }
+      byId("speaker-rows")
+        .querySelectorAll("select")
+        .forEach((select, index) => this.#fill(select, this.#names[index]));
     });
     byId("give-voices").addEventListener("click", () => {
       const names = this.#voices.usable.map((each) => each.name);
-      this.#chosen = { ...this.#chosen, ...giveVoices(this.#names, names, this.value ?? {}) };
+      const given = giveVoices(this.#names, names, this.value ?? {});
+      for (const [name, voice] of Object.entries(given)) this.#chosen.set(name, voice);
       this.#show();
       this.dispatchEvent(new Event("change"));
     });
@@ -29,11 +30,23 @@ export class SpeakersForm extends EventTarget {
   /** The voice by speaker, null where the model chooses; undefined where nobody is named. */
   get value() {
     if (this.#names.length === 0) return undefined;
-    return Object.fromEntries(this.#names.map((each) => [each, this.#chosen[each] || null]));
+    const voiceOf = (name) => {
+      const voice = this.#chosen.get(name);
+      return voice && this.#voices.mayUse(voice) ? voice : null;
+    };
+    return Object.fromEntries(this.#names.map((name) => [name, voiceOf(name)]));
   }
 
   set value(speakers) {
-    this.#chosen = { ...speakers };
+    this.#chosen = new Map(Object.entries(speakers));
+    this.#show();
+  }
+
+  /** A voice has another name from now on. */
+  followRename(before, name) {
+    for (const [who, voice] of this.#chosen) {
+      if (voice === before) this.#chosen.set(who, name);
+    }
     this.#show();
   }
 
@@ -51,15 +64,19 @@ export class SpeakersForm extends EventTarget {
       ...this.#names.map((name, index) => {
         const id = `speaker-${index}`;
         const select = element("select", { id, "aria-label": strings.speak.speakerVoice(name) });
-        fillVoices(select, this.#voices.usable);
-        chooseVoice(select, this.#chosen[name] ?? "");
+        this.#fill(select, name);
         select.addEventListener("change", () => {
-          this.#chosen[name] = select.value;
+          this.#chosen.set(name, select.value);
           this.dispatchEvent(new Event("change"));
         });
         const label = element("label", { htmlFor: id, textContent: name });
         return element("div", { className: "field" }, label, select);
       }),
     );
+  }
+
+  #fill(select, name) {
+    fillVoices(select, this.#voices.usable);
+    chooseVoice(select, this.#chosen.get(name) ?? "");
   }
 }

@@ -5,6 +5,7 @@ export class VoiceList extends EventTarget {
   #server;
   /** {name, text, description, licence, duration_s, created_at, preset, problem} each. */
   all = [];
+  isLoaded = false;
 
   constructor(server) {
     super();
@@ -16,9 +17,15 @@ export class VoiceList extends EventTarget {
     return this.all.filter((each) => !each.problem);
   }
 
+  /** Whether a voice of this name can speak, as far as anybody knows. */
+  mayUse(name) {
+    return !this.isLoaded || this.usable.some((each) => each.name === name);
+  }
+
   /** Read the list. */
   async load() {
     this.all = (await this.#server.json("GET", "v1/audio/voices")).voices;
+    this.isLoaded = true;
     this.dispatchEvent(new Event("change"));
   }
 
