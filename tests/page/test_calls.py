@@ -7,10 +7,9 @@ import subprocess
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Browser
 
 from higgs_worker.api.request import SpeechRequest
 from tests.fakes.http_worker import decoded
@@ -20,6 +19,9 @@ from tests.fakes.speeches import RATE
 from tests.fakes.threaded_server import ThreadedServer
 from tests.http.clients.recipes import run_python
 from tests.page.page_files import PageFiles
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 NASTY = """It's "so" ‘quoted’ «here» `date` $(touch made) ${HOME} $HOME \\ \\\\ \\n \\u0041 %s {x}
 second line\r\n\ttabbed \u2028 \u0085 JSON
@@ -92,7 +94,7 @@ def runpod() -> Iterator[RunPod]:
 
 
 @pytest.fixture(scope="module")
-def written(browser: Browser, files: PageFiles, server: ThreadedServer) -> dict[str, Any]:
+def written(browser: "Browser", files: PageFiles, server: ThreadedServer) -> dict[str, Any]:
     """The code of every body, by its name and by the kind of code."""
     return dict(zip(BODIES, write(browser, files, server.url, has_key=True), strict=True))
 
@@ -153,7 +155,7 @@ def test_job(written: dict[str, Any], runpod: RunPod, name: str, shell: str) -> 
 
 
 def test_without_a_key(
-    browser: Browser, files: PageFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    browser: "Browser", files: PageFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The code of a server without one names none, and works."""
     monkeypatch.chdir(tmp_path)
@@ -196,7 +198,7 @@ Path("speech.wav").write_bytes(speech.audio)
         assert all(line == line.rstrip() for line in code.split("\n")), code
 
 
-def test_an_address_may_have_a_path(browser: Browser, files: PageFiles) -> None:
+def test_an_address_may_have_a_path(browser: "Browser", files: PageFiles) -> None:
     """A proxy may put one before the page, and it may hold anything."""
     code = write(browser, files, "https://a.example/it's/$x", has_key=False)[0]
     assert """ 'https://a.example/it'\\''s/$x/v1/audio/speech' """ in code["curl"]
@@ -211,7 +213,7 @@ def test_javascript_may_stand_in_a_page(written: dict[str, Any]) -> None:
         assert "<!--" not in code["javascript"]
 
 
-def write(browser: Browser, files: PageFiles, origin: str, *, has_key: bool) -> Any:
+def write(browser: "Browser", files: PageFiles, origin: str, *, has_key: bool) -> Any:
     """Return the code of all bodies, by its kind."""
     page = browser.new_page()
     page.goto(files.url)

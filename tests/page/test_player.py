@@ -1,12 +1,16 @@
 """The page's player: what is heard is the take, sample for sample, while it comes."""
 
+from typing import TYPE_CHECKING
+
 import pytest
-from playwright.sync_api import Page
 
 from tests.page.chromium import LAN_HOST
 from tests.page.complaints import Complaints
 from tests.page.conftest import OpenPage
 from tests.page.page_files import PageFiles
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 TOOLS = """
 const RATE = 24000;
@@ -81,7 +85,7 @@ globalThis.difference = (a, b, start = 0, end = Math.max(a.length, b.length)) =>
 
 
 @pytest.fixture
-def page(blank_page: Page) -> Page:
+def page(blank_page: "Page") -> "Page":
     """Return a page with the tools above, on which somebody has clicked."""
     blank_page.evaluate(TOOLS + "0")
     blank_page.mouse.click(5, 5)
@@ -89,7 +93,7 @@ def page(blank_page: Page) -> Page:
 
 
 @pytest.mark.parametrize("rate", [8000, 24000, 44100])
-def test_a_take_that_comes_in_pieces_sounds_as_one(page: Page, rate: int) -> None:
+def test_a_take_that_comes_in_pieces_sounds_as_one(page: "Page", rate: int) -> None:
     """Every sample is heard once and unchanged; time is told with a frame at the most."""
     result = page.evaluate(
         """async (rate) => {
@@ -124,7 +128,7 @@ def test_a_take_that_comes_in_pieces_sounds_as_one(page: Page, rate: int) -> Non
     assert 0 < result["ticks"] <= result["frames"]
 
 
-def test_pieces_do_not_overlap_where_the_page_was_held_up(page: Page) -> None:
+def test_pieces_do_not_overlap_where_the_page_was_held_up(page: "Page") -> None:
     """If it hands over the first piece too late, it hands over all again, later."""
     result = page.evaluate("""async () => {
       const { player, blocks } = await started();
@@ -150,7 +154,7 @@ def test_pieces_do_not_overlap_where_the_page_was_held_up(page: Page) -> None:
 
 
 @pytest.mark.slow
-def test_a_hidden_tab_plays_on(page: Page) -> None:
+def test_a_hidden_tab_plays_on(page: "Page") -> None:
     """Nothing is painted and few pieces are handed over at a time; still there is no gap."""
     result = page.evaluate("""async () => {
       globalThis.requestAnimationFrame = () => 0;
@@ -176,7 +180,7 @@ def test_a_hidden_tab_plays_on(page: Page) -> None:
     assert 10 <= result["ticks"] <= 40
 
 
-def test_a_take_that_runs_dry_waits_and_goes_on(page: Page) -> None:
+def test_a_take_that_runs_dry_waits_and_goes_on(page: "Page") -> None:
     """The clock stands still in between; where it broke off and goes on it is faded, not cut."""
     result = page.evaluate("""async () => {
       const { player, blocks } = await started();
@@ -222,7 +226,7 @@ def test_a_take_that_runs_dry_waits_and_goes_on(page: Page) -> None:
     assert result["first"] < 0.02
 
 
-def test_a_pause_keeps_the_place(page: Page) -> None:
+def test_a_pause_keeps_the_place(page: "Page") -> None:
     """What was heard before it and what is heard after it make up the take."""
     result = page.evaluate("""async () => {
       const { player, blocks } = await started();
@@ -255,7 +259,7 @@ def test_a_pause_keeps_the_place(page: Page) -> None:
     assert result["start"] in {0, 1}  # the first sample is faded to nothing
 
 
-def test_one_seeks_while_it_comes(page: Page) -> None:
+def test_one_seeks_while_it_comes(page: "Page") -> None:
     """Any place that is there can be gone to; what lies further on is waited for."""
     result = page.evaluate("""async () => {
       const { player, blocks } = await started();
@@ -283,7 +287,7 @@ def test_one_seeks_while_it_comes(page: Page) -> None:
     assert result == {"places": [0.8, 1, 0], "waits": True, "last": -1}
 
 
-def test_it_is_played_again(page: Page) -> None:
+def test_it_is_played_again(page: "Page") -> None:
     """At the end `play` starts over; a seek from there does not make it play."""
     result = page.evaluate("""async () => {
       const { player, blocks } = await started();
@@ -306,7 +310,7 @@ def test_it_is_played_again(page: Page) -> None:
     assert result["cleared"] == [0, 0, False]
 
 
-def test_a_take_that_fails_is_played_as_far_as_it_came(page: Page) -> None:
+def test_a_take_that_fails_is_played_as_far_as_it_came(page: "Page") -> None:
     """Also one of which nothing came ends, so nobody waits for it."""
     result = page.evaluate("""async () => {
       const { player } = await started();
@@ -322,7 +326,7 @@ def test_a_take_that_fails_is_played_as_far_as_it_came(page: Page) -> None:
     assert result == [[0.2, True], [True, False], [False, True]]
 
 
-def test_the_place_is_what_is_heard(page: Page) -> None:
+def test_the_place_is_what_is_heard(page: "Page") -> None:
     """What is on its way to the loudspeaker counts as not yet heard; nor is the end reached."""
     result = page.evaluate("""async () => {
       Object.defineProperty(AudioContext.prototype, "outputLatency", { get: () => 0.3 });
@@ -339,7 +343,7 @@ def test_the_place_is_what_is_heard(page: Page) -> None:
     assert 0.7 < result["endS"] < 1
 
 
-def test_an_hour_is_light(page: Page) -> None:
+def test_an_hour_is_light(page: "Page") -> None:
     """Few pieces of it are handed over at a time, wherever one goes to in it."""
     result = page.evaluate("""async () => {
       let num = 0;
@@ -365,7 +369,7 @@ def test_an_hour_is_light(page: Page) -> None:
     assert max(result["nums"]) <= 40  # ten, unless the machine is so busy that some are too late
 
 
-def test_its_volume_is_set(page: Page) -> None:
+def test_its_volume_is_set(page: "Page") -> None:
     """Before a take and while it sounds."""
     result = page.evaluate("""async () => {
       const { player, blocks } = await started();
@@ -384,7 +388,7 @@ def test_its_volume_is_set(page: Page) -> None:
 
 
 def test_a_browser_that_wants_a_click_is_told_from_one_that_plays(
-    blank_page: Page, complaints: Complaints
+    blank_page: "Page", complaints: Complaints
 ) -> None:
     """A take that nobody clicked for is blocked; a click that calls `play` lets it sound."""
     complaints.expect("not allowed to start")
@@ -409,7 +413,7 @@ def test_a_browser_that_wants_a_click_is_told_from_one_that_plays(
         blank_page.mouse.click(50, 50)
 
 
-def test_it_goes_on_after_an_interruption(page: Page) -> None:
+def test_it_goes_on_after_an_interruption(page: "Page") -> None:
     """A call or another device halts the context; no click is needed if the browser wants none."""
     result = page.evaluate("""async () => {
       const { player, context, blocks } = await started();

@@ -2,16 +2,19 @@
 
 import base64
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page
 
 from higgs_worker.audio.pcm import PCM
 from higgs_worker.audio.read import read
 from tests.page.chromium import LAN_HOST
 from tests.page.conftest import OpenPage
 from tests.page.page_files import PageFiles
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 TOOLS = """
 /** Makes a recorder, and keeps the streams that it is given. */
@@ -63,14 +66,14 @@ def difference(heard: PCM, said: PCM) -> float:
 
 
 @pytest.fixture
-def page(open_page: OpenPage, files: PageFiles) -> Page:
+def page(open_page: OpenPage, files: PageFiles) -> "Page":
     """Return a page that may use the microphone."""
     page = open_page(files.url, permissions=["microphone"])
     page.evaluate(TOOLS + "0")
     return page
 
 
-def test_what_is_heard_is_recorded(page: Page, microphone: Path) -> None:
+def test_what_is_heard_is_recorded(page: "Page", microphone: Path) -> None:
     """Without a gap and unchanged in level, and the level is told on the way."""
     result = page.evaluate("""async () => {
       const { recorder, streams } = await made();
@@ -112,7 +115,7 @@ def test_what_is_heard_is_recorded(page: Page, microphone: Path) -> None:
     assert difference(np.delete(found[-1], middle), said) > 2 * MAX_DIFFERENCE
 
 
-def test_a_minute_is_the_most(page: Page) -> None:
+def test_a_minute_is_the_most(page: "Page") -> None:
     """It ends by itself then, keeps what it has and lets the microphone go."""
     result = page.evaluate("""async () => {
       // A minute of it is half a second.
@@ -132,7 +135,7 @@ def test_a_minute_is_the_most(page: Page) -> None:
     assert result == [False, pytest.approx(60, abs=0.01), 0]
 
 
-def test_a_microphone_that_goes_away_ends_it(page: Page) -> None:
+def test_a_microphone_that_goes_away_ends_it(page: "Page") -> None:
     """What was recorded before is kept."""
     result = page.evaluate("""async () => {
       const { recorder, streams } = await made();
@@ -146,7 +149,7 @@ def test_a_microphone_that_goes_away_ends_it(page: Page) -> None:
     assert result == [False, True]
 
 
-def test_the_microphone_is_always_let_go(page: Page) -> None:
+def test_the_microphone_is_always_let_go(page: "Page") -> None:
     """After a cancel, also one that comes before it is open; and after another start."""
     result = page.evaluate("""async () => {
       const { recorder, streams } = await made();
@@ -188,7 +191,7 @@ def test_a_page_that_is_not_secure_is_told(open_page: OpenPage, files: PageFiles
     assert page.evaluate(REASON) == [True, "insecure", False]
 
 
-def test_other_errors_are_told_apart(page: Page) -> None:
+def test_other_errors_are_told_apart(page: "Page") -> None:
     """None there, one that another program holds, and what nobody expects."""
     reasons = {"NotFoundError": "none", "NotReadableError": "busy", "TypeError": "other"}
     for name, reason in reasons.items():
@@ -203,7 +206,7 @@ def test_other_errors_are_told_apart(page: Page) -> None:
         assert page.evaluate(REASON) == [True, reason, False]
 
 
-def test_an_error_after_it_was_opened_lets_it_go(page: Page) -> None:
+def test_an_error_after_it_was_opened_lets_it_go(page: "Page") -> None:
     """The microphone is not left on."""
     assert page.evaluate("""async () => {
       const { recorder, streams } = await made();

@@ -3,11 +3,13 @@
 import base64
 import io
 import wave
+from typing import TYPE_CHECKING
 
-from playwright.sync_api import Page
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 
-def test_every_value_comes_back(blank_page: Page) -> None:
+def test_every_value_comes_back(blank_page: "Page") -> None:
     """All 65,536 of them, so a download holds what the server sent."""
     assert blank_page.evaluate("""async () => {
       const { fromPcm16, toPcm16 } = await import("/page/wav.js");
@@ -23,7 +25,7 @@ def test_every_value_comes_back(blank_page: Page) -> None:
     }""") == [131072, True, -1, 32767]
 
 
-def test_what_is_beyond_full_scale_is_clipped(blank_page: Page) -> None:
+def test_what_is_beyond_full_scale_is_clipped(blank_page: "Page") -> None:
     """It does not turn over to the other sign."""
     assert blank_page.evaluate("""async () => {
       const { toPcm16 } = await import("/page/wav.js");
@@ -31,7 +33,7 @@ def test_what_is_beyond_full_scale_is_clipped(blank_page: Page) -> None:
     }""") == [32767, 32767, -32768, -32768, 0]
 
 
-def test_a_stream_may_be_cut_anywhere(blank_page: Page) -> None:
+def test_a_stream_may_be_cut_anywhere(blank_page: "Page") -> None:
     """A sample whose bytes come in two parts is read once the second is there."""
     assert blank_page.evaluate("""async () => {
       const { fromPcm16, Pcm16Reader } = await import("/page/wav.js");
@@ -45,7 +47,7 @@ def test_a_stream_may_be_cut_anywhere(blank_page: Page) -> None:
     }""") == [500, True]
 
 
-def test_a_wav_file_is_one(blank_page: Page) -> None:
+def test_a_wav_file_is_one(blank_page: "Page") -> None:
     """Another reader finds the samples, their rate and nothing after them."""
     file = blank_page.evaluate("""async () => {
       const { wavFile } = await import("/page/wav.js");

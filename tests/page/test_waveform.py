@@ -1,10 +1,14 @@
 """The page's picture of a take: it grows with it, and shows how far it is played."""
 
+from typing import TYPE_CHECKING
+
 import pytest
-from playwright.sync_api import Page
 
 from tests.page.conftest import OpenPage
 from tests.page.page_files import PageFiles
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 TOOLS = """
 /** Makes a canvas of 300 by 100 pixels: 100 bars, red and, where played, blue. */
@@ -48,13 +52,13 @@ globalThis.bars = (canvas) => {
 
 
 @pytest.fixture
-def page(blank_page: Page) -> Page:
+def page(blank_page: "Page") -> "Page":
     """Return a page with the tools above."""
     blank_page.evaluate(TOOLS + "0")
     return blank_page
 
 
-def test_a_take_grows_and_fills_the_width_at_its_end(page: Page) -> None:
+def test_a_take_grows_and_fills_the_width_at_its_end(page: "Page") -> None:
     """As long as it comes, what is there stays where it is."""
     result = page.evaluate("""async () => {
       const { canvas, waveform } = await made();
@@ -80,7 +84,7 @@ def test_a_take_grows_and_fills_the_width_at_its_end(page: Page) -> None:
     assert result["hidden"] == "true"
 
 
-def test_it_shows_what_is_played(page: Page) -> None:
+def test_it_shows_what_is_played(page: "Page") -> None:
     """From the left, in the other colour; and a place in it tells its second."""
     result = page.evaluate("""async () => {
       const { canvas, waveform } = await made();
@@ -103,7 +107,7 @@ def test_it_shows_what_is_played(page: Page) -> None:
     assert (result["left"], result["cleared"]) == (0, 0)
 
 
-def test_no_peak_is_lost_in_an_hour(page: Page) -> None:
+def test_no_peak_is_lost_in_an_hour(page: "Page") -> None:
     """One loud sample is seen, wherever it is, although little of the take is kept."""
     result = page.evaluate("""async () => {
       const { canvas, waveform } = await made();
