@@ -8,6 +8,7 @@ export class KeyDialog extends EventTarget {
   constructor(server) {
     super();
     this.#server = server;
+    byId("change-key").hidden = !server.hasKey; // of before a reload
     server.addEventListener("key", () => this.ask());
     byId("change-key").addEventListener("click", () => {
       server.setKey(null);
