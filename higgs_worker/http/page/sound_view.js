@@ -59,13 +59,25 @@ export class SoundView extends EventTarget {
   /** Show a take and play it, from now on; call it while a click is handled. */
   begin(take) {
     this.#take = take;
-    byId("sound-empty").hidden = true;
-    byId("sound-full").hidden = false;
+    showCard(true);
     this.#player.begin(SAMPLE_RATE);
     this.#wave.begin(SAMPLE_RATE);
     this.#transcript.show([]);
     this.append(take.samples);
     this.show();
+  }
+
+  /** Show what was there before a take that came to nothing: another one, or null. */
+  goBackTo(take) {
+    if (take) {
+      this.begin(take);
+      this.finish();
+      this.pause();
+    } else {
+      this.#take = null;
+      this.#player.clear();
+      showCard(false);
+    }
   }
 
   /** Play samples as well. */
@@ -167,6 +179,11 @@ export class SoundView extends EventTarget {
     const path = `v1/audio/encode?format=${format}&sample_rate=${SAMPLE_RATE}`;
     return new Blob([await this.#server.bytes("POST", path, toPcm16(take.samples))]);
   }
+}
+
+function showCard(isFull) {
+  byId("sound-empty").hidden = isFull;
+  byId("sound-full").hidden = !isFull;
 }
 
 function showFacts(take) {

@@ -38,6 +38,7 @@ export class Speaking {
     this.stop();
     const running = (this.#running = new AbortController());
     const take = new Take(request);
+    const before = this.#sound.take;
     this.#sound.begin(take);
     this.#showRunning(true);
     tell(strings.take.waiting);
@@ -54,7 +55,10 @@ export class Speaking {
     } catch (error) {
       this.tellProblem(error);
     }
-    if (this.#sound.take === take) this.#sound.finish();
+    if (this.#sound.take === take) {
+      if (take.lengthS > 0) this.#sound.finish();
+      else this.#sound.goBackTo(before);
+    }
     if (take.lengthS > 0) this.#history.add(take);
     if (running !== this.#running) return; // the next one runs already
     this.#running = null;
@@ -69,6 +73,8 @@ export class Speaking {
   }
 
   #showRunning(isRunning) {
+    // A button that is disabled loses the focus, and the keyboard would start at the top again.
+    if (!isRunning && document.activeElement === byId("stop")) byId("speak").focus();
     byId("stop").disabled = !isRunning;
     byId("sound").setAttribute("aria-busy", String(isRunning));
   }
