@@ -88,7 +88,7 @@ class SpeechRequest(BaseModel):
     )
     strict_tags: bool = Field(
         True,
-        description="Refuse what looks like a tag and is none, such as [sihg]; false, and by "
+        description="Refuse what looks like a tag and is none, such as [lagh]; false, and by "
         "default in OpenAI's requests: it is read as text.",
     )
     chunk_words: int = Field(

@@ -47,7 +47,7 @@ const MIDWAY = /[\p{L}\p{M}\p{N},，、][^\S\r\n]*$/u;
  * Return who speaks in a text, in order of appearance, as `speakers` of a request takes the names.
  *
  * A name is what the server would refuse as an unknown tag, unless it begins with a small letter:
- * [sihg] is rather a mistake. A text has names only if one of them begins a line or a turn; where
+ * [lagh] is rather a mistake. A text has names only if one of them begins a line or a turn; where
  * all stand within sentences, as in "he met [Anna] there", they are remarks.
  */
 export function speakersIn(text) {
