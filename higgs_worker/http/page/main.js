@@ -13,6 +13,7 @@ import { SoundView } from "./sound_view.js";
 import { Speaking } from "./speaking.js";
 import { strings } from "./strings.js";
 import { Tabs } from "./tabs.js";
+import { tell } from "./told.js";
 import { VoiceList } from "./voice_list.js";
 import { VoiceSample } from "./voice_sample.js";
 import { VoicesView } from "./voices_view.js";
@@ -95,10 +96,6 @@ function showState({ state, reason }) {
   const banner = byId("state-help");
   banner.hidden = !help;
   banner.textContent = typeof help === "function" ? help(reason) : (help ?? "");
-}
-
-function tell(sentence) {
-  byId("told").textContent = sentence;
 }
 
 start();

@@ -4,6 +4,7 @@ import { SettingsForm } from "./settings_form.js";
 import { SpeakersForm } from "./speakers_form.js";
 import { strings } from "./strings.js";
 import { recall, remember } from "./tab_memory.js";
+import { tell } from "./told.js";
 import { IN_WORDS, chooseVoice, fillVoices } from "./voice_picker.js";
 
 /** How long a person may pause while typing, in milliseconds. */
@@ -66,6 +67,7 @@ export class RequestForm extends EventTarget {
     });
     byId("reset").addEventListener("click", () => {
       this.#settings.values = {};
+      tell(strings.speak.isReset);
       this.#changed();
     });
   }

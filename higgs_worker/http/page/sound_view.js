@@ -2,6 +2,7 @@ import { byId, element, saveFile } from "./dom.js";
 import { clockText, lengthText } from "./length_text.js";
 import { strings } from "./strings.js";
 import { SAMPLE_RATE } from "./take.js";
+import { tell } from "./told.js";
 import { Transcript } from "./transcript.js";
 import { toPcm16, wavFile } from "./wav.js";
 import { Waveform } from "./waveform.js";
@@ -163,7 +164,9 @@ export class SoundView extends EventTarget {
     button.disabled = true;
     button.textContent = strings.player.downloading;
     try {
-      saveFile(await this.#file(take, format), `speech-${take.seed}.${format}`);
+      const name = `speech-${take.seed}.${format}`;
+      saveFile(await this.#file(take, format), name);
+      tell(strings.player.downloaded(name));
     } catch (error) {
       this.dispatchEvent(Object.assign(new Event("problem"), { error }));
     } finally {

@@ -1,6 +1,7 @@
 import { giveVoices, speakersIn } from "./dialogue.js";
 import { byId, element } from "./dom.js";
 import { strings } from "./strings.js";
+import { tell } from "./told.js";
 import { chooseVoice, fillVoices } from "./voice_picker.js";
 
 /** The speakers that the text names, each with a voice. Tells "change" when one was chosen. */
@@ -23,6 +24,7 @@ export class SpeakersForm extends EventTarget {
       const given = giveVoices(this.#names, names, this.value ?? {});
       for (const [name, voice] of Object.entries(given)) this.#chosen.set(name, voice);
       this.#show();
+      tell(strings.speak.gaveVoices);
       this.dispatchEvent(new Event("change"));
     });
   }

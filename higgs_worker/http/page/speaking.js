@@ -3,6 +3,7 @@ import { lengthText } from "./length_text.js";
 import { showProblem } from "./problem.js";
 import { strings } from "./strings.js";
 import { Take } from "./take.js";
+import { tell } from "./told.js";
 
 /** Speaks what the form says when a person asks for it, one request at a time, and stops. */
 export class Speaking {
@@ -96,11 +97,6 @@ export class Speaking {
   tellProblem(error) {
     showProblem(byId("problem"), error);
   }
-}
-
-function tell(sentence) {
-  const place = byId("told");
-  if (place.textContent !== sentence) place.textContent = sentence;
 }
 
 function endSentence(take) {

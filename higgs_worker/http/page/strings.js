@@ -50,8 +50,6 @@ export const strings = {
     insert: "Insert a tag",
     differs: (number) =>
       number === 1 ? "1 sentence is read differently" : `${number} sentences are read differently`,
-    written: "Written",
-    read: "Read",
     voice: "Voice",
     otherVoice: "Voice of what has no speaker",
     modelChooses: "The model chooses",
