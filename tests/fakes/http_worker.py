@@ -14,6 +14,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +63,7 @@ class HttpWorker:
             )
 
     def __enter__(self) -> "HttpWorker":
-        deadline = time.monotonic() + START_S
-        while self.status() != 200:
-            assert self.process.poll() is None, self.log
-            assert time.monotonic() < deadline, self.log[-5000:]
-            time.sleep(0.05)
+        self._wait_for(200)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -74,6 +72,15 @@ class HttpWorker:
             self.process.wait(20)
         finally:
             self.process.kill()
+
+    @contextmanager
+    def answering(self) -> Iterator["HttpWorker"]:
+        """Wait until it answers, not until it speaks; a context manager as the worker itself is."""
+        try:
+            self._wait_for(204)
+            yield self
+        finally:
+            self.__exit__()
 
     @property
     def log(self) -> str:
@@ -106,6 +113,13 @@ class HttpWorker:
                 return int(reply.status)
         except OSError:
             return 0
+
+    def _wait_for(self, status: int) -> None:
+        deadline = time.monotonic() + START_S
+        while self.status() != status:
+            assert self.process.poll() is None, self.log
+            assert time.monotonic() < deadline, self.log[-5000:]
+            time.sleep(0.05)
 
 
 def pcm_of(audio: bytes) -> np.ndarray:

@@ -7,6 +7,7 @@ that every run is the same. Everything above them (attempts, guards, edges, orde
 import asyncio
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
@@ -164,7 +165,10 @@ class ScriptedEngine:
             codes = (codes * (max_frames // max(1, len(codes)) + 1))[:max_frames]
         frames = np.repeat(np.asarray(codes, np.int64)[:, None], 8, axis=1)
         for start in range(0, len(frames), FRAMES_AT_ONCE):
-            await asyncio.sleep(performance.pause_s)
+            await asyncio.sleep(0)
+            if performance.pause_s:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(cancelled.wait(), performance.pause_s)
             if cancelled.is_set():
                 break
             on_frames(frames[start : start + FRAMES_AT_ONCE])

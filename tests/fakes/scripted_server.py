@@ -1,12 +1,14 @@
 """The whole HTTP server on loopback, with a model by script; in this process or in one of its own.
 
-    python -m tests.fakes.scripted_server
+    python -m tests.fakes.scripted_server serve
 
 Everything but the model is the worker's own. What texts do is told by their first word, see
-`perform`.
+`perform`. In a process of its own, the model is loaded once somebody has written to the named pipe
+`MODEL_PIPE`, if there is one.
 """
 
 import asyncio
+import os
 import re
 import socket
 import sys
@@ -149,7 +151,13 @@ def main() -> int:
         scripted_model(perform, num_slots=slots, max_waiting=settings.queue_size),
         references=AnyVoice(),
     )
-    service = SpeechService(lambda: model, metrics=responder.metrics)
+
+    def load() -> LoadedModel:
+        if pipe := os.environ.get("MODEL_PIPE"):
+            Path(pipe).read_bytes()
+        return model
+
+    service = SpeechService(load, metrics=responder.metrics)
     return serve(replace(responder, service=service), settings)
 
 

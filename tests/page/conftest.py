@@ -71,6 +71,19 @@ def keyed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpWorke
         yield server
 
 
+def scripted_worker(directory: Path, **settings: str) -> HttpWorker:
+    """Return a server without a key whose model goes by tests/fakes/scripted_server.py."""
+    return HttpWorker(directory, module="tests.fakes.scripted_server", HIGGS_API_KEY="", **settings)
+
+
+@pytest.fixture(scope="session")
+def scripted_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpWorker]:
+    """Such a server, which speaks one request while one waits."""
+    small = {"HIGGS_MAX_SLOTS": "1", "HIGGS_QUEUE_SIZE": "1"}
+    with scripted_worker(tmp_path_factory.mktemp("scripted"), **small) as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def files() -> Iterator[PageFiles]:
     """A server of the page's files, without a worker behind it."""

@@ -2,8 +2,6 @@
 
 import json
 import re
-import time
-import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +9,7 @@ import pytest
 
 from tests.fakes.http_worker import RATE, HttpWorker, decoded, is_speech
 from tests.page.ear import first_sound_ms, take_heard, trimmed
+from tests.page.figures import CANCELLED, figure, seconds_until
 from tests.page.patience import expect
 from tests.page.speak_tab import SpeakTab
 
@@ -22,27 +21,6 @@ FOUR = "The boat came home. It was late in the evening. Nobody was there. The la
 LONG = " ".join([FOUR] * 12)
 STOP_S = 1.0
 """Within it the server is to have stopped, from the click on."""
-
-
-def figure(server: HttpWorker, name: str) -> float:
-    """Return a figure of the server, 0 before it has one."""
-    with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as reply:
-        found = re.search(rf"^{re.escape(name)} (\S+)", reply.read().decode(), re.MULTILINE)
-    return float(found[1]) if found else 0.0
-
-
-def num_cancelled(server: HttpWorker) -> float:
-    """Return how many requests were cancelled."""
-    return figure(server, 'higgs_requests_total{kind="http",outcome="cancelled"}')
-
-
-def wait_until_cancelled(server: HttpWorker, before: float, timeout_s: float) -> float:
-    """Return how long it takes until one more request is cancelled and none runs."""
-    begun = time.monotonic()
-    while num_cancelled(server) == before or figure(server, "higgs_requests_running"):
-        assert time.monotonic() - begun < timeout_s
-        time.sleep(0.01)
-    return time.monotonic() - begun
 
 
 def events_of(body: bytes) -> list[dict[str, Any]]:
@@ -177,11 +155,11 @@ def test_sentences_are_followed(tab: SpeakTab) -> None:
 
 def test_stop_reaches_the_server(tab: SpeakTab, server: HttpWorker) -> None:
     """Within a second of the click nothing runs there, and the sound has stopped as well."""
-    before = num_cancelled(server)
+    before = figure(server, CANCELLED)
     tab.start(LONG)
     tab.wait_for_sound()
     tab.page.click("#stop")
-    assert wait_until_cancelled(server, before, timeout_s=20) < STOP_S
+    assert seconds_until(server, cancelled=before + 1, running=0) < STOP_S
     expect(tab.told).to_have_text(re.compile(r"^Stopped after .* of sound\.$"))
     expect(tab.play).to_have_attribute("data-icon", "play")
     take_heard(tab.page)
@@ -198,7 +176,7 @@ def test_keys(page: "Page", server: HttpWorker) -> None:
     asked: list[str] = []
     page.on("request", lambda each: asked.append(each.url) if "audio/speech" in each.url else None)
     tab.write(LONG)
-    before = num_cancelled(server)
+    before = figure(server, CANCELLED)
     text.focus()
     page.keyboard.down("Control")
     for _ in range(3):
@@ -207,7 +185,7 @@ def test_keys(page: "Page", server: HttpWorker) -> None:
     page.keyboard.up("Control")
     tab.wait_for_sound()
     page.keyboard.press("Escape")
-    wait_until_cancelled(server, before, timeout_s=20)
+    seconds_until(server, cancelled=before + 1, running=0)
     expect(tab.told).to_have_text(re.compile("^Stopped"))
     expect(text).to_be_focused()
     expect(text).to_have_value(LONG)
@@ -216,11 +194,11 @@ def test_keys(page: "Page", server: HttpWorker) -> None:
 
 def test_speaking_again_stops_the_one_before(tab: SpeakTab, server: HttpWorker) -> None:
     """The first ends on the server, and the second alone is heard from then on."""
-    before = num_cancelled(server)
+    before = figure(server, CANCELLED)
     tab.start(LONG)
     tab.wait_for_sound()
     tab.start("It was late.", seed="3")
-    wait_until_cancelled(server, before, timeout_s=20)
+    seconds_until(server, cancelled=before + 1, running=0)
     expect(tab.told).to_have_text(re.compile("^Done"))
     assert tab.sentences == ["It was late."]
     assert is_speech(tab.samples(), tab.length_s)
