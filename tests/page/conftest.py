@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 OpenPage = Callable[..., "Page"]
+SCRIPTED = "tests.fakes.scripted_server"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -66,14 +67,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpWorker]:
 
 @pytest.fixture(scope="session")
 def keyed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpWorker]:
-    """The same with the key `KEY` of tests/fakes/http_worker.py."""
-    with HttpWorker(tmp_path_factory.mktemp("keyed")) as server:
+    """A server with the key `KEY` of tests/fakes/http_worker.py; its model goes by a script."""
+    with HttpWorker(tmp_path_factory.mktemp("keyed"), module=SCRIPTED) as server:
         yield server
 
 
 def scripted_worker(directory: Path, **settings: str) -> HttpWorker:
-    """Return a server without a key whose model goes by tests/fakes/scripted_server.py."""
-    return HttpWorker(directory, module="tests.fakes.scripted_server", HIGGS_API_KEY="", **settings)
+    """Return a server without a key whose model goes by a script."""
+    return HttpWorker(directory, module=SCRIPTED, HIGGS_API_KEY="", **settings)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from tests.page.conftest import OpenPage, scripted_worker
 from tests.page.figures import seconds_until
 from tests.page.patience import expect
 from tests.page.speak_tab import SpeakTab
+from tests.page.voices_tab import VoicesTab
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -216,3 +217,84 @@ def test_a_model_that_is_being_loaded(
         expect(tab.page.locator("#state")).to_have_text("Ready")
         expect(tab.page.locator("#state-help")).to_be_hidden()
         tab.page.close()
+
+
+HOSTILE = {
+    "an image": '<img src=x onerror="window.wasHit = 1"> It was late.',
+    "a script's end": "</script><script>window.wasHit = 1</script> It was late.",
+    "a template": "${window.wasHit = 1} {{constructor.constructor('wasHit = 1')()}} It was late.",
+    "right to left": "\u202eIt was late.\u202c \u05e9\u05dc\u05d5\u05dd.",
+    "marks upon marks": "Z" + "\u0351\u034a\u0321" * 200 + " was late.",
+    "emoji": "It was late 👩‍👩‍👧‍👦🏳️‍🌈.",
+    "__proto__": "[__proto__] It was late. [constructor] Yes.",
+}
+
+
+def type_raw(page: "Page", text: str) -> None:
+    """Put a text in that no keyboard can write."""
+    page.evaluate(
+        """(codes) => {
+            const place = document.getElementById("text");
+            place.value = String.fromCharCode(...codes);
+            place.dispatchEvent(new Event("input"));
+        }""",
+        [
+            int.from_bytes(text.encode("utf-16-le", "surrogatepass")[i : i + 2], "little")
+            for i in range(0, 2 * len(text), 2)
+        ],
+    )
+
+
+def test_hostile_texts_are_texts(small: SpeakTab) -> None:
+    """They are shown as they are, everywhere, and do nothing."""
+    page = small.page
+    for name, text in HOSTILE.items():
+        small.say(text)
+        assert len(small.sentences) > 0, name
+        shown = page.locator("#history-list .name").first
+        expect(shown).to_have_text(text if len(text) < 60 else re.compile(re.escape(text[:50])))
+        for kind in page.locator("#code-kinds input").all():
+            kind.evaluate("(each) => each.click()")
+            assert page.locator("#code *").count() == 1, name
+        assert page.locator("img, iframe, main script, object").count() == 0, name
+    assert page.evaluate("() => window.wasHit") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "is_refused"),
+    [
+        ("half a pair \ud83d here", True),
+        ("nothing \x00 here", True),
+        ("\ufffe It was late.", False),
+        ("x" * 20_000, False),
+    ],
+    ids=["a lone surrogate", "a zero", "no character", "one word"],
+)
+def test_texts_that_are_none(
+    small: SpeakTab, complaints: Complaints, text: str, is_refused: bool
+) -> None:
+    """Each is spoken or refused in a sentence, and the page goes on."""
+    if is_refused:
+        complaints.expect("status of 400")
+    page = small.page
+    type_raw(page, text)
+    small.choose(max_duration_s="1")
+    page.click("#speak")
+    small.wait_until_over()
+    expect(small.problem).to_be_visible(visible=is_refused)
+    expect(small.told).to_have_text("" if is_refused else re.compile("^Done"))
+    assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+    small.say(LATE)
+
+
+def test_hostile_voices_are_shown_as_texts(small: SpeakTab, scripted_server: HttpWorker) -> None:
+    """Whoever saves a voice has no say in the pages of others."""
+    page = small.page
+    library = VoicesTab(page, scripted_server).library
+    image = HOSTILE["an image"]
+    library.add("eve", library.get("clara").wav, image, description=image, licence=image)
+    page.reload()
+    page.click("#tab-voices")
+    expect(page.get_by_role("listitem", name="eve", exact=True)).to_contain_text(image)
+    assert page.locator("img").count() == 0
+    assert page.evaluate("() => window.wasHit") is None
