@@ -136,7 +136,6 @@ export const strings = {
     keepSeed: "Keep this seed",
     keptSeed: (seed) => `The seed is ${seed} from now on.`,
     voice: "Voice",
-    speakers: (number) => `${number} speakers`,
     warnings: "Warnings",
     seconds: (seconds) => (seconds < 10 ? `${seconds.toFixed(2)} s` : `${seconds.toFixed(1)} s`),
     minutes: (minutes, seconds) => `${minutes}:${String(seconds).padStart(2, "0")}`,
