@@ -50,12 +50,26 @@ def test_it_is_small() -> None:
     assert long == set()
 
 
-def test_each_file_is_referred_to() -> None:
-    """None is missing, and none is left over."""
-    text = without_comments("\n".join(SCRIPTS.values()))
-    used = re.findall(r'(?:from|import\()\s*"\./([^"]+)"|new URL\("(\w[^"]+)"', text)
-    used += re.findall(r'(?:href|src)="page/([^"]+)"()', HTML)
-    assert {one or two for one, two in used} == FILES.keys() - {"index.html"}
+def test_each_file_is_reached() -> None:
+    """From the document on, none is left over, and none is named that is missing."""
+    reached = set(re.findall(r'(?:href|src)="page/([^"]+)"', HTML))
+    new = reached
+    while new:
+        text = "\n".join(without_comments(SCRIPTS.get(each, "")) for each in new)
+        named = re.findall(r'(?:from|import\() ?"\./([^"]+)"|new URL\("(\w[^"]+)"', text)
+        new = {one or two for one, two in named} - reached
+        reached |= new
+    assert reached == FILES.keys() - {"index.html"}
+
+
+def test_each_element_that_a_script_names_is_there() -> None:
+    """And no two have the same id."""
+    ids = re.findall(r'\sid="([^"]+)"', HTML)
+    assert len(ids) == len(set(ids))
+    text = "\n".join(SCRIPTS.values())
+    named = re.findall(r'byId\("([^"]+)"\)', text)
+    named += re.findall(r'\s(?:for|aria-labelledby|aria-controls|list)="([^"]+)"', HTML)
+    assert set(named) - set(ids) == set()
 
 
 def test_nothing_comes_from_elsewhere() -> None:
