@@ -68,9 +68,9 @@ export class SoundView extends EventTarget {
     this.show();
   }
 
-  /** Show what was there before a take that came to nothing: another one, or null. */
+  /** Show what was there before a take that came to nothing: another one, if it has sound. */
   goBackTo(take) {
-    if (take) {
+    if (take?.lengthS > 0) {
       this.begin(take);
       this.finish();
       this.pause();

@@ -21,7 +21,7 @@ export class Speaking {
     byId("speak").addEventListener("click", () => this.speak());
     byId("stop").addEventListener("click", () => this.stop());
     addEventListener("keydown", (event) => {
-      if (document.querySelector("dialog[open]")) return;
+      if (byId("panel-speak").hidden || document.querySelector("dialog[open]")) return;
       if (event.key === "Escape") this.stop();
       if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
       event.preventDefault(); // of the button that has the focus
