@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from higgs_worker.voices.library import PRESETS, VoiceLibrary
 from tests.fakes.http_worker import RATE, HttpWorker, decoded, is_speech
+from tests.page.conftest import OpenPage
 from tests.page.ear import first_sound_ms, take_heard, trimmed
 from tests.page.figures import CANCELLED, figure, seconds_until
 from tests.page.patience import expect
@@ -19,6 +21,16 @@ if TYPE_CHECKING:
 TWO = "The boat came home. It was late."
 FOUR = "The boat came home. It was late in the evening. Nobody was there. The lamp was out."
 LONG = " ".join([FOUR] * 12)
+NOTE_LONG_TASKS = """() => {
+    window.longestTaskMs = 0;
+    new PerformanceObserver((list) => {
+        for (const { duration } of list.getEntries()) {
+            longestTaskMs = Math.max(longestTaskMs, duration);
+        }
+    }).observe({ entryTypes: ["longtask"] });
+}"""
+LONGEST_TASK_MS = 1000
+"""A slow machine takes a tenth of it; what is bound to the length of the text takes more."""
 STOP_S = 1.0
 """Within it the server is to have stopped, from the click on."""
 
@@ -266,7 +278,7 @@ FORMATS = ("wav", "mp3", "flac", "opus", "aac", "pcm", "ulaw", "alaw")
 def test_downloads(tab: SpeakTab) -> None:
     """Each format is a file that another library opens, as long as what was heard."""
     for name in FORMATS:
-        tab.say("It was late.", seed="7", format=name)
+        tab.say("Late.", seed="7", format=name)
         file_name, file = tab.download()
         assert file_name == f"speech-7.{name}"
         length_s = {
@@ -388,3 +400,64 @@ def test_a_voice_in_words(tab: SpeakTab) -> None:
     with page.expect_request("**/v1/audio/speech") as request:
         tab.say("It was late.")
     assert request.value.post_data_json["voice"] == "clara"
+
+
+def test_a_sample_of_a_voice(tab: SpeakTab, server: HttpWorker) -> None:
+    """The button beside the voice plays its recording, and stops it; one sound at a time."""
+    page, button = tab.page, tab.page.locator("#hear-voice")
+    page.select_option("#voice", "clara")
+    button.click()
+    expect(button).to_have_accessible_name("Stop the sample")
+    expect(button).to_have_accessible_name("Hear a sample of clara")
+    recording = VoiceLibrary(server.volume / "voices", presets=PRESETS).get("clara").wav
+    assert np.array_equal(take_heard(page), trimmed(decoded(recording)))
+    button.click()
+    expect(button).to_have_accessible_name("Stop the sample")
+    page.wait_for_function("() => firstSoundMs() !== null")
+    button.click()
+    expect(button).to_have_accessible_name("Hear a sample of clara")
+    take_heard(page)
+    page.wait_for_timeout(200)
+    assert len(take_heard(page)) == 0
+
+
+def test_what_will_be_read(tab: SpeakTab) -> None:
+    """Before it is spoken: words, characters, about how long, and what is read differently."""
+    page = tab.page
+    tab.write("It cost $5. It was late.")
+    expect(page.locator("#count")).to_have_text("6 words · 24 characters")
+    expect(page.locator("#expected")).to_have_text(re.compile(r"about \d\.\d\d s of sound"))
+    page.click("#reading-summary")
+    expect(page.locator("#reading dt")).to_have_text(["It cost $5."])
+    expect(page.locator("#reading dd")).to_have_text(["It cost five dollars."])
+    page.click("details.more summary")
+    page.uncheck("#field-normalise")
+    expect(page.locator("#reading")).to_be_hidden()
+    tab.write("")
+    expect(page.locator("#count")).to_have_text("0 words · 0 characters")
+    expect(page.locator("#expected")).to_have_text("")
+
+
+def test_a_long_text(open_page: OpenPage, scripted_server: HttpWorker) -> None:
+    """Minutes of sound come at once: the page answers all the while, and scrolls in its frame."""
+    page = open_page(scripted_server.url)
+    tab = SpeakTab(page)
+    page.evaluate(NOTE_LONG_TASKS)
+    text = " ".join(f"{FOUR} {each}." for each in range(80))
+    tab.say(text)
+    assert int(tab.facts[1].split(":")[0]) >= 5  # minutes
+    assert page.evaluate("() => longestTaskMs") < LONGEST_TASK_MS
+    assert len(tab.sentences) == 400
+    transcript = page.locator("#transcript")
+    transcript.scroll_into_view_if_needed()
+    at_first = page.evaluate("() => scrollY")
+    page.fill("#seek", "200")
+    marked = page.locator("#transcript [aria-current=true]")
+    expect(marked).to_be_in_viewport()
+    scrolled, height, whole = transcript.evaluate(
+        "(each) => [each.scrollTop, each.clientHeight, each.scrollHeight]"
+    )
+    assert 0 < scrolled < whole - height
+    assert page.evaluate("() => scrollY") == at_first
+    _, file = tab.download()
+    assert len(file) == pytest.approx(2 * RATE * 60 * 6, rel=0.5)
