@@ -109,7 +109,7 @@ def test_by_keyboard_alone(tab: SpeakTab) -> None:
     focus.press("Enter")
     assert focus.name == "text"
     page.keyboard.press("Control+a")
-    page.keyboard.type("It was late, and nobody was there. " * 3)
+    page.keyboard.type("It was late in the evening, and nobody was there to see it.")
     page.keyboard.press("Control+Enter")
     expect(tab.told).to_have_text(re.compile("^Done"))
 
