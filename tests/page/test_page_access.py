@@ -19,6 +19,7 @@ from tests.page.download import downloaded
 from tests.page.patience import expect
 from tests.page.screens import DESKTOP, PHONE, SCREENS
 from tests.page.speak_tab import SpeakTab
+from tests.page.voices_tab import VoicesTab
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -80,6 +81,21 @@ def test_no_barrier_in_the_dialog_of_the_key(keyed_page: "Page", complaints: Com
     keyed_page.keyboard.press("Enter")
     expect(keyed_page.locator("#key-wrong")).to_be_visible()
     assert on_each_screen(keyed_page) == []
+
+
+def test_no_barrier_in_the_dialogs_of_a_voice(
+    open_page: OpenPage, scripted_server: HttpWorker
+) -> None:
+    """To edit it, and to delete it."""
+    page = open_page(f"{scripted_server.url}/#/voices")
+    tab = VoicesTab(page, scripted_server)
+    tab.add("anybody")
+    for what in ("Edit", "Delete"):
+        tab.press(what, "anybody")
+        expect(page.get_by_role("dialog")).to_be_visible()
+        assert on_each_screen(page) == []
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog")).to_be_hidden()
 
 
 def test_nothing_is_too_wide(tab: SpeakTab) -> None:

@@ -119,16 +119,16 @@ def test_pause_and_seek(tab: SpeakTab) -> None:
 def test_the_slider_follows_again_after_a_drag(tab: SpeakTab) -> None:
     """Also when it was dragged forth and back to where it was."""
     page = tab.page
-    tab.say(TWO, seed="7")
+    tab.say("It was late.", seed="7")
     tab.wait_until_heard()
-    tab.page.fill("#seek", "0")
+    page.fill("#seek", "0")
     box = page.locator("#seek").bounding_box()
     assert box
     start, y = box["x"] + 8, box["y"] + box["height"] / 2
     page.mouse.move(start, y)
     page.mouse.down()
     page.mouse.move(start + 100, y)
-    assert tab.position_s > 0.2
+    assert tab.position_s > 0.1
     page.mouse.move(start - 20, y)
     page.mouse.up()
     assert tab.position_s == 0
@@ -408,15 +408,12 @@ def test_a_sample_of_a_voice(tab: SpeakTab, server: HttpWorker) -> None:
     page.select_option("#voice", "clara")
     button.click()
     expect(button).to_have_accessible_name("Stop the sample")
+    page.wait_for_function("() => firstSoundMs() < performance.now() - 500 && firstSoundMs()")
+    button.click()
     expect(button).to_have_accessible_name("Hear a sample of clara")
     recording = VoiceLibrary(server.volume / "voices", presets=PRESETS).get("clara").wav
-    assert np.array_equal(take_heard(page), trimmed(decoded(recording)))
-    button.click()
-    expect(button).to_have_accessible_name("Stop the sample")
-    page.wait_for_function("() => firstSoundMs() !== null")
-    button.click()
-    expect(button).to_have_accessible_name("Hear a sample of clara")
-    take_heard(page)
+    heard, num = take_heard(page), RATE // 2
+    assert np.array_equal(heard[:num], trimmed(decoded(recording))[:num])
     page.wait_for_timeout(200)
     assert len(take_heard(page)) == 0
 
