@@ -254,7 +254,7 @@ def _stretches(text: str, language: str, max_chars: int) -> Iterator[list[str]]:
         if end < len(text):
             found.pop()  # it may go on
         num_chars = sum(map(len, found))
-        if num_chars < len(text[start:end]) // 2:
+        if num_chars < max(1, len(text[start:end]) // 2):
             # A very long sentence follows. To look at it again behind each short one in front of
             # it would take quadratic time.
             size *= 2

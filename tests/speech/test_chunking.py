@@ -1,7 +1,7 @@
 """From a request's text to chunks: nothing is lost, and everybody has their turn."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from higgs_worker.api.request import SpeechRequest
@@ -82,6 +82,7 @@ def test_a_long_text_is_written_as_far_as_it_is_asked_for() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet="ab.!? \n\u3002\u4f60", max_size=400), st.integers(1, 60))
+@example("a. b.", 1)
 def test_stretches_are_the_text(text: str, max_chars: int) -> None:
     """Joined, they are it; each ends where a sentence does."""
     found = list(_stretches(text, "en", max_chars))
