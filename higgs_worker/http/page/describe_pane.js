@@ -1,4 +1,4 @@
-import { byId } from "./dom.js";
+import { byId, eventWith } from "./dom.js";
 import { offerReadingTexts } from "./reading_texts.js";
 import { strings } from "./strings.js";
 import { SAMPLE_RATE, Take } from "./take.js";
@@ -101,7 +101,7 @@ export class DescribePane extends EventTarget {
   }
 
   #tellProblem(error) {
-    this.dispatchEvent(Object.assign(new Event("problem"), { error }));
+    this.dispatchEvent(eventWith("problem", { error }));
   }
 
   #show() {

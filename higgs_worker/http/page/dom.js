@@ -21,6 +21,11 @@ export function element(tag, properties = {}, ...children) {
   return made;
 }
 
+/** Return an event that has values beside its name. */
+export function eventWith(name, values) {
+  return Object.assign(new Event(name), values);
+}
+
 /** Return the string at a path such as "speak.button". */
 export function stringAt(path) {
   return path.split(".").reduce((group, name) => group?.[name], strings);

@@ -1,4 +1,4 @@
-import { byId } from "./dom.js";
+import { byId, eventWith } from "./dom.js";
 import { showProblem } from "./problem.js";
 import { strings } from "./strings.js";
 import { nameProblem, namesake } from "./voice_name.js";
@@ -45,7 +45,7 @@ export class EditDialog extends EventTarget {
       if (Object.keys(changes).length > 0) await this.#voices.update(voice.name, changes);
       byId("edit-dialog").close();
       const name = changes.name ?? voice.name;
-      this.dispatchEvent(Object.assign(new Event("saved"), { name, before: voice.name }));
+      this.dispatchEvent(eventWith("saved", { name, before: voice.name }));
     } catch (error) {
       this.#tellProblem(error);
     } finally {

@@ -1,4 +1,4 @@
-import { byId, element } from "./dom.js";
+import { byId, element, eventWith } from "./dom.js";
 import { lengthText } from "./length_text.js";
 import { strings } from "./strings.js";
 
@@ -60,6 +60,6 @@ export class History extends EventTarget {
   }
 
   #tell(what, take) {
-    this.dispatchEvent(Object.assign(new Event(what), { take }));
+    this.dispatchEvent(eventWith(what, { take }));
   }
 }

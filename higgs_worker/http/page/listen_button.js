@@ -1,3 +1,4 @@
+import { eventWith } from "./dom.js";
 import { strings } from "./strings.js";
 import { SAMPLE_RATE } from "./take.js";
 
@@ -41,7 +42,7 @@ export class ListenButton extends EventTarget {
     try {
       await this.#player.play(this);
     } catch (error) {
-      this.dispatchEvent(Object.assign(new Event("problem"), { error }));
+      this.dispatchEvent(eventWith("problem", { error }));
     }
   }
 

@@ -1,5 +1,5 @@
 import { DescribePane } from "./describe_pane.js";
-import { byId } from "./dom.js";
+import { byId, eventWith } from "./dom.js";
 import { showProblem } from "./problem.js";
 import { RecordPane } from "./record_pane.js";
 import { RecordingPreview } from "./recording_preview.js";
@@ -117,7 +117,7 @@ export class NewVoice extends EventTarget {
         replace: byId("replace").checked,
       });
       this.#clear();
-      this.dispatchEvent(Object.assign(new Event("saved"), { name, warnings }));
+      this.dispatchEvent(eventWith("saved", { name, warnings }));
     } catch (error) {
       this.#tellProblem(error);
     } finally {

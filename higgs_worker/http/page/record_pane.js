@@ -1,4 +1,4 @@
-import { byId } from "./dom.js";
+import { byId, eventWith } from "./dom.js";
 import { clockText } from "./length_text.js";
 import { offerReadingTexts } from "./reading_texts.js";
 import { Recorder } from "./recorder.js";
@@ -121,7 +121,7 @@ export class RecordPane extends EventTarget {
   }
 
   #tellProblem(error) {
-    this.dispatchEvent(Object.assign(new Event("problem"), { error }));
+    this.dispatchEvent(eventWith("problem", { error }));
   }
 
   #show() {

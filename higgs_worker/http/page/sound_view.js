@@ -1,4 +1,4 @@
-import { byId, element, saveFile } from "./dom.js";
+import { byId, element, eventWith, saveFile } from "./dom.js";
 import { clockText, lengthText } from "./length_text.js";
 import { strings } from "./strings.js";
 import { SAMPLE_RATE } from "./take.js";
@@ -48,7 +48,7 @@ export class SoundView extends EventTarget {
     });
     byId("download").addEventListener("click", () => this.#download());
     byId("keep-seed").addEventListener("click", () => {
-      this.dispatchEvent(Object.assign(new Event("seed"), { seed: this.#take.seed }));
+      this.dispatchEvent(eventWith("seed", { seed: this.#take.seed }));
     });
   }
 
@@ -106,7 +106,7 @@ export class SoundView extends EventTarget {
       ),
     );
     byId("warnings").hidden = !byId("warnings").hasChildNodes();
-    const isOver = take.state === "done" || take.state === "stopped" || take.state === "failed";
+    const isOver = ["done", "stopped", "failed"].includes(take.state);
     byId("download").disabled = !isOver || take.lengthS === 0;
     this.#showState();
     this.#showTime();
@@ -168,7 +168,7 @@ export class SoundView extends EventTarget {
       saveFile(await this.#file(take, format), name);
       tell(strings.player.downloaded(name));
     } catch (error) {
-      this.dispatchEvent(Object.assign(new Event("problem"), { error }));
+      this.dispatchEvent(eventWith("problem", { error }));
     } finally {
       button.textContent = strings.player.download;
       button.disabled = false;
@@ -196,11 +196,10 @@ function showFacts(take) {
     [strings.take.length, take.lengthS ? lengthText(take.lengthS) : null],
     [strings.take.rtf, take.rtf?.toFixed(2) ?? null, strings.take.rtfHelp],
     [strings.take.seed, String(take.seed)],
-    [strings.take.voice, speakers ? null : voiceName(voice)],
+    speakers
+      ? [strings.speak.speakers, Object.keys(speakers).join(", ")]
+      : [strings.take.voice, voiceName(voice)],
   ];
-  if (speakers) {
-    facts[4] = [strings.speak.speakers, Object.keys(speakers).join(", ")];
-  }
   byId("facts").replaceChildren(
     ...facts.map(([name, value, title = ""]) =>
       element(

@@ -1,4 +1,4 @@
-import { element } from "./dom.js";
+import { element, eventWith } from "./dom.js";
 
 /**
  * The sentences of a take as running text. The one that is heard is marked; a click on one goes to
@@ -15,9 +15,7 @@ export class Transcript extends EventTarget {
     place.addEventListener("click", (event) => {
       const index = [...place.children].indexOf(event.target.closest(".sentence"));
       if (index < 0) return;
-      this.dispatchEvent(
-        Object.assign(new Event("seek"), { seconds: this.#segments[index].start_s }),
-      );
+      this.dispatchEvent(eventWith("seek", { seconds: this.#segments[index].start_s }));
     });
   }
 

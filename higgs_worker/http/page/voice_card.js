@@ -1,4 +1,4 @@
-import { element } from "./dom.js";
+import { element, eventWith } from "./dom.js";
 import { lengthText } from "./length_text.js";
 import { ListenButton } from "./listen_button.js";
 import { strings } from "./strings.js";
@@ -39,7 +39,7 @@ export class VoiceCard extends EventTarget {
       const button = new ListenButton(listen, player);
       button.offer({ label: strings.speak.hearVoice(name), load });
       button.addEventListener("problem", ({ error }) =>
-        this.dispatchEvent(Object.assign(new Event("problem"), { error })),
+        this.dispatchEvent(eventWith("problem", { error })),
       );
       buttons.push(listen, asked("use"));
       if (!isPreset) buttons.push(asked("edit", "quiet"));

@@ -1,4 +1,4 @@
-import { byId, element } from "./dom.js";
+import { byId, element, eventWith } from "./dom.js";
 import { EditDialog } from "./edit_dialog.js";
 import { showProblem } from "./problem.js";
 import { RemoveDialog } from "./remove_dialog.js";
@@ -26,7 +26,7 @@ export class VoicesView extends EventTarget {
     this.#edit = new EditDialog(voices);
     this.#edit.addEventListener("saved", ({ name, before }) => {
       if (name !== before)
-        this.dispatchEvent(Object.assign(new Event("renamed"), { name, before }));
+        this.dispatchEvent(eventWith("renamed", { name, before }));
       this.showSaved(name, []);
     });
     voices.addEventListener("change", () => this.#show());
@@ -80,7 +80,7 @@ export class VoicesView extends EventTarget {
     const card = new VoiceCard(voice, this.#voices.sampleOf(voice.name), this.#player);
     card.addEventListener("use", () => {
       this.#player.stop();
-      this.dispatchEvent(Object.assign(new Event("use"), { name: voice.name }));
+      this.dispatchEvent(eventWith("use", { name: voice.name }));
     });
     card.addEventListener("edit", () => {
       this.#tellProblem(null);
