@@ -1,14 +1,14 @@
 """The query of a request to encode raw PCM: which file is wanted, and what the PCM is."""
 
-import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import get_args
 
 from higgs_worker.api.field_errors import wrong_field
+from higgs_worker.api.query import parameters_by_name
 from higgs_worker.api.request import TELEPHONE_FORMATS, Format, SpeechRequest
-from higgs_worker.messages import MAX_QUOTED, quote
+from higgs_worker.messages import quote
 
 FORMATS: tuple[str, ...] = get_args(Format)
 MIN_RATE, MAX_RATE, DEFAULT_RATE = 8000, 48_000, 24_000
@@ -36,15 +36,8 @@ def parse_encode_query(parameters: Iterable[tuple[str, str]]) -> EncodeOptions:
     Raises:
         InvalidRequest: names the parameter that is wrong.
     """
-    sent: dict[str, str] = {}
-    for name, value in parameters:
-        if name not in _KNOWN:
-            near = difflib.get_close_matches(name[:MAX_QUOTED].lower(), _KNOWN, n=1)
-            advice = f"did you mean {near[0]!r}?" if near else f"there are {' and '.join(_KNOWN)}"
-            raise wrong_field(name[:MAX_QUOTED], f"is no parameter of this route; {advice}")
-        if name in sent:
-            raise wrong_field(name, "was sent twice; send it once")
-        sent[name] = value
+    advice = f"; there are {' and '.join(_KNOWN)}"
+    sent = parameters_by_name(parameters, _KNOWN, place="route", advice=advice)
     listed = " or ".join(FORMATS)
     if "format" not in sent:
         raise wrong_field("format", f"is required in the address: ?format= with {listed}")

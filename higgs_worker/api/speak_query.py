@@ -7,12 +7,13 @@ Source: https://developers.deepgram.com/reference/text-to-speech/speak-streaming
 
 import difflib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from higgs_worker.api import openai
 from higgs_worker.api.field_errors import wrong_field
+from higgs_worker.api.query import parameters_by_name
 from higgs_worker.api.request import SpeechRequest
 from higgs_worker.api.screening import looks_like_credential
 from higgs_worker.api.voice_spec import VoiceSpec
@@ -122,7 +123,16 @@ def parse_query(parameters: Iterable[tuple[str, str]]) -> SpeakOptions:
 
 
 def _as_mapping(parameters: Iterable[tuple[str, str]]) -> dict[str, str]:
-    sent: dict[str, str] = {}
+    sent = parameters_by_name(
+        _screened(parameters), _KNOWN, place="websocket", repeatable=_WITHOUT_EFFECT
+    )
+    if len(both := [name for name in _VOICE_NAMES if name in sent]) > 1:
+        raise wrong_field(both[1], f"and {both[0]} both say whose voice it is; send one of them")
+    return sent
+
+
+def _screened(parameters: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Yield parameters, as long as they are few and short and none looks like a credential."""
     for number, (name, value) in enumerate(parameters, 1):
         if number > _MAX_PARAMETERS or len(name) + len(value) > _MAX_CHARS:
             raise InvalidRequest(
@@ -134,16 +144,7 @@ def _as_mapping(parameters: Iterable[tuple[str, str]]) -> dict[str, str]:
                 f"a key does not belong into an address, which logs keep, and {quote(name)} looks "
                 "like one; send it in the header Authorization, and replace one that was sent here"
             )
-        if name not in _KNOWN:
-            near = difflib.get_close_matches(name[:MAX_QUOTED].lower(), _KNOWN, n=1)
-            advice = f"; did you mean {near[0]!r}?" if near else ""
-            raise wrong_field(name[:MAX_QUOTED], f"is no parameter of this websocket{advice}")
-        if name in sent and name not in _WITHOUT_EFFECT:
-            raise wrong_field(name, "was sent twice; send it once")
-        sent[name] = value
-    if len(both := [name for name in _VOICE_NAMES if name in sent]) > 1:
-        raise wrong_field(both[1], f"and {both[0]} both say whose voice it is; send one of them")
-    return sent
+        yield name, value
 
 
 def _encoding(sent: Mapping[str, str]) -> tuple[str, int]:
